@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The .jlt container: records, writer, reader (FORMAT.md)."""

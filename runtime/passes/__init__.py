@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Exact rewrites of a Graph: what comes out computes the same bytes."""

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a Graph to a QuantGraph: nested precisions, bias correction, post-training quantisation."""

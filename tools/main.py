@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ``joulet`` command: finds the subcommand's file, parses, runs, and turns errors into one line.
+
+A command is a module of this package with ``add_parser(subparsers)`` and ``run(args) -> int``. Modules are imported
+only when their command is asked for, so that ``joulet --help`` stays quick on a Pi Zero.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+
+from joulet import __version__
+from joulet.errors import JouletError
+
+COMMANDS = {
+    "demo": "run the main job on recorded sensors under a recorded day of sun",
+    "compile": "turn a .tflite model into an adaptive .jlt container",
+    "inspect": "show what a container holds",
+    "infer": "run arrays through a model, without energy",
+    "run": "run a stream of inputs under a harvesting trace and a policy",
+}
+
+
+def build_parser(command: str | None) -> argparse.ArgumentParser:
+    """Return the parser; only ``command``'s own options are loaded (all of them when None)."""
+    parser = argparse.ArgumentParser(
+        prog="joulet",
+        description="On-device adaptive inference: one network, all budgets, every joule counted.",
+        epilog="Exit codes: 0 ok, 1 failed check, 2 usage. `joulet COMMAND --help` explains each command.",
+    )
+    parser.add_argument("--version", action="version", version=f"joulet {__version__}")
+    subparsers = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, summary in COMMANDS.items():
+        if command in (None, name):
+            importlib.import_module(f"joulet.tools.{name}").add_parser(subparsers)
+        else:
+            subparsers.add_parser(name, help=summary, add_help=False)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = next((word for word in arguments if not word.startswith("-")), "")
+    parser = build_parser(command)
+    args = parser.parse_args(arguments)
+    try:
+        return int(importlib.import_module(f"joulet.tools.{args.command}").run(args))
+    except JouletError as error:
+        print(f"joulet: error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"joulet: error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("joulet: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
