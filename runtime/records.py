@@ -1,0 +1,310 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What travels between session, policies and reports: frozen records, units in the names.
+
+Nothing here computes more than a sum. Indices of paths and exits are those of the container; -1 in ``at_exit``
+positions means "before the first exit".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Action(Enum):
+    """What a policy can answer. DEFER and OFF and START are legal before a start, CONTINUE and STOP at an exit."""
+
+    OFF = "off"
+    DEFER = "defer"
+    START = "start"
+    CONTINUE = "continue"
+    STOP = "stop"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What a policy sees at one decision.
+
+    Attributes
+    ----------
+    time_s
+        Since the start of the run [s], 0 or more.
+    slot
+        Half-hour of the day, 0..47.
+    store_voltage_v
+        Voltage of the store [V].
+    usable_energy_j
+        Energy that can be drawn before brown-out, 0..``full_energy_j`` [J].
+    full_energy_j
+        The same with a full store [J].
+    harvest_power_w
+        Power that reaches the store at this moment, after the converter; negative in the dark, when the
+        converter itself draws [W].
+    backlog
+        Events that wait, with the one being decided, 1 or more.
+    deadline_left_s
+        Until the deadline of the event being decided; negative when it has passed [s].
+    path, exit, confidence_q15
+        The running path, the exit just reached and its calibrated P(correct) in 1/32768 (0..32767); all None before
+        a start.
+    spent_j
+        Spent on this event so far [J].
+    """
+
+    time_s: float
+    slot: int
+    store_voltage_v: float
+    usable_energy_j: float
+    full_energy_j: float
+    harvest_power_w: float
+    backlog: int
+    deadline_left_s: float
+    path: int | None = None
+    exit: int | None = None
+    confidence_q15: int | None = None
+    spent_j: float = 0.0
+
+    @property
+    def at_exit(self) -> bool:
+        """True while an inference is running and stands at an exit."""
+        return self.exit is not None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What a policy answers.
+
+    Attributes
+    ----------
+    action
+        See :class:`Action`. OFF drops what waits and sleeps until the next event; DEFER keeps it and asks again later.
+    path
+        START: the path to run. CONTINUE: the path to go on with, None for the same one; it must share all precisions
+        up to the exit reached.
+    exit
+        START and CONTINUE: the next exit whose head is evaluated, None for the next one. Heads in between are
+        skipped, so nothing can be answered there.
+    wake_j
+        DEFER: ask again when this usable energy is reached [J]; None asks again at the session's own pace.
+    """
+
+    action: Action
+    path: int | None = None
+    exit: int | None = None
+    wake_j: float | None = None
+
+
+class Status(Enum):
+    """How an event ended. The first two were answered; the rest count as wrong.
+
+    missed: the board was off when it happened. dropped: pushed out of the queue by a newer one, or by OFF. expired: its
+    deadline passed while it waited. lost: started, browned out before any exit, and its deadline passed or power
+    never came back. pending: still waiting when the run ended.
+    """
+
+    ON_TIME = "on_time"
+    LATE = "late"
+    MISSED = "missed"
+    DROPPED = "dropped"
+    EXPIRED = "expired"
+    LOST = "lost"
+    PENDING = "pending"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepRecord:
+    """One point of the timeline. ``event`` is what happened: start, exit, answer, defer, brownout, power_good, sample.
+
+    ``harvest_power_w`` is before the converter. ``path`` and ``exit`` are None where nothing runs.
+    """
+
+    time_s: float
+    event: str
+    store_voltage_v: float
+    harvest_power_w: float
+    powered: bool
+    path: int | None = None
+    exit: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InferenceRecord:
+    """One event that arrived and what became of it.
+
+    ``exit``, ``path``, ``confidence_q15`` and ``predicted`` are those of the committed answer, None without one.
+    ``correct`` is None without labels. ``mean_bits`` weighs the bits of each layer by its MACs. ``energy_j`` is all
+    energy spent on the event, abandoned work included. ``cut`` is True when a brown-out shortened it.
+    """
+
+    index: int
+    sample: int
+    arrival_s: float
+    status: Status
+    start_s: float | None = None
+    end_s: float | None = None
+    path: int | None = None
+    exit: int | None = None
+    confidence_q15: int | None = None
+    predicted: int | None = None
+    label: int | None = None
+    correct: bool | None = None
+    mean_bits: float | None = None
+    macs: int = 0
+    cycles: int = 0
+    energy_j: float = 0.0
+    decisions: int = 0
+    cut: bool = False
+
+
+ACCOUNTS = (
+    "compute",
+    "abandoned",
+    "sleep",
+    "sensing",
+    "policy",
+    "conversion",
+    "leakage",
+    "clipped",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRecord:
+    """A closed energy account, all in pJ: harvested = stored_delta + sum of ``spent_pj`` + residual.
+
+    Attributes
+    ----------
+    harvested_pj
+        What the harvester gave, before the converter, 0 or more [pJ].
+    stored_delta_pj
+        End minus start of the store, read from its voltage and not from the other entries [pJ].
+    spent_pj
+        One entry for each of :data:`ACCOUNTS`, 0 or more [pJ].
+    residual_pj
+        What does not balance [pJ].
+    residual_fraction
+        abs(residual) over the energy that went through the store, 0..1.
+    provenance
+        For each account, where its figures come from: ``measured``, ``modelled: …`` or ``datasheet: …``.
+    not_modelled
+        Accounts of the design that this run does not estimate; their energy is in none of the entries.
+    """
+
+    harvested_pj: int
+    stored_delta_pj: int
+    spent_pj: Mapping[str, int]
+    residual_pj: int
+    residual_fraction: float
+    provenance: Mapping[str, str]
+    not_modelled: tuple[str, ...] = ()
+
+    @property
+    def closes(self) -> bool:
+        """True when the residual is at most 0.1 % of the energy that went through."""
+        return self.residual_fraction <= 1e-3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Summary:
+    """The score of a run and what stands beside it.
+
+    ``score`` = ``correct_on_time`` / ``arrived``; a missed event counts as wrong. Both are None without labels.
+    ``served`` = on time + late. Latencies run from event to committed answer over served events, None without any.
+    Means are over served events; ``mean_bits`` is weighted by MACs. ``off_fraction`` is the share of time without power.
+    ``useful_fraction`` is compute / (compute + abandoned).
+    """
+
+    arrived: int
+    served: int
+    on_time: int
+    late: int
+    missed: int
+    dropped: int
+    expired: int
+    lost: int
+    pending: int
+    correct_on_time: int | None
+    score: float | None
+    mean_bits: float | None
+    mean_exit: float | None
+    exits_taken: tuple[int, ...]
+    brownouts: int
+    off_s: float
+    off_fraction: float
+    longest_outage_s: float
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    latency_p99_s: float | None
+    mean_energy_j: float | None
+    useful_fraction: float | None
+    decisions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathRecord:
+    """One path of the model on the board: per exit, energy from the start [J], cycles and accuracy on calibration data.
+
+    ``accuracy`` is 0..1, all 0 where the model was not calibrated; ``mean_bits`` has one entry an exit.
+    """
+
+    name: str
+    energy_j: tuple[float, ...]
+    cycles: tuple[int, ...]
+    accuracy: tuple[float, ...]
+    mean_bits: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """Everything a run leaves; what a report is made from.
+
+    ``settings`` holds the options as numbers in base units; ``provenance`` says where board figures, trace and
+    accuracy come from. ``timeline`` is thinned to some thousands of points; ``events`` is complete.
+    """
+
+    model: str
+    model_hash: str
+    board: str
+    policy: str
+    duration_s: float
+    exit_names: tuple[str, ...]
+    paths: tuple[PathRecord, ...]
+    summary: Summary
+    ledger: LedgerRecord
+    events: tuple[InferenceRecord, ...]
+    timeline: tuple[StepRecord, ...]
+    settings: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+    def energy_stack_j(self) -> dict[str, float]:
+        """Return harvested, stored, each account and the residual [J]."""
+        stack = {"harvested": self.ledger.harvested_pj * 1e-12, "stored": self.ledger.stored_delta_pj * 1e-12}
+        stack.update({name: pj * 1e-12 for name, pj in self.ledger.spent_pj.items()})
+        stack["residual"] = self.ledger.residual_pj * 1e-12
+        return stack
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class BoardCosts:
+    """Cost table of one board for one model; the BOARD section of a container.
+
+    Attributes
+    ----------
+    name
+        Board, at most 31 ASCII characters.
+    clock_hz
+        Core clock [Hz].
+    energy_pj_per_cycle
+        [pJ].
+    cycles
+        ``(n_precisions, n_ops)`` uint32: cycles of each op at each precision.
+    """
+
+    name: str
+    clock_hz: int
+    energy_pj_per_cycle: int
+    cycles: npt.NDArray[np.uint32]
