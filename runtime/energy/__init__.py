@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Harvester, converter, storage and the double-entry ledger."""
+"""Harvester, converter, storage and the ledger that proves nothing was lost."""

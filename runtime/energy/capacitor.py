@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A capacitor with leakage, advanced in closed form.
+
+With leakage resistance R the energy E = C·V²/2 obeys dE/dt = P − E/τ with τ = R·C/2, so under constant net power P
+it goes from E₀ to E(t) = P·τ + (E₀ − P·τ)·exp(−t/τ). Limits (full, empty, stop voltages) are met at the time at
+which this curve reaches them.
+"""
+
+from __future__ import annotations
+
+import math
+
+from joulet.energy.seam import StorageStep
+from joulet.errors import UsageError
+
+
+class Capacitor:
+    """A capacitor; the state is its voltage.
+
+    Parameters
+    ----------
+    capacitance_f : float
+        [F], more than 0.
+    max_v : float
+        Voltage at which charging stops; what arrives then is clipped [V].
+    initial_v : float
+        0..``max_v`` [V].
+    leakage_ohm : float
+        Parallel leakage resistance [ohm]; ``inf`` for none.
+    provenance : str
+        Where these figures come from.
+    """
+
+    def __init__(
+        self,
+        capacitance_f: float,
+        *,
+        max_v: float,
+        initial_v: float = 0.0,
+        leakage_ohm: float = math.inf,
+        provenance: str = "modelled: ideal capacitor with a leakage resistance, no ESR",
+    ) -> None:
+        for name, value in (("capacitance", capacitance_f), ("maximum voltage", max_v), ("leakage", leakage_ohm)):
+            if not value > 0.0 or (math.isinf(value) and name != "leakage"):
+                raise UsageError(f"capacitor: {name} is {value}; it must be more than zero")
+        if not 0.0 <= initial_v <= max_v:
+            raise UsageError(f"capacitor: initial voltage {initial_v} V is outside 0..{max_v} V")
+        self._capacitance_f = capacitance_f
+        self._tau_s = leakage_ohm * capacitance_f / 2.0
+        self._full_j = 0.5 * capacitance_f * max_v * max_v
+        self._voltage_v = initial_v
+        self.provenance = provenance
+
+    @property
+    def voltage_v(self) -> float:
+        """Voltage now [V]."""
+        return self._voltage_v
+
+    @property
+    def energy_j(self) -> float:
+        """All energy held, counted from 0 V [J]."""
+        return 0.5 * self._capacitance_f * self._voltage_v * self._voltage_v
+
+    @property
+    def full_energy_j(self) -> float:
+        """``energy_j`` of a full store [J]."""
+        return self._full_j
+
+    def energy_at_j(self, voltage_v: float) -> float:
+        """Return the energy held at a voltage [J]."""
+        return 0.5 * self._capacitance_f * voltage_v * voltage_v
+
+    def advance(
+        self,
+        power_w: float,
+        duration_s: float,
+        *,
+        stop_below_v: float | None = None,
+        stop_above_v: float | None = None,
+    ) -> StorageStep:
+        """Advance under constant net power; see :meth:`joulet.energy.seam.Storage.advance`."""
+        start_j = self.energy_j
+        low_j = 0.0 if stop_below_v is None else self.energy_at_j(stop_below_v)
+        high_j = self._full_j if stop_above_v is None else min(self._full_j, self.energy_at_j(stop_above_v))
+        # already at or beyond a stop: nothing passes
+        if (stop_below_v is not None and start_j <= low_j) or (stop_above_v is not None and start_j >= high_j):
+            return StorageStep(0.0, 0.0, 0.0, 0.0, True)
+        end_j = self._relax(start_j, power_w, duration_s)
+        limit_j = low_j if end_j < low_j else high_j if end_j > high_j else None
+        if limit_j is None:
+            self._set(end_j)
+            return StorageStep(duration_s, self._leaked(start_j, power_w, duration_s), 0.0, 0.0, False)
+        reach_s = min(duration_s, self._reach(start_j, power_w, limit_j))
+        leaked_j = self._leaked(start_j, power_w, reach_s)
+        self._set(limit_j)
+        if (stop_below_v if limit_j == low_j else stop_above_v) is not None:
+            return StorageStep(reach_s, leaked_j, 0.0, 0.0, True)
+        rest_s = duration_s - reach_s
+        if limit_j == low_j:  # empty: what the load still asks for is not there
+            return StorageStep(duration_s, leaked_j, 0.0, -power_w * rest_s, False)
+        held_w = limit_j / self._tau_s  # full: leakage is topped up, the rest is refused
+        return StorageStep(duration_s, leaked_j + held_w * rest_s, (power_w - held_w) * rest_s, 0.0, False)
+
+    def _set(self, energy_j: float) -> None:
+        self._voltage_v = math.sqrt(2.0 * max(energy_j, 0.0) / self._capacitance_f)
+
+    def _relax(self, start_j: float, power_w: float, duration_s: float) -> float:
+        if math.isinf(self._tau_s):
+            return start_j + power_w * duration_s
+        rest_j = power_w * self._tau_s
+        # expm1 keeps the digits when the step is short against tau
+        return start_j + (start_j - rest_j) * math.expm1(-duration_s / self._tau_s)
+
+    def _leaked(self, start_j: float, power_w: float, duration_s: float) -> float:
+        """Integral of E/tau over the step, from its own formula: the ledger checks it against the voltage."""
+        if math.isinf(self._tau_s):
+            return 0.0
+        rest_j = power_w * self._tau_s
+        return max(0.0, power_w * duration_s - (start_j - rest_j) * math.expm1(-duration_s / self._tau_s))
+
+    def _reach(self, start_j: float, power_w: float, limit_j: float) -> float:
+        if math.isinf(self._tau_s):
+            return (limit_j - start_j) / power_w
+        rest_j = power_w * self._tau_s
+        # time at which the curve, known to pass the limit, meets it; log1p for short times
+        return -self._tau_s * math.log1p((limit_j - start_j) / (start_j - rest_j))

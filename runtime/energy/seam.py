@@ -1,0 +1,93 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The three seams of the energy path: harvester → converter → storage → load.
+
+Everything is piecewise constant in power, so that storage can be advanced in closed form from one event to the next.
+Another harvester (Shepherd, irradiance) or storage (battery) plugs in by having these methods.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+class Harvester(Protocol):
+    """A source of power over time, constant within segments."""
+
+    @property
+    def duration_s(self) -> float:
+        """End of what is known, ``inf`` for a source that goes on for ever [s]."""
+
+    @property
+    def provenance(self) -> str:
+        """Where the figures come from."""
+
+    def segment(self, time_s: float) -> tuple[float, float]:
+        """Return (power [W], 0 or more; end of the segment [s], later than ``time_s``). Power is 0 after the end."""
+
+
+class Converter(Protocol):
+    """What stands between harvester and store."""
+
+    @property
+    def provenance(self) -> str:
+        """Where the figures come from."""
+
+    def output_w(self, power_w: float) -> float:
+        """Return the power that reaches the store [W]; negative where the converter draws more than it passes on."""
+
+
+@dataclass(frozen=True, slots=True)
+class StorageStep:
+    """What happened while storage advanced.
+
+    Attributes
+    ----------
+    elapsed_s
+        Time that passed; less than asked where a stop voltage was met [s].
+    leaked_j, clipped_j
+        Lost inside the store, and refused because it was full; 0 or more [J].
+    unmet_j
+        Asked from a store that was empty and not delivered; 0 or more [J].
+    stopped
+        True when a stop voltage was met.
+    """
+
+    elapsed_s: float
+    leaked_j: float
+    clipped_j: float
+    unmet_j: float
+    stopped: bool
+
+
+class Storage(Protocol):
+    """A store of energy."""
+
+    @property
+    def voltage_v(self) -> float:
+        """Voltage now [V]."""
+
+    @property
+    def energy_j(self) -> float:
+        """All energy held, counted from 0 V [J]."""
+
+    @property
+    def full_energy_j(self) -> float:
+        """``energy_j`` of a full store [J]."""
+
+    @property
+    def provenance(self) -> str:
+        """Where the figures come from."""
+
+    def energy_at_j(self, voltage_v: float) -> float:
+        """Return the energy held at a voltage [J]."""
+
+    def advance(
+        self,
+        power_w: float,
+        duration_s: float,
+        *,
+        stop_below_v: float | None = None,
+        stop_above_v: float | None = None,
+    ) -> StorageStep:
+        """Advance under constant net power, at most ``duration_s``; stop early at a voltage when it is crossed."""
