@@ -308,3 +308,70 @@ class BoardCosts:
     clock_hz: int
     energy_pj_per_cycle: int
     cycles: npt.NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadFigures:
+    """What a board draws; from its board.toml.
+
+    Attributes
+    ----------
+    clock_hz, energy_pj_per_cycle
+        Core clock [Hz] and energy of a running cycle [pJ], both more than 0.
+    sleep_w
+        Drawn while powered and idle, 0 or more [W].
+    sensing_j
+        Taking one sample, 0 where it is not modelled [J].
+    wake_cycles, decision_cycles
+        From sleep to running, and for one decision, 0 or more.
+    max_v, on_v, off_v
+        Full store, power-good threshold and brown-out, falling [V].
+    """
+
+    clock_hz: int
+    energy_pj_per_cycle: int
+    sleep_w: float
+    sensing_j: float
+    wake_cycles: int
+    decision_cycles: int
+    max_v: float
+    on_v: float
+    off_v: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepCost:
+    """From one exit (or the start) to the head of a later exit on one path; other heads are skipped.
+
+    ``bit_macs`` is the sum of weight bits × MACs, so that ``bit_macs / macs`` is the mean number of bits.
+    """
+
+    cycles: int
+    macs: int
+    bit_macs: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CostTable:
+    """What a model costs on a board, along every path.
+
+    Attributes
+    ----------
+    board
+        Name of the board.
+    path_names, exit_names
+        As in the container.
+    steps
+        ``steps[path][k + 1][j]``: from exit k (−1: from the start) to exit j > k; None where j ≤ k.
+    prefixes
+        ``prefixes[path][j]``: precision of segment j. Paths that agree up to exit k may be switched there.
+    accuracy
+        ``accuracy[path][j]``: P(correct) on calibration data, 0..1; 0 without.
+    """
+
+    board: str
+    path_names: tuple[str, ...]
+    exit_names: tuple[str, ...]
+    steps: tuple[tuple[tuple[StepCost | None, ...], ...], ...]
+    prefixes: tuple[tuple[int, ...], ...]
+    accuracy: tuple[tuple[float, ...], ...]

@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Boards: one ``board.toml`` each, the one source of figures for Python and C.
+
+Boards come with the package (``firmware/boards/<name>/board.toml``); a path to a file of the same form is taken too.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from joulet.errors import UsageError
+from joulet.records import LoadFigures
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+if TYPE_CHECKING:
+    if sys.version_info >= (3, 11):
+        from importlib.resources.abc import Traversable
+    else:
+        from importlib.abc import Traversable
+
+DEFAULT_BOARD = "nucleo_l4r5zi"
+
+WEIGHTED_CLASSES = ("conv", "conv1x1", "dwconv", "fc")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CycleModel:
+    """Cycles per unit of work; see ``[cycles]`` of a board.toml.
+
+    ``per_mac`` and ``per_output`` are keyed by :data:`WEIGHTED_CLASSES`, ``per_element`` by lower-case op code,
+    ``weight_factor`` by how the weights are stored and read; the ``f32_`` figures stand for the float kernels.
+    """
+
+    per_mac: Mapping[str, float]
+    per_output: Mapping[str, float]
+    per_element: Mapping[str, float]
+    weight_factor: Mapping[str, float]
+    f32_per_mac: float
+    f32_per_output: float
+    f32_per_element_factor: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Board:
+    """One board: what it is, what it draws, what its cycles cost.
+
+    ``seen`` is ``silicon`` where figures were taken on the board by this project, else ``simulated``. ``flash_bytes`` and
+    ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source.
+    """
+
+    name: str
+    title: str
+    core: str
+    seen: str
+    flash_bytes: int
+    ram_bytes: int
+    load: LoadFigures
+    cycles: CycleModel
+    provenance: Mapping[str, str]
+
+
+def board_names() -> tuple[str, ...]:
+    """Return the names of the boards that come with the package, sorted."""
+    folder = _folder()
+    if not folder.is_dir():
+        return ()
+    return tuple(sorted(entry.name for entry in folder.iterdir() if (entry / "board.toml").is_file()))
+
+
+def load_board(name: str | Path = DEFAULT_BOARD) -> Board:
+    """Read a board by name, or from a path that ends in ``.toml``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such board, or its file lacks a figure or holds an impossible one.
+    """
+    if str(name).endswith(".toml"):
+        try:
+            text = Path(name).read_text(encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"board file '{name}' cannot be read: {error.strerror}") from error
+    else:
+        if str(name) not in board_names():
+            raise UsageError(f"no board '{name}'; there are: {', '.join(board_names()) or 'none'}, or give a .toml file")
+        text = (_folder() / str(name) / "board.toml").read_text(encoding="utf-8")
+    try:
+        return _board(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(f"board '{name}': not TOML ({error})") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"board '{name}': lacks or misplaces {error}; see firmware/boards/{DEFAULT_BOARD}") from error
+    except ValueError as error:
+        raise UsageError(f"board '{name}': {error}") from error
+
+
+def _folder() -> Traversable:
+    packaged = resources.files("joulet._src") / "firmware" / "boards"
+    # in a checkout that is not installed the folder lies beside runtime/
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[1] / "firmware" / "boards"
+
+
+def _board(table: Mapping[str, Any]) -> Board:
+    energy, store, cycles = table["energy"], table["store"], table["cycles"]
+    if table["seen"] not in ("silicon", "simulated"):
+        raise ValueError(f"seen is '{table['seen']}'; it is 'silicon' or 'simulated'")
+    load = LoadFigures(
+        clock_hz=int(_number(table, "clock_hz")),
+        energy_pj_per_cycle=int(_number(energy, "pj_per_cycle")),
+        sleep_w=_number(energy, "sleep_w", zero=True),
+        sensing_j=_number(energy, "sensing_j", zero=True),
+        wake_cycles=int(_number(energy, "wake_cycles", zero=True)),
+        decision_cycles=int(_number(energy, "decision_cycles", zero=True)),
+        max_v=_number(store, "v_max"),
+        on_v=_number(store, "v_on"),
+        off_v=_number(store, "v_off"),
+    )
+    if not load.off_v < load.on_v <= load.max_v:
+        raise ValueError(f"store voltages must rise: v_off {load.off_v}, v_on {load.on_v}, v_max {load.max_v}")
+    provenance = {
+        key.removesuffix("_provenance"): value
+        for part in (energy, store)
+        for key, value in part.items()
+        if key.endswith("_provenance")
+    }
+    provenance["cycles"] = cycles["provenance"]
+    provenance["weight_factor"] = cycles["weight_factor"]["provenance"]
+    provenance["f32"] = cycles["f32"]["provenance"]
+    memory = table["memory"]
+    return Board(
+        name=table["name"],
+        title=table["title"],
+        core=table["core"],
+        seen=table["seen"],
+        flash_bytes=max(int(part["bytes"]) for name, part in memory.items() if name.startswith("flash")),
+        ram_bytes=max(int(part["bytes"]) for name, part in memory.items() if name.startswith("sram")),
+        load=load,
+        cycles=_cycles(cycles),
+        provenance=provenance,
+    )
+
+
+def _cycles(table: Mapping[str, Any]) -> CycleModel:
+    def numbers(part: Mapping[str, Any]) -> dict[str, float]:
+        return {key: _number(part, key) for key in part if key != "provenance"}
+
+    model = CycleModel(
+        per_mac=numbers(table["per_mac"]),
+        per_output=numbers(table["per_output"]),
+        per_element=numbers(table["per_element"]),
+        weight_factor=numbers(table["weight_factor"]),
+        f32_per_mac=_number(table["f32"], "per_mac"),
+        f32_per_output=_number(table["f32"], "per_output"),
+        f32_per_element_factor=_number(table["f32"], "per_element_factor"),
+    )
+    for name in WEIGHTED_CLASSES:
+        if name not in model.per_mac or name not in model.per_output:
+            raise ValueError(f"[cycles] has no per_mac or per_output for '{name}'")
+    return model
+
+
+def _number(table: Mapping[str, Any], key: str, *, zero: bool = False) -> float:
+    value = table[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        raise ValueError(f"{key} is {value!r}; it must be a number")
+    if value < 0 or (value == 0 and not zero):
+        raise ValueError(f"{key} is {value}; it must be {'zero or ' if zero else ''}more than zero")
+    return float(value)
