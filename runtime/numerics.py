@@ -36,7 +36,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     Multipliers below 2⁻³¹ become 0. ``real`` must be finite, non-negative and below 2³⁰.
     """
     if not math.isfinite(real) or real < 0:
-        raise ModelError(f"scales give the multiplier {real}: every scale must be positive and finite; re-export the model")
+        raise ModelError(f"scales give the multiplier {real}: every scale must be positive; re-export the model")
     if real == 0.0:
         return 0, 0
     fraction, shift = math.frexp(real)
@@ -47,7 +47,7 @@ def quantize_multiplier(real: float) -> tuple[int, int]:
     if shift < -31:
         return 0, 0
     if shift > 30:
-        raise ModelError(f"scales give the multiplier {real:g}, more than 2^30: the quantisation of the model is broken")
+        raise ModelError(f"scales give the multiplier {real:g}, more than 2^30: the quantisation is broken")
     return multiplier, shift
 
 
@@ -356,7 +356,7 @@ def _hard_swish_table(inputs: list[int], scale_in: np.float32, scale_out: np.flo
     out_multiplier, out_shift = _multiplier16(fine_scale / scale_out)
     gate_multiplier, gate_shift = _multiplier16(fine_scale / (np.float32(3.0) / np.float32(32768.0)))
     if out_shift > 0:
-        raise ModelError("hard_swish: the output scale is over 128 times finer than the input scale; re-quantise the model")
+        raise ModelError("hard_swish: the output scale is over 128 times finer than the input; re-quantise the model")
     values = []
     for x in inputs:
         fine = x << 7
