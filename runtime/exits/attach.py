@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Attach early exits to any pre-trained single-exit classifier: pooled features, closed-form heads, a searched choice.
+
+Nothing of the imported network changes. Heads read int8 features that the engine itself computes, their weights are
+int8 with one scale a class, and they answer in the quantisation of the model's own output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+import numpy as np
+
+from joulet.errors import UsageError
+from joulet.exits.confidence import BINS, Stops, choose_stops
+from joulet.exits.cost import op_macs
+from joulet.exits.graft import Candidate, Tail, candidates_of, find_tail, graft, pooled_graph
+from joulet.exits.heads import IntHead, logits_quant, margins, quantise
+from joulet.exits.ridge import F64, I64, Ridge, fit, folds, temperature
+from joulet.ir import ExitOrigin, Graph, Quant
+from joulet.quant.bare import with_exit
+from joulet.quant.probe import Array, Execute, full, probe
+
+Progress = Callable[[str, int, int], None]
+MOST_EXITS = 12
+_AUTO_EXITS = 3
+_MOST_COMBINATIONS = 4000
+_MIN_SAMPLES_A_CLASS = 2
+_LEAST_GAIN = 0.01  # of the MACs, for one more exit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class FittedHead:
+    """A head of ours: the integer form that ships, and one fitted without each fold, for honest confidences."""
+
+    features: int
+    head: IntHead
+    without_fold: tuple[IntHead, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Attached:
+    """A graph with exits, what was fitted for each exit (None for the imported head), and the folds used."""
+
+    graph: Graph
+    heads: tuple[FittedHead | None, ...]
+    labels: I64
+    fold: I64
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Scored:
+    candidate: Candidate
+    head: IntHead
+    without_fold: tuple[IntHead, ...]
+    bins: I64
+    correct: F64
+    head_macs: int
+
+
+def wanted_exits(exits: str | int) -> int | None:
+    """Return the number of early exits asked for: None for ``auto``, 0 for ``off``."""
+    if exits == "auto":
+        return None
+    if exits == "off":
+        return 0
+    try:
+        count = int(exits)
+    except ValueError:
+        count = -1
+    if not 0 <= count <= MOST_EXITS:
+        raise UsageError(f"exits {exits!r}: give auto, off or a number from 1 to {MOST_EXITS}")
+    return count
+
+
+def attach_exits(
+    execute: Execute,
+    graph: Graph,
+    feeds: Mapping[int, Array],
+    labels: I64 | None,
+    *,
+    exits: str | int = "auto",
+    progress: Progress | None = None,
+) -> Attached:
+    """Attach exits to an integer graph.
+
+    Parameters
+    ----------
+    execute
+        Runs probes.
+    graph
+        Integer graph with one output and no exits, or only the imported one.
+    feeds
+        Calibration inputs ``(n, *shape[1:])`` by tensor index.
+    labels
+        ``(n,)`` classes, or None to take the model's own answers.
+    exits
+        ``auto`` (up to three and a re-fitted last head), a number of early exits (and a re-fitted last head), ``off``.
+    progress
+        Called with (what, done, total).
+
+    Raises
+    ------
+    UsageError
+        When exits are asked for by number and the model has no classes, or no layer to attach them to.
+    """
+    graph = with_exit(graph)
+    count = wanted_exits(exits)
+    obstacle = _obstacle(graph)
+    if obstacle and count is not None and count > 0:
+        raise UsageError(f"exits {exits!r}: model {graph.name!r} {obstacle}; compile it with --exits off")
+    n = len(next(iter(feeds.values())))
+    if obstacle or count == 0:
+        note = (f"no exits attached: the model {obstacle}",) if obstacle else ()
+        none = np.zeros(n, np.int64)
+        truth = labels if labels is not None else own_answers(execute, graph, feeds)
+        return Attached(graph=graph, heads=(None,) * len(graph.exits), labels=truth, fold=none, notes=note)
+    notes: list[str] = []
+    if labels is None:
+        labels = own_answers(execute, graph, feeds)
+        notes.append("labels: none given, so exits and confidences are fitted on the model's own answers")
+    return _attach(execute, graph, feeds, labels, count, notes, progress)
+
+
+def own_answers(execute: Execute, graph: Graph, feeds: Mapping[int, Array]) -> I64:
+    """Return the class the imported model gives each sample, ``(n,)``; zeros for a model without classes."""
+    last = graph.exits[-1]
+    n = len(next(iter(feeds.values())))
+    if last.n_classes < 2:
+        return np.zeros(n, np.int64)
+    logits = probe(execute, graph, full(graph), feeds, (last.logits,))[last.logits]
+    return np.asarray(logits.reshape(n, -1).argmax(axis=1), np.int64)
+
+
+def _obstacle(graph: Graph) -> str:
+    if len(graph.exits) > 1:
+        return "comes with several exits, which it keeps"
+    if graph.exits[-1].n_classes < 2:
+        return "has no classes (it does not end in a softmax), so its confidence is constant and it has one exit"
+    if len(graph.outputs) != 1:
+        return f"has {len(graph.outputs)} outputs"
+    if find_tail(graph) is None:
+        return "ends in layers between its last weights and its softmax that a head cannot repeat"
+    return ""
+
+
+def _attach(
+    execute: Execute,
+    graph: Graph,
+    feeds: Mapping[int, Array],
+    labels: I64,
+    count: int | None,
+    notes: list[str],
+    progress: Progress | None,
+) -> Attached:
+    tail = find_tail(graph)
+    assert tail is not None
+    n_classes = graph.exits[-1].n_classes
+    _check_labels(labels, n_classes)
+    if len(labels) < n_classes * _MIN_SAMPLES_A_CLASS:
+        raise UsageError(
+            f"{len(labels)} calibration samples are too few for exits over {n_classes} classes; give at least "
+            f"{n_classes * _MIN_SAMPLES_A_CLASS}, better ten times that, or --exits off"
+        )
+    points, features, logits = _features(execute, graph, feeds, tail, progress)
+    fold = folds(labels)
+    scored = []
+    for done, candidate in enumerate(points):
+        scored.append(_score(candidate, features[candidate.features], labels, fold, n_classes, tail))
+        if progress:
+            progress("exits: heads on candidate layers", done + 1, len(points))
+    early = [s for s in scored if not s.candidate.refit]
+    if count is not None and count > len(early):
+        raise UsageError(f"exits {count}: model {graph.name!r} has only {len(early)} layers that can take one")
+    refit = next((s for s in scored if s.candidate.refit), None)
+    margin, answer = margins(logits.reshape(len(labels), -1))
+    last = (np.minimum(margin >> 3, BINS - 1), (answer == labels).astype(np.float64))
+    total = sum(op_macs(graph, op) for op in graph.ops)
+    chosen, _ = _search(early, refit, last, total, count)
+    if count is None and not chosen:
+        notes.append("exits: no early exit saves work without losing accuracy on the calibration data")
+    everything = [*chosen, *([refit] if refit else [])]
+    return _graft_all(graph, everything, tail, labels, fold, notes)
+
+
+def _check_labels(labels: I64, n_classes: int) -> None:
+    if labels.min(initial=0) < 0 or labels.max(initial=0) >= n_classes:
+        raise UsageError(f"labels must be 0..{n_classes - 1} for this model; found {labels.min()}..{labels.max()}")
+
+
+def _features(
+    execute: Execute, graph: Graph, feeds: Mapping[int, Array], tail: Tail, progress: Progress | None
+) -> tuple[list[Candidate], dict[int, Array], Array]:
+    """Return candidates in a graph with pooled features, their int8 features by tensor index, and the logits."""
+    points = candidates_of(graph, tail)
+    few = {t: a[:256] for t, a in feeds.items()}
+    if progress:
+        progress("exits: ranges of pooled features", 0, 1)
+    layers = tuple(dict.fromkeys(p.layer for p in points))
+    values = probe(execute, graph, full(graph), few, layers)
+    pooled, placed = pooled_graph(graph, points, {t: values[t] for t in layers})
+    if progress:
+        progress("exits: features of the calibration set", 0, 1)
+    wanted = tuple(dict.fromkeys([*(p.features for p in placed), graph.exits[-1].logits]))
+    found = probe(execute, pooled, full(pooled), feeds, wanted)
+    n = len(next(iter(feeds.values())))
+    features = {p.features: found[p.features].reshape(n, -1) for p in placed}
+    return placed, features, found[graph.exits[-1].logits]
+
+
+def _score(candidate: Candidate, features: Array, labels: I64, fold: I64, n_classes: int, tail: Tail) -> _Scored:
+    real = (features.astype(np.float64) - candidate.quant.zero_point) * candidate.quant.scale[0]
+    whole = fit(real, labels, n_classes)
+    parts: list[Ridge] = []
+    scores = np.zeros((len(labels), n_classes))
+    for f in range(int(fold.max()) + 1):
+        out = fold == f
+        part = whole if out.all() else fit(real[~out], labels[~out], n_classes, whole.penalty)
+        parts.append(part)
+        scores[out] = part.scores(real[out])
+    factor, logits = _logit_grid(scores, labels, tail)
+    head = quantise(whole, factor, candidate.quant, logits)
+    without = tuple(quantise(part, factor, candidate.quant, logits) for part in parts)
+    answers = np.zeros((len(labels), n_classes), np.int64)
+    for f, part_head in enumerate(without):
+        answers[fold == f] = part_head.answer(features[fold == f])
+    margin, answer = margins(answers)
+    return _Scored(
+        candidate=candidate,
+        head=head,
+        without_fold=without,
+        bins=np.minimum(margin >> 3, BINS - 1),
+        correct=(answer == labels).astype(np.float64),
+        head_macs=features.shape[1] * n_classes,
+    )
+
+
+def _logit_grid(scores: F64, labels: I64, tail: Tail) -> tuple[float, Quant]:
+    factor = temperature(scores, labels)
+    if tail.fixed_logits is None:
+        return factor, logits_quant(scores * factor)
+    low, high = np.percentile(scores, [0.05, 99.95])
+    quant = tail.fixed_logits
+    reach_high = (127 - quant.zero_point) * quant.scale[0]
+    reach_low = (-128 - quant.zero_point) * quant.scale[0]
+    fits = min(reach_high / max(high, 1e-9), reach_low / min(low, -1e-9))
+    return min(factor, fits), quant
+
+
+def _chain(parts: Sequence[_Scored], last: tuple[I64, F64], total: int) -> tuple[I64, F64, F64]:
+    """Return (bins, correct, costs as a share of the imported model) of a chain of exits and the imported head."""
+    bins = np.stack([*(p.bins for p in parts), last[0]])
+    correct = np.stack([*(p.correct for p in parts), last[1]])
+    heads = np.cumsum([p.head_macs for p in parts])
+    costs = [p.candidate.macs + h for p, h in zip(parts, heads, strict=True)]
+    costs.append(total + (int(heads[-1]) if len(parts) else 0))
+    return bins, correct, np.asarray(costs, np.float64) / total
+
+
+def _search(
+    early: Sequence[_Scored], refit: _Scored | None, last: tuple[I64, F64], total: int, count: int | None
+) -> tuple[list[_Scored], Stops]:
+    """Return the exits that save most at the imported model's accuracy, by search over all combinations."""
+    base = float(last[1].mean())
+    ending = [refit] if refit else []
+    best: tuple[list[_Scored], Stops] = ([], choose_stops(*_chain(ending, last, total), base))
+    for size in range(1, _AUTO_EXITS + 1) if count is None else [count]:
+        pool = _thinned(early, size)
+        found: tuple[list[_Scored], Stops] | None = None
+        for combination in combinations(pool, size):
+            stops = choose_stops(*_chain([*combination, *ending], last, total), base)
+            if found is None or _rank(stops, base) > _rank(found[1], base):
+                found = (list(combination), stops)
+        if found is None:
+            continue
+        gain = _rank(found[1], base) - _rank(best[1], base)
+        if count is not None or gain > _LEAST_GAIN:
+            best = found
+    return best
+
+
+def _rank(stops: Stops, base: float) -> float:
+    """Saving, less what lost accuracy costs: a point of accuracy outweighs a fifth of the MACs."""
+    return 1.0 - stops.mean_macs - 20.0 * max(0.0, base - stops.accuracy)
+
+
+def _thinned(early: Sequence[_Scored], size: int) -> Sequence[_Scored]:
+    """Return fewer candidates, evenly spread, where all combinations would be too many."""
+    keep = len(early)
+    while keep > size and _choose(keep, size) > _MOST_COMBINATIONS // 8:
+        keep -= 1
+    index = np.unique(np.linspace(0, len(early) - 1, keep).round().astype(int)) if keep else []
+    return [early[i] for i in index]
+
+
+def _choose(n: int, k: int) -> int:
+    result = 1
+    for i in range(k):
+        result = result * (n - i) // (i + 1)
+    return result
+
+
+def _graft_all(
+    graph: Graph, chosen: Sequence[_Scored], tail: Tail, labels: I64, fold: I64, notes: list[str]
+) -> Attached:
+    specs = []
+    for position, part in enumerate(chosen):
+        origin = ExitOrigin.REFIT if part.candidate.refit else ExitOrigin.ATTACHED
+        name = "refit" if part.candidate.refit else f"exit{position}"
+        specs.append((name, origin, part.candidate, part.head))
+    grafted, features = graft(graph, specs, tail)
+    heads: list[FittedHead | None] = [
+        FittedHead(features=t, head=part.head, without_fold=part.without_fold)
+        for t, part in zip(features, chosen, strict=True)
+    ]
+    return Attached(graph=grafted, heads=(*heads, None), labels=labels, fold=fold, notes=tuple(notes))
+
+

@@ -1,0 +1,253 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Surgery on the graph: where heads can go, pooled features, and heads that repeat the model's own tail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from joulet.exits.cost import op_macs
+from joulet.exits.heads import IntHead, range_quant
+from joulet.ir import (
+    WEIGHTED,
+    Dense,
+    DType,
+    Exit,
+    ExitOrigin,
+    Graph,
+    Op,
+    OpKind,
+    Quant,
+    Reduce,
+    Reshape,
+    Tensor,
+)
+from joulet.quant.probe import Array
+
+_MOST_CANDIDATES = 14
+_LEAST_FEATURES = 4
+_MOST_FEATURES = 1024
+_EARLIEST_SHARE, _LATEST_SHARE = 0.02, 0.97
+_BRANCHES = WEIGHTED | {OpKind.ADD, OpKind.CONCAT, OpKind.UNARY, OpKind.MAX_POOL2D, OpKind.AVG_POOL2D, OpKind.MUL}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tail:
+    """What follows the features of the imported head: ops ``first..`` of the graph belong to it.
+
+    ``repeat`` are the ops from the logits to the output, repeated by every head. ``refit_source`` is the tensor the
+    imported head reads, None where a single linear head cannot replace it. ``fixed_logits`` is the quantisation the
+    logits must have because they are the output themselves.
+    """
+
+    first: int
+    logits: int
+    repeat: tuple[int, ...]
+    refit_source: int | None
+    fixed_logits: Quant | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """A place for a head: ``layer`` is the tensor it branches from, ``features`` what it reads, ``macs`` up to there."""
+
+    layer: int
+    features: int
+    quant: Quant
+    macs: int
+    after_op: int
+    refit: bool
+
+
+def find_tail(graph: Graph) -> Tail | None:
+    """Return how the imported head ends, or None where heads cannot repeat it."""
+    producers = {op.outputs[0]: index for index, op in enumerate(graph.ops)}
+    last = graph.exits[-1]
+    repeat: list[int] = []
+    tensor = last.output
+    while tensor != last.logits:
+        index = producers.get(tensor)
+        if index is None or len([t for t in graph.ops[index].inputs if graph.tensors[t].data is None]) != 1:
+            return None
+        repeat.append(index)
+        tensor = graph.ops[index].inputs[0]
+    first = producers.get(last.logits)
+    if first is None:
+        return None
+    weighted = first
+    while graph.ops[weighted].kind is OpKind.RESHAPE and graph.ops[weighted].inputs[0] in producers:
+        weighted = producers[graph.ops[weighted].inputs[0]]
+    source = _linear_source(graph, weighted)
+    start = weighted if source is not None else first
+    fixed = None if repeat else graph.tensors[last.logits].quant
+    return Tail(first=start, logits=last.logits, repeat=tuple(reversed(repeat)), refit_source=source, fixed_logits=fixed)
+
+
+def _linear_source(graph: Graph, index: int) -> int | None:
+    op = graph.ops[index]
+    source = op.inputs[0]
+    width = graph.tensors[op.inputs[1]].shape if op.kind in WEIGHTED else ()
+    linear = op.kind is OpKind.FULLY_CONNECTED or (op.kind is OpKind.CONV2D and width[1:3] == (1, 1))
+    if not linear or graph.tensors[source].elements != width[-1] or source in graph.inputs:
+        return None
+    return source
+
+
+def candidates_of(graph: Graph, tail: Tail) -> list[Candidate]:
+    """Return the places where a head could go, in execution order, the re-fitted last head at the end."""
+    total = max(1, sum(op_macs(graph, op) for op in graph.ops))
+    spent, by_macs = 0, {}
+    refit: list[Candidate] = []
+    for index, op in enumerate(graph.ops[: tail.first]):
+        spent += op_macs(graph, op)
+        tensor = op.outputs[0]
+        if tensor == tail.refit_source:
+            quant = graph.tensors[tensor].quant or Quant(scale=(1.0,))
+            refit = [_candidate(tensor, quant, spent, index, refit=True)]
+        if op.kind in _BRANCHES and _can_pool(graph, tensor) and _EARLIEST_SHARE <= spent / total <= _LATEST_SHARE:
+            # Of the layers that cost the same, the last one has seen most.
+            by_macs[spent] = _candidate(tensor, Quant(scale=(1.0,)), spent, index, refit=False)
+    early = list(by_macs.values())
+    if len(early) > _MOST_CANDIDATES:
+        keep = np.unique(np.linspace(0, len(early) - 1, _MOST_CANDIDATES).round().astype(int))
+        early = [early[i] for i in keep]
+    return early + refit
+
+
+def _candidate(tensor: int, quant: Quant, macs: int, op: int, *, refit: bool) -> Candidate:
+    return Candidate(layer=tensor, features=tensor, quant=quant, macs=macs, after_op=op, refit=refit)
+
+
+def _can_pool(graph: Graph, index: int) -> bool:
+    tensor = graph.tensors[index]
+    channels = tensor.shape[-1] if tensor.shape else 0
+    in_range = _LEAST_FEATURES <= channels <= _MOST_FEATURES
+    return tensor.dtype is DType.S8 and tensor.quant is not None and 2 <= len(tensor.shape) <= 4 and (
+        tensor.shape[0] == 1 and in_range
+    )
+
+
+def pooled_graph(
+    graph: Graph, points: Sequence[Candidate], values: Mapping[int, Array]
+) -> tuple[Graph, list[Candidate]]:
+    """Return the graph with a pooled-feature tensor for every candidate, and the candidates that name them.
+
+    Parameters
+    ----------
+    graph
+        Integer graph.
+    points
+        Candidates whose ``features`` are still to be made.
+    values
+        Int8 samples of each candidate's layer, ``(n, *shape[1:])``, for the ranges of the means.
+    """
+    tensors, ops = list(graph.tensors), list(graph.ops)
+    placed = []
+    for point in points:
+        layer = graph.tensors[point.layer]
+        if point.refit or len(layer.shape) == 2:
+            placed.append(replace(point, quant=layer.quant or point.quant))
+            continue
+        made, quant = _pool_op(layer, point.layer, len(tensors), values[point.layer])
+        shape = (1, layer.shape[-1])
+        tensors.append(Tensor(name=f"{layer.name}:pooled", shape=shape, dtype=DType.S8, quant=quant))
+        ops.append(made)
+        placed.append(replace(point, features=len(tensors) - 1, quant=quant))
+    return replace(graph, tensors=tuple(tensors), ops=tuple(ops)), placed
+
+
+def _pool_op(layer: Tensor, index: int, output: int, values: Array) -> tuple[Op, Quant]:
+    name = f"{layer.name}:pool"
+    assert layer.quant is not None
+    if layer.elements == layer.shape[-1]:
+        op = Op(kind=OpKind.RESHAPE, name=name, inputs=(index,), outputs=(output,), attrs=Reshape())
+        return op, layer.quant
+    axes = tuple(range(1, len(layer.shape) - 1))
+    real = (values.mean(axis=axes, dtype=np.float64) - layer.quant.zero_point) * layer.quant.scale[0]
+    low, high = np.percentile(real, [0.02, 99.98])
+    attrs = Reduce(axes=axes, keep_dims=False)
+    op = Op(kind=OpKind.MEAN, name=name, inputs=(index,), outputs=(output,), attrs=attrs)
+    return op, range_quant(float(low), float(high))
+
+
+Spec = tuple[str, ExitOrigin, Candidate, IntHead]
+
+
+def graft(graph: Graph, specs: Sequence[Spec], tail: Tail) -> tuple[Graph, tuple[int, ...]]:
+    """Return the graph with the heads of ``specs`` (in order of depth), and the features tensor of each.
+
+    Heads stand right after the op they branch from. The imported head stays last, byte for byte.
+    """
+    tensors = list(graph.tensors)
+    after: dict[int, list[Op]] = {}
+    exits, features = [], []
+    for number, (name, origin, point, head) in enumerate(specs):
+        ops, source, logits, output = _head_ops(graph, tensors, name, number, point, head, tail)
+        after.setdefault(point.after_op, []).extend(ops)
+        features.append(source)
+        n_classes = graph.exits[-1].n_classes
+        exits.append(Exit(name=name, origin=origin, logits=logits, output=output, n_classes=n_classes))
+    ops_out: list[Op] = []
+    last = len(specs)
+    for index, op in enumerate(graph.ops):
+        ops_out.append(replace(op, exit=last) if index >= tail.first else op)
+        ops_out.extend(after.get(index, ()))
+    done = replace(graph, tensors=tuple(tensors), ops=tuple(ops_out), exits=(*exits, graph.exits[-1]))
+    return done, tuple(features)
+
+
+def _head_ops(
+    graph: Graph, tensors: list[Tensor], name: str, number: int, point: Candidate, head: IntHead, tail: Tail
+) -> tuple[list[Op], int, int, int]:
+    ops: list[Op] = []
+    layer = graph.tensors[point.layer]
+    source = point.layer
+    if not point.refit and len(layer.shape) > 2:
+        made, _ = _pool_op(layer, point.layer, len(tensors), np.zeros((1, *layer.shape[1:])))
+        source = len(tensors)
+        tensors.append(Tensor(name=f"{name}:features", shape=(1, layer.shape[-1]), dtype=DType.S8, quant=point.quant))
+        ops.append(replace(made, name=f"{name}:pool", exit=number))
+    weights = Tensor(
+        name=f"{name}:weights",
+        shape=head.weights.shape,
+        dtype=DType.S8,
+        quant=Quant(scale=head.scales, axis=0),
+        data=head.weights,
+    )
+    bias_scale = tuple(head.source.scale[0] * s for s in head.scales)
+    bias = Tensor(
+        name=f"{name}:bias",
+        shape=head.bias.shape,
+        dtype=DType.S32,
+        quant=Quant(scale=bias_scale, axis=0),
+        data=head.bias,
+    )
+    own = graph.tensors[tail.logits]
+    logits = replace(own, name=f"{name}:logits", quant=head.logits, border=None)
+    first = len(tensors)
+    tensors.extend((weights, bias, logits))
+    dense = Op(
+        kind=OpKind.FULLY_CONNECTED,
+        name=f"{name}:dense",
+        inputs=(source, first, first + 1),
+        outputs=(first + 2,),
+        attrs=Dense(),
+        exit=number,
+    )
+    ops.append(dense)
+    tensor = first + 2
+    for index in tail.repeat:
+        op = graph.ops[index]
+        tensors.append(replace(graph.tensors[op.outputs[0]], name=f"{name}:{op.kind.value}", border=None))
+        repeated = replace(
+            op,
+            name=f"{name}:{op.kind.value}",
+            inputs=(tensor, *op.inputs[1:]),
+            outputs=(len(tensors) - 1,),
+            exit=number,
+        )
+        ops.append(repeated)
+        tensor = len(tensors) - 1
+    return ops, source, first + 2, tensor

@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Per-precision bias correction: the mean of every accumulator under the sliced network equals that under the full one.
+
+Only means are needed. The mean of an accumulator is linear in the mean input, so the mean activation map, gathered
+into mean patches with padding 0, gives it exactly; no pass over the patches of every image is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.ir import Conv, Graph, Op, OpKind, Precision
+from joulet.quant.bare import bias_of, weighted_ops
+from joulet.quant.probe import Array, Execute, Setting, full, live_at, probe
+
+CORRECTION_SAMPLES = 256
+_I32_MAX = 2**31 - 1
+_MOST_LIVE = 6
+
+
+def mean_patches(graph: Graph, op: Op, mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean over output positions of the input patch of a layer.
+
+    Parameters
+    ----------
+    graph, op
+        A weighted op.
+    mean
+        Mean input, x − zero point, of the shape of the op's input.
+
+    Returns
+    -------
+    array
+        ``(kh, kw, in_c)`` for convolutions, ``(i,)`` for fully connected.
+    """
+    weights = graph.tensors[op.inputs[1]].shape
+    if not isinstance(op.attrs, Conv):
+        return mean.reshape(-1, weights[1]).mean(axis=0)
+    out_h, out_w = graph.tensors[op.outputs[0]].shape[1:3]
+    image = mean[0]
+    height, width, channels = image.shape
+    result = np.zeros((weights[1], weights[2], channels))
+    for i in range(weights[1]):
+        rows = np.arange(out_h) * op.attrs.stride[0] - op.attrs.pad[0] + i * op.attrs.dilation[0]
+        rows = rows[(rows >= 0) & (rows < height)]
+        for j in range(weights[2]):
+            columns = np.arange(out_w) * op.attrs.stride[1] - op.attrs.pad[1] + j * op.attrs.dilation[1]
+            columns = columns[(columns >= 0) & (columns < width)]
+            result[i, j] = image[np.ix_(rows, columns)].sum(axis=(0, 1)) / (out_h * out_w)
+    return result
+
+
+def mean_products(graph: Graph, op: Op, bits: int, mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return the mean of Σ w·x over images and positions for each output channel, ``(o,)``, without bias."""
+    weights = graph.tensors[op.inputs[1]]
+    q = np.asarray(weights.data).astype(np.int64)
+    zero_point = weights.quant.zero_point if weights.quant else 0
+    w = (q if bits == 8 else 16 * ((q + 128) >> 4) - 120).astype(np.float64) - zero_point
+    patch = mean_patches(graph, op, mean)
+    if op.kind is OpKind.FULLY_CONNECTED:
+        return np.asarray(w @ patch)
+    if op.kind is OpKind.DEPTHWISE_CONV2D:
+        return np.asarray((w[0] * np.repeat(patch, w.shape[3] // patch.shape[2], axis=2)).sum(axis=(0, 1)))
+    groups = op.attrs.groups if isinstance(op.attrs, Conv) else 1
+    parts = zip(np.split(w, groups), np.split(patch, groups, axis=2), strict=True)
+    return np.concatenate([np.tensordot(rows, part, axes=3) for rows, part in parts])
+
+
+def closed_form_bias(
+    graph: Graph,
+    index: int,
+    mean_full: npt.NDArray[np.float64],
+    mean_sliced: npt.NDArray[np.float64],
+    bits: int,
+) -> npt.NDArray[np.int32]:
+    """Return the bias ``(o,)`` that makes the mean accumulator at ``bits`` equal to that at 8 bits."""
+    op = graph.ops[index]
+    gap = mean_products(graph, op, 8, mean_full) - mean_products(graph, op, bits, mean_sliced)
+    corrected = bias_of(graph, op).astype(np.float64) + np.rint(gap)
+    return np.clip(corrected, -_I32_MAX, _I32_MAX).astype(np.int32)
+
+
+def mean_of(graph: Graph, tensor: int, values: Array) -> npt.NDArray[np.float64]:
+    """Return the mean of x − zero point over samples, of the tensor's own shape."""
+    quant = graph.tensors[tensor].quant
+    mean = values.mean(axis=0, dtype=np.float64).reshape(graph.tensors[tensor].shape)
+    return np.asarray(mean - (quant.zero_point if quant else 0))
+
+
+def mean_maps(
+    execute: Execute, graph: Graph, feeds: Mapping[int, Array], layers: Sequence[int]
+) -> dict[int, npt.NDArray[np.float64]]:
+    """Return the mean input of each given weighted op at 8 bits, by op index."""
+    inputs = {index: graph.ops[index].inputs[0] for index in layers}
+    values = probe(execute, graph, full(graph), feeds, tuple(dict.fromkeys(inputs.values())))
+    return {index: mean_of(graph, t, values[t]) for index, t in inputs.items()}
+
+
+def corrected(
+    execute: Execute,
+    graph: Graph,
+    precision: Precision,
+    feeds: Mapping[int, Array],
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Precision:
+    """Return a precision with biases fitted on its own prefix, layer after layer.
+
+    Parameters
+    ----------
+    execute
+        Runs probes.
+    graph
+        Integer graph.
+    precision
+        Bits by op; its biases are replaced.
+    feeds
+        Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 256 samples are used.
+    progress
+        Called with (what, done, total).
+    """
+    few: dict[int, Array] = {t: a[:CORRECTION_SAMPLES] for t, a in feeds.items()}
+    layers = weighted_ops(graph)
+    if all(precision.bits[index] == 8 for index in layers):
+        return replace(precision, bias={})
+    reference = mean_maps(execute, graph, few, layers)
+    storage = {index: "nested" if precision.bits[index] == 4 else "s8" for index in layers}
+    bias: dict[int, npt.NDArray[np.int32]] = {}
+    known: Mapping[int, Any] = few
+    for done, index in enumerate(layers):
+        how = Setting(bits=precision.bits, bias=bias, storage=storage)
+        source = graph.ops[index].inputs[0]
+        live = live_at(graph, index, ())
+        if len(live) <= _MOST_LIVE:
+            known = probe(execute, graph, how, known, live)
+            values = known[source]
+        else:
+            values = probe(execute, graph, how, known, (source,))[source]
+        mean = mean_of(graph, source, values)
+        bias[index] = closed_form_bias(graph, index, reference[index], mean, precision.bits[index])
+        if progress:
+            progress(f"{precision.name}: bias correction", done + 1, len(layers))
+    return replace(precision, bias=bias)

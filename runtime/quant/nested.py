@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Nested weights: how each layer is stored, what a precision reads, and which layers keep 8 bits in ``mix``.
+
+An int8 weight q is two nibbles, q + 128 = 16 u + l. Eight bits read both; four bits read q as 16 u − 120.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.ir import Graph, Op, Precision
+from joulet.quant.bare import fits_nested, weighted_ops
+from joulet.quant.bias import closed_form_bias, mean_maps
+from joulet.quant.probe import Array, Execute, Setting, full, live_at, probe
+
+MIX_BUDGET = 0.70
+"""Weight bytes of ``mix`` as a share of those of ``w8``; ``w4`` has one half."""
+
+ZERO_SHARE_FOR_S8 = 0.5
+"""A layer with this share of zero weights keeps 8 bits in ``mix``, because four bits have no zero."""
+
+_SENSITIVITY_SAMPLES = 96
+
+
+def read_at(weights: npt.NDArray[Any], bits: int) -> npt.NDArray[np.int64]:
+    """Return int8 weights as a precision of ``bits`` (8 or 4) reads them."""
+    q = np.asarray(weights).astype(np.int64)
+    return q if bits == 8 else 16 * ((q + 128) >> 4) - 120
+
+
+def weight_bytes(graph: Graph, op: Op, bits: int) -> int:
+    """Return the weight bytes that one execution of a layer touches [bytes]."""
+    return (graph.tensors[op.inputs[1]].elements * bits + 7) // 8
+
+
+def head_ops(graph: Graph) -> frozenset[int]:
+    """Return the weighted ops of heads that were attached here; they are small and stay at 8 bits."""
+    added = {index for index, exit in enumerate(graph.exits) if exit.origin.value != "imported"}
+    return frozenset(index for index in weighted_ops(graph) if graph.ops[index].exit in added)
+
+
+def can_slice(graph: Graph) -> frozenset[int]:
+    """Return the weighted ops that may be read at four bits."""
+    keep = head_ops(graph)
+    return frozenset(i for i in weighted_ops(graph) if i not in keep and fits_nested(graph, graph.ops[i]))
+
+
+def all_four(graph: Graph) -> Precision:
+    """Return ``w4``: four bits wherever the accumulator allows, biases not corrected."""
+    sliced = can_slice(graph)
+    return Precision(name="w4", bits={i: 4 if i in sliced else 8 for i in weighted_ops(graph)})
+
+
+def storage_of(graph: Graph, precisions: Sequence[Precision]) -> dict[int, str]:
+    """Return how each weighted op is stored: ``nested`` if any precision reads four bits of it, else ``s8``."""
+    nested = {i for precision in precisions for i, bits in precision.bits.items() if bits == 4}
+    return {i: "nested" if i in nested else "s8" for i in weighted_ops(graph)}
+
+
+def zero_heavy(graph: Graph) -> frozenset[int]:
+    """Return the weighted ops whose weights are mostly zero."""
+    found = []
+    for index in weighted_ops(graph):
+        weights = graph.tensors[graph.ops[index].inputs[1]]
+        zero_point = weights.quant.zero_point if weights.quant else 0
+        if weights.data is not None and np.mean(np.asarray(weights.data) == zero_point) >= ZERO_SHARE_FOR_S8:
+            found.append(index)
+    return frozenset(found)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mix:
+    """A searched assignment: the precision, and the loss each layer at four bits adds on its own."""
+
+    precision: Precision
+    sensitivity: dict[int, float]
+
+
+def search_mix(
+    execute: Execute,
+    graph: Graph,
+    feeds: Mapping[int, Array],
+    *,
+    budget: float = MIX_BUDGET,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> Mix:
+    """Choose the layers that keep 8 bits.
+
+    Each layer alone is read at four bits, its bias corrected in closed form, and the mean squared change of the
+    logits (variance of the logits as unit) is its sensitivity. Layers then get 8 bits by gain per byte while the
+    weight bytes stay within ``budget``.
+
+    Parameters
+    ----------
+    execute
+        Runs probes.
+    graph
+        Integer graph with exits.
+    feeds
+        Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 96 samples are used.
+    budget
+        Weight bytes as a share of those at 8 bits, 0.5 to 1.
+    progress
+        Called with (what, done, total).
+    """
+    sliced = sorted(can_slice(graph))
+    few = {t: a[:_SENSITIVITY_SAMPLES] for t, a in feeds.items()}
+    logits = graph.exits[-1].logits
+    losses = _sensitivities(execute, graph, few, sliced, logits, progress)
+    kept = zero_heavy(graph) & set(sliced)
+    total = sum(weight_bytes(graph, graph.ops[i], 8) for i in sliced)
+    spent = sum(weight_bytes(graph, graph.ops[i], 8 if i in kept else 4) for i in sliced)
+    chosen = set(kept)
+    by_gain = sorted(sliced, key=lambda i: -losses[i] / weight_bytes(graph, graph.ops[i], 4))
+    for index in by_gain:
+        extra = weight_bytes(graph, graph.ops[index], 4)
+        if index not in chosen and spent + extra <= budget * total:
+            chosen.add(index)
+            spent += extra
+    bits = {i: 4 if i in set(sliced) - chosen else 8 for i in weighted_ops(graph)}
+    return Mix(precision=Precision(name="mix", bits=bits), sensitivity=losses)
+
+
+def _sensitivities(
+    execute: Execute,
+    graph: Graph,
+    feeds: Mapping[int, Array],
+    layers: Sequence[int],
+    logits: int,
+    progress: Callable[[str, int, int], None] | None,
+) -> dict[int, float]:
+    means = mean_maps(execute, graph, feeds, layers)
+    reference = probe(execute, graph, full(graph), feeds, (logits,))[logits].astype(np.float64)
+    unit = max(float(reference.var()), 1e-9)
+    losses = {}
+    for done, index in enumerate(layers):
+        how = full(graph)
+        bias = {index: closed_form_bias(graph, index, means[index], means[index], 4)}
+        how = replace(how, bits={**how.bits, index: 4}, bias=bias, storage={**how.storage, index: "nested"})
+        start = _prefix(execute, graph, feeds, index, logits)
+        answer = probe(execute, graph, how, start, (logits,))[logits].astype(np.float64)
+        losses[index] = float(np.mean((answer - reference) ** 2)) / unit
+        if progress:
+            progress("mix: sensitivity of layers", done + 1, len(layers))
+    return losses
+
+
+def _prefix(execute: Execute, graph: Graph, feeds: Mapping[int, Array], op: int, logits: int) -> Mapping[int, Array]:
+    live = live_at(graph, op, (logits,))
+    if len(live) > 4:
+        return feeds
+    return probe(execute, graph, full(graph), feeds, live)
+
+
+def with_bias(precision: Precision, bias: dict[int, npt.NDArray[np.int32]]) -> Precision:
+    """Return the precision with corrected biases."""
+    return replace(precision, bias=bias)
+
+
+def setting_of(graph: Graph, precision: Precision) -> Setting:
+    """Return how a precision runs when only it decides the storage."""
+    return Setting(bits=precision.bits, bias=precision.bias, storage=storage_of(graph, (precision,)))
