@@ -199,6 +199,13 @@ class Context:
             raise NotCoveredError("uint8 and int8 in one operator")
         return types.pop()
 
+    def quant(self, index: int) -> Quant:
+        """Return the quantisation of an integer IR tensor."""
+        quant = self.tensors[index].quant
+        if quant is None:
+            raise self.fail(f"tensor '{self.tensors[index].name}' is not quantised")
+        return quant
+
     def is_uint8(self, op: RawOp) -> bool:
         """Whether the operator's first output is uint8 in the file."""
         return self.raw.tensors[op.outputs[0]].type == "UINT8"

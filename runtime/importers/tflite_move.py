@@ -81,19 +81,19 @@ def _concat(context: Context, op: RawOp) -> None:
 
 def _rescaled(context: Context, op: RawOp, part: int, y: int, position: int) -> int:
     """Return ``part`` in the output's quantisation; only the uint8 kernels rescale."""
-    have, want = context.tensors[part], context.tensors[y]
-    assert have.quant is not None and want.quant is not None
-    if have.quant == want.quant:
+    have = context.tensors[part]
+    have_quant, want_quant = context.quant(part), context.quant(y)
+    if have_quant == want_quant:
         return part
     if not context.is_uint8(op):
         raise context.fail(
             f"'{context.name(op)}' joins int8 tensors of different quantisation ('{have.name}': "
-            f"scale {have.quant.scale[0]:g}, zero point {have.quant.zero_point}; output: "
-            f"{want.quant.scale[0]:g}, {want.quant.zero_point})"
+            f"scale {have_quant.scale[0]:g}, zero point {have_quant.zero_point}; output: "
+            f"{want_quant.scale[0]:g}, {want_quant.zero_point})"
         )
     name = f"{context.name(op)}/input_{position}"
-    table = concat_table(have.quant, want.quant)
-    moved = context.add(Tensor(name=name, shape=have.shape, dtype=DType.S8, quant=want.quant))
+    table = concat_table(have_quant, want_quant)
+    moved = context.add(Tensor(name=name, shape=have.shape, dtype=DType.S8, quant=want_quant))
     context.emit(OpKind.UNARY, name, (part,), (moved,), Unary(kind=UnaryKind.REQUANTIZE, table=table))
     return moved
 
@@ -110,7 +110,7 @@ def concat_table(have: Quant, want: Quant) -> bytes:
     real = (q * scale + bias).astype(np.float32)
     rounded = np.where(real >= 0, np.floor(real.astype(np.float64) + 0.5), np.ceil(real.astype(np.float64) - 0.5))
     values = np.clip(rounded + (want.zero_point + 128), 0, 255) - 128
-    return values.astype(np.int8).tobytes()
+    return bytes(values.astype(np.int8).tobytes())
 
 
 def _split(context: Context, op: RawOp) -> None:

@@ -91,14 +91,10 @@ def _weights(context: Context, op: RawOp, x: int, axis: int) -> int:
     raw = context.raw.tensors[index]
     if context.tensors[x].dtype is DType.F32:
         if values.dtype != np.float32:
-            if values.dtype == np.float16:
-                values = values.astype(np.float32)
-            else:
-                values = dequantized(context, values, index)
+            half = values.dtype == np.float16
+            values = values.astype(np.float32) if half else dequantized(context, values, index)
             context.notes.append(f"weights of '{context.name(op)}' are {raw.type} in the file, float32 here")
-        return context.shared(
-            index, "float", Tensor(name=raw.name, shape=values.shape, dtype=DType.F32, data=values)
-        )
+        return context.shared(index, "float", Tensor(name=raw.name, shape=values.shape, dtype=DType.F32, data=values))
     if raw.type != context.raw.tensors[op.inputs[0]].type:
         raise NotCoveredError(f"{raw.type} weights for {context.raw.tensors[op.inputs[0]].type} input")
     if values.ndim <= axis:
@@ -106,9 +102,7 @@ def _weights(context: Context, op: RawOp, x: int, axis: int) -> int:
     quant = _weight_quant(context, op, raw, values.shape, axis)
     # The mark stays on weights: layers that were uint8 derive multipliers from a float32 product of scales.
     border = "uint8" if raw.type == "UINT8" else None
-    tensor = Tensor(
-        name=raw.name, shape=values.shape, dtype=DType.S8, quant=quant, data=to_s8(values), border=border
-    )
+    tensor = Tensor(name=raw.name, shape=values.shape, dtype=DType.S8, quant=quant, data=to_s8(values), border=border)
     return context.shared(index, f"weights{axis}", tensor)
 
 
@@ -132,9 +126,7 @@ def _bias(context: Context, op: RawOp, x: int, weights: int, channels: int) -> l
     if values.dtype != np.int32:
         raise NotCoveredError(f"{raw.type} bias")
     # Kernels use input scale x weight scale whatever the file says here.
-    x_quant, w_quant = context.tensors[x].quant, context.tensors[weights].quant
-    assert x_quant is not None and w_quant is not None
-    scale = tuple(x_quant.scale[0] * s for s in w_quant.scale)
+    scale = tuple(context.quant(x).scale[0] * s for s in context.quant(weights).scale)
     quant = Quant(scale=scale, axis=0 if len(scale) > 1 else None)
     tensor = Tensor(name=raw.name, shape=(channels,), dtype=DType.S32, quant=quant, data=values)
     return [context.shared(index, f"bias{x}/{weights}", tensor)]
@@ -195,9 +187,7 @@ def _dense(context: Context, op: RawOp) -> None:
         out = declared
     y = context.output(op, out)
     context.same_type(op, x, y)
-    context.emit(
-        OpKind.FULLY_CONNECTED, context.name(op), (x, weights, *bias), (y,), Dense(activation=activation)
-    )
+    context.emit(OpKind.FULLY_CONNECTED, context.name(op), (x, weights, *bias), (y,), Dense(activation=activation))
 
 
 def _pool(context: Context, op: RawOp) -> None:
@@ -275,8 +265,7 @@ def _softmax(context: Context, op: RawOp) -> None:
 
 def _fixed_output(context: Context, op: RawOp, y: int, scale: float, zero_point: int) -> None:
     """Check the one output quantisation that the kernels of an operator have."""
-    quant = context.tensors[y].quant
-    assert quant is not None
+    quant = context.quant(y)
     if abs(quant.scale[0] - scale) > 1e-3 * scale or quant.zero_point != zero_point:
         raise context.fail(
             f"'{context.name(op)}' ({op.code}) has output scale {quant.scale[0]:g} and int8 zero point "
@@ -311,8 +300,7 @@ def _unary(context: Context, op: RawOp) -> None:
 
 
 def _table(context: Context, op: RawOp, kind: UnaryKind, alpha: float, x: int, y: int) -> bytes:
-    in_quant, out_quant = context.tensors[x].quant, context.tensors[y].quant
-    assert in_quant is not None and out_quant is not None
+    in_quant, out_quant = context.quant(x), context.quant(y)
     uint8 = context.is_uint8(op)
     if uint8 and kind is UnaryKind.RELU6:
         # The uint8 reference rescales before it clamps; the int8 one of microcontrollers does not.
@@ -334,8 +322,7 @@ def _quantize(context: Context, op: RawOp) -> None:
         return
     if types != (DType.S8, DType.S8):
         raise NotCoveredError(f"{types[0].value} to {types[1].value}")
-    in_quant, out_quant = context.tensors[x].quant, context.tensors[y].quant
-    assert in_quant is not None and out_quant is not None
+    in_quant, out_quant = context.quant(x), context.quant(y)
     if in_quant == out_quant:
         context.emit(OpKind.RESHAPE, name, (x,), (y,), Reshape())
         return

@@ -282,10 +282,10 @@ class _Reader:
         shape = self.ints(raw.ShapeAsNumpy(), 64, "dimensions")
         signature = self.ints(raw.ShapeSignatureAsNumpy(), 64, "dimensions")
         if len(shape) > MAX_RANK:
-            raise UnsupportedModelError(f"{self.source}: tensor '{name}' has {len(shape)} dimensions, at most {MAX_RANK}")
-        dynamic = tuple(
-            s < 0 or (len(signature) == len(shape) and signature[i] < 0) for i, s in enumerate(shape)
-        )
+            raise UnsupportedModelError(
+                f"{self.source}: tensor '{name}' has {len(shape)} dimensions, at most {MAX_RANK}"
+            )
+        dynamic = tuple(s < 0 or (len(signature) == len(shape) and signature[i] < 0) for i, s in enumerate(shape))
         shape = tuple(1 if s == -1 else s for s in shape)
         if any(s < 0 for s in shape) or math.prod(shape) > MAX_ELEMENTS:
             raise self.fail(f"tensor '{name}' has shape {list(shape)}")

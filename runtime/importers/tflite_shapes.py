@@ -84,7 +84,10 @@ def slice_extents(
     step = context.integers(op, 3, "strides")
     if not len(begin) == len(end) == len(step) <= len(shape):
         raise context.fail(f"'{context.name(op)}' slices {len(shape)} dimensions by {len(begin)} indices")
-    starts, steps, sizes, kept = [], [], [], []
+    starts: list[int] = []
+    steps: list[int] = []
+    sizes: list[int] = []
+    kept: list[int] = []
     for i, size in enumerate(shape):
         if i >= len(begin):
             starts, steps, sizes, kept = [*starts, 0], [*steps, 1], [*sizes, size], [*kept, i]
