@@ -12,8 +12,6 @@ from joulet.ir import Conv, Dense, Graph, Op, OpKind, QuantGraph
 from joulet.plan.slots import SlotMap, quant_of
 from joulet.plan.steps import ConvParams, Step, WeightBlock
 
-UINT8_SOURCE = "uint8"
-
 
 def lower_conv(graph: Graph, op: Op, slots: SlotMap) -> tuple[Step, ...]:
     """CONV or DWCONV."""
@@ -139,7 +137,8 @@ def _bias(graph: Graph, op: Op, channels: int) -> npt.NDArray[np.int32]:
 
 
 def _multipliers(graph: Graph, op: Op, channels: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    weight_quant = graph.tensors[op.inputs[1]].quant
+    weights = graph.tensors[op.inputs[1]]
+    weight_quant = weights.quant
     assert weight_quant is not None
     scales = weight_quant.scale
     if len(scales) not in (1, channels):
@@ -147,7 +146,7 @@ def _multipliers(graph: Graph, op: Op, channels: int) -> tuple[tuple[int, ...], 
     in_scale = quant_of(graph.tensors[op.inputs[0]]).scale[0]
     out_scale = quant_of(graph.tensors[op.outputs[0]]).scale[0]
     # The reference rounds the product of scales to f32 where it keeps one multiplier for a whole op.
-    scalar = graph.source.get("quantisation") == UINT8_SOURCE or op.kind is OpKind.FULLY_CONNECTED
+    scalar = weights.border == "uint8" or op.kind is OpKind.FULLY_CONNECTED
     rule = numerics.fc_multiplier if scalar and len(scales) == 1 else numerics.conv_multiplier
     pairs = [rule(in_scale, scale, out_scale) for scale in scales]
     return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
