@@ -1,2 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Single-file HTML reports from records."""
+"""Reports from run records: one HTML file with its own small SVG plots."""
+
+from joulet.report.page import render, table_rows, write
+
+__all__ = ["render", "table_rows", "write"]
