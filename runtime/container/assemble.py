@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import struct
 import zlib
 from collections.abc import Sequence
@@ -40,7 +41,7 @@ class SectionInfo:
     part: int
     present: bool
     offset: int
-    bytes: int
+    size_bytes: int
     crc32: int
     sha256: bytes
 
@@ -60,7 +61,7 @@ def model_hash(sections: Sequence[SectionInfo]) -> bytes:
     digest = hashlib.sha256()
     for each in sections:
         if each.part == 0:
-            digest.update(struct.pack("<HI", each.code, each.bytes) + each.sha256)
+            digest.update(struct.pack("<HI", each.code, each.size_bytes) + each.sha256)
     return digest.digest()
 
 
@@ -84,7 +85,7 @@ def assemble(sections: Sequence[PartSection]) -> bytes:
                 part=each.part,
                 present=True,
                 offset=position,
-                bytes=len(each.content),
+                size_bytes=len(each.content),
                 crc32=zlib.crc32(each.content),
                 sha256=hashlib.sha256(each.content).digest(),
             )
@@ -94,7 +95,7 @@ def assemble(sections: Sequence[PartSection]) -> bytes:
         raise PlanError(f"the container would take {position} bytes; at most {_MAX_BYTES} can be addressed")
     body = bytearray(position)
     for info, each in zip(infos, sections, strict=True):
-        body[info.offset : info.offset + info.bytes] = each.content
+        body[info.offset : info.offset + info.size_bytes] = each.content
     return _with_head(body, infos)
 
 
@@ -120,12 +121,12 @@ def without_low_planes(container: bytes) -> bytes:
                 part=each.part,
                 present=keep,
                 offset=position if keep else 0,
-                bytes=each.bytes,
+                size_bytes=each.size_bytes,
                 crc32=each.crc32,
                 sha256=each.sha256,
             )
         )
-        contents.append(container[each.offset : each.offset + each.bytes] if keep else b"")
+        contents.append(container[each.offset : each.offset + each.size_bytes] if keep else b"")
         position += len(contents[-1])
     body = bytearray(position)
     for info, content in zip(infos, contents, strict=True):
@@ -141,7 +142,7 @@ def _with_head(body: bytearray, infos: Sequence[SectionInfo]) -> bytes:
             part=info.part,
             flags=layout.CODES["SectionFlag"]["PRESENT"] if info.present else 0,
             offset=info.offset,
-            bytes=info.bytes,
+            bytes=info.size_bytes,
             crc32=info.crc32,
             sha256=tuple(info.sha256),
         )
@@ -213,7 +214,7 @@ def _read_sections(container: bytes, count: int, end: int) -> list[SectionInfo]:
             part=part,
             present=bool(flags & layout.CODES["SectionFlag"]["PRESENT"]),
             offset=int(entry["offset"]),
-            bytes=int(entry["bytes"]),
+            size_bytes=int(entry["bytes"]),
             crc32=int(entry["crc32"]),
             sha256=entry["sha256"].tobytes(),
         )
@@ -222,8 +223,8 @@ def _read_sections(container: bytes, count: int, end: int) -> list[SectionInfo]:
             raise ContainerError(f"section {info.name} of part {part} is there twice (INV-9)")
         seen.add((code, part))
         infos.append(info)
-    spans = sorted((each.offset, each.offset + each.bytes, each.name) for each in infos if each.present and each.bytes)
-    for (_, stop, name), (start, _, other) in zip(spans, spans[1:], strict=False):
+    spans = sorted((each.offset, each.offset + each.size_bytes, each.name) for each in infos if each.present and each.size_bytes)
+    for (_, stop, name), (start, _, other) in itertools.pairwise(spans):
         if start < stop:
             raise ContainerError(f"sections {name} and {other} overlap (INV-7)")
     return infos
@@ -235,7 +236,7 @@ def _check_section(info: SectionInfo, container: bytes, end: int) -> None:
             raise ContainerError(f"section {info.name} is absent; only PLANE_LOW may be, with offset 0 (INV-8)")
         return
     align = layout.LOW_PLANE_ALIGN_BYTES if info.name == "PLANE_LOW" else layout.SECTION_ALIGN_BYTES
-    if info.offset % align or info.offset < end or info.offset + info.bytes > len(container):
-        raise ContainerError(f"section {info.name} at {info.offset}, {info.bytes} bytes, is misplaced (INV-6)")
-    if zlib.crc32(container[info.offset : info.offset + info.bytes]) != info.crc32:
+    if info.offset % align or info.offset < end or info.offset + info.size_bytes > len(container):
+        raise ContainerError(f"section {info.name} at {info.offset}, {info.size_bytes} bytes, is misplaced (INV-6)")
+    if zlib.crc32(container[info.offset : info.offset + info.size_bytes]) != info.crc32:
         raise ContainerError(f"CRC of section {info.name} differs (INV-11): the file is damaged, copy it again")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Container bytes -> decoded records. Only header, table, checksums and sizes are checked; the engine checks the rest."""
+"""Container bytes -> decoded records. Header, table, checksums and sizes are checked; the engine checks the rest."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def _text(padded: npt.NDArray[np.uint8]) -> str:
 def _content(data: bytes, table: Table, name: str) -> bytes:
     for each in table.sections:
         if each.name == name and each.part == 0 and each.present:
-            return data[each.offset : each.offset + each.bytes]
+            return data[each.offset : each.offset + each.size_bytes]
     return b""
 
 
@@ -159,7 +159,7 @@ def _arena(data: bytes, table: Table, n_tensors: int) -> tuple[np.void, npt.NDAr
     content = _content(data, table, "ARENA")
     size = layout.dtype("Arena").itemsize
     if len(content) != size + 4 * n_tensors:
-        raise ContainerError(f"ARENA holds {len(content)} bytes, not {size} and 4 for each of {n_tensors} tensors (INV-12)")
+        raise ContainerError(f"ARENA holds {len(content)} bytes, not {size} + 4 × {n_tensors} tensors (INV-12)")
     header: np.void = np.frombuffer(content, layout.dtype("Arena"), 1)[0]
     if int(header["n_tensors"]) != n_tensors:
         raise ContainerError(f"ARENA is for {int(header['n_tensors'])} tensors, the model has {n_tensors} (INV-12)")
@@ -177,11 +177,11 @@ def _meta(content: bytes) -> Mapping[str, Any]:
 
 
 def _board(info: SectionInfo, data: bytes, model: np.void) -> BoardCosts:
-    content = data[info.offset : info.offset + info.bytes]
+    content = data[info.offset : info.offset + info.size_bytes]
     size = layout.dtype("Board").itemsize
     shape = (int(model["n_precisions"]), int(model["n_ops"]))
     if not info.present or len(content) != size + 4 * shape[0] * shape[1]:
-        raise ContainerError(f"BOARD of part {info.part} holds {len(content)} bytes, not those of {shape} cycles (INV-12)")
+        raise ContainerError(f"BOARD of part {info.part} holds {len(content)} bytes, not {shape} cycles (INV-12)")
     header = np.frombuffer(content, layout.dtype("Board"), 1)[0]
     if (int(header["n_precisions"]), int(header["n_ops"])) != shape:
         raise ContainerError(f"BOARD of part {info.part} is for another model than this (INV-12)")

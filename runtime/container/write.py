@@ -125,8 +125,8 @@ def pack_nibbles(values: npt.NDArray[np.uint8]) -> bytes:
 
 def split_nested(values: npt.NDArray[np.int8]) -> tuple[bytes, bytes]:
     """Return the high and low nibble planes of int8 weights ``(rows, row_elements)`` in offset-binary."""
-    offset_binary = (values.astype(np.int16) + 128).astype(np.uint8)
-    return pack_nibbles(offset_binary >> 4), pack_nibbles(offset_binary & 15)
+    offset_binary: npt.NDArray[np.uint8] = (values.astype(np.int16) + 128).astype(np.uint8)
+    return pack_nibbles(offset_binary >> np.uint8(4)), pack_nibbles(offset_binary & np.uint8(15))
 
 
 def _check_limits(lowered: Lowered) -> None:
@@ -259,7 +259,7 @@ def _precisions(source: QuantGraph) -> bytes:
     for precision in source.precisions:
         bits = set(precision.bits.values())
         if 32 in bits and bits != {32}:
-            raise PlanError(f"precision {precision.name!r} mixes f32 with integer layers; use 32 for all of them or none")
+            raise PlanError(f"precision {precision.name!r} mixes f32 with integer layers; use 32 bits for all or none")
         is_f32 = bits == {32} or (not bits and precision.name == "f32")
         parts.append(record("Precision", name=_ascii(precision.name, 12), is_f32=int(is_f32)))
     return b"".join(parts)

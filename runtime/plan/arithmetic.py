@@ -29,14 +29,15 @@ from joulet.plan.steps import (
 
 def _step(code: str, op: Op, slots: SlotMap, params: Params, tail: bytes = b"") -> tuple[Step, ...]:
     inputs = tuple(slots.slot_of[tensor] for tensor in op.inputs)
-    return (Step(code=code, name=op.name, inputs=inputs, output=slots.slot_of[op.outputs[0]], params=params, tail=tail),)
+    output = slots.slot_of[op.outputs[0]]
+    return (Step(code=code, name=op.name, inputs=inputs, output=output, params=params, tail=tail),)
 
 
 def _check_s8(op: Op, *tensors: Tensor) -> None:
     for tensor in tensors:
         if tensor.dtype is not DType.S8:
             raise UnsupportedModelError(
-                f"op {op.name!r} ({op.kind.value}) works on {tensor.dtype.value}; only int8 is planned: quantise the model"
+                f"op {op.name!r} ({op.kind.value}) works on {tensor.dtype.value}, not int8; quantise the model first"
             )
 
 
@@ -219,7 +220,8 @@ def lower_convert(graph: Graph, op: Op, slots: SlotMap) -> tuple[Step, ...]:
     side = graph.tensors[op.outputs[0] if quantize else op.inputs[0]]
     other = graph.tensors[op.inputs[0] if quantize else op.outputs[0]]
     if side.dtype is not DType.S8 or other.dtype is not DType.F32:
-        raise UnsupportedModelError(f"op {op.name!r} converts {side.dtype.value} and {other.dtype.value}; int8 and f32 are planned")
+        found = f"{side.dtype.value} and {other.dtype.value}"
+        raise UnsupportedModelError(f"op {op.name!r} converts {found}, not int8 and f32; quantise the model first")
     quant = quant_of(side)
     params = ConvertParams(scale=quant.scale[0], zero_point=quant.zero_point)
     return _step("QUANTIZE" if quantize else "DEQUANTIZE", op, slots, params)

@@ -99,9 +99,7 @@ def _separate_borders(graph: Graph, slots: SlotMap, steps: list[Step]) -> tuple[
     return SlotMap(slots=tuple(table), slot_of=slot_of, aliased=slots.aliased), result
 
 
-def _lower_exits(
-    graph: Graph, slots: SlotMap, steps: list[Step], outputs: tuple[int, ...]
-) -> tuple[LoweredExit, ...]:
+def _lower_exits(graph: Graph, slots: SlotMap, steps: list[Step], outputs: tuple[int, ...]) -> tuple[LoweredExit, ...]:
     written = {step.output: index for index, step in enumerate(steps)}
     exits = []
     for number, each in enumerate(graph.exits):
@@ -112,7 +110,9 @@ def _lower_exits(
             raise PlanError(f"exit {each.name!r}: no op computes its answer")
         a, b = slots.slots[output], slots.slots[outputs[0]]
         if a.elements != b.elements or a.dtype is not b.dtype:
-            raise PlanError(f"exit {each.name!r} answers {a.shape} {a.dtype.value}, the model {b.shape} {b.dtype.value}")
+            raise PlanError(
+                f"exit {each.name!r} answers {a.shape} {a.dtype}, the model {b.shape} {b.dtype}: make them equal"
+            )
         exits.append(
             LoweredExit(
                 name=each.name,

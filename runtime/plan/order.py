@@ -50,7 +50,7 @@ def place_ops(graph: Graph) -> tuple[Placed, ...]:
         ready.update(graph.ops[index].outputs)
         emit_heads()
     if segment < last:
-        raise PlanError(f"exit {graph.exits[segment].name!r} reads tensors that no op computes; check its logits and output")
+        raise PlanError(f"exit {graph.exits[segment].name!r} reads what no op computes; check its logits and output")
     return tuple(placed)
 
 

@@ -215,7 +215,7 @@ class Slot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One kernel call. ``inputs`` and ``output`` index :attr:`Lowered.slots`; ``tail`` follows the parameters in POOL."""
+    """One kernel call. ``inputs`` and ``output`` index ``Lowered.slots``; ``tail`` follows the parameters in POOL."""
 
     code: str
     name: str
