@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build recipe of ``joulet._core``: the C engine behind cffi's API mode, one module for every Python from 3.10."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+CSRC = Path("csrc")
+
+
+def _declarations(header: str) -> str:
+    """Return a header as cffi's parser takes it: no preprocessor lines, no attributes, no comments, no asserts."""
+    text = re.sub(r"//[^\n]*", "", header)
+    text = re.sub(r"(?:[^\n]*\\\n)*[^\n]*\\\n[^\n]*\n", "\n", text) if "\\\n" in text else text
+    text = "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#"))
+    text = re.sub(r"_Static_assert\((?:[^()]|\([^()]*\))*\);", "", text)
+    return text.replace("JLT_MUST_CHECK ", "")
+
+
+HEADERS = ("core/format.h", "joulet.h", "host/batch.h")
+
+ffibuilder = FFI()
+ffibuilder.cdef("\n".join(_declarations((CSRC / name).read_text()) for name in HEADERS))
+ffibuilder.set_source(
+    "joulet._core",
+    '#include "joulet.h"\n#include "host/batch.h"\n',
+    sources=sorted(str(path) for path in CSRC.rglob("*.c")),
+    include_dirs=[str(CSRC)],
+    extra_compile_args=["-std=c11", "-O3"],
+    libraries=["m"],
+)
+
+if __name__ == "__main__":
+    ffibuilder.compile(verbose=True)
