@@ -68,7 +68,7 @@ def make_run(policy: str = "linear", *, events: int = 400, seed: int = 1) -> Run
         summary=Summary(
             arrived=events, served=served, on_time=served, late=0, missed=events - served, dropped=0, expired=0,
             lost=0, pending=0, correct_on_time=correct, score=correct / events, mean_bits=6.2, mean_exit=1.1,
-            exits_taken=(100, 100, 100), brownouts=2, off_s=4000.0, off_fraction=0.1, longest_outage_s=2000.0,
+            exits_taken=(100, 100, 100), brownouts=2, cut=1, off_s=4000.0, off_fraction=0.1, longest_outage_s=2000.0,
             latency_p50_s=0.004, latency_p95_s=0.005, latency_p99_s=0.006, mean_energy_j=2e-4, useful_fraction=0.99,
             decisions=1000,
         ),

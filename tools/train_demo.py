@@ -51,7 +51,7 @@ class Block:
 
 
 def blocks() -> tuple[Block, ...]:
-    """Return the backbone: one convolution and four depthwise-separable blocks, 281 k MACs with the head."""
+    """Return the backbone: one convolution and four depthwise-separable blocks, 280 k MACs with the head."""
     found = [Block(name="stem", inputs=6, outputs=16, kernel=5, stride=2)]
     for index, (inputs, outputs, stride) in enumerate(((16, 32, 1), (32, 48, 2), (48, 64, 2), (64, 96, 1)), start=1):
         found.append(

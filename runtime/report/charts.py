@@ -3,10 +3,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 
-from joulet.records import ACCOUNTS, RunRecord, Status
+from joulet.records import ACCOUNTS, RunRecord
 from joulet.report import svg
 from joulet.report.svg import Frame
 from joulet.units import format_quantity
@@ -197,21 +196,17 @@ def policy_front(runs: Runs) -> str:
     parts = [svg.y_axis(frame, svg.ticks(low, high, 5), "correct on time / arrived [%]")]
     parts.append(svg.x_axis(frame, svg.ticks(0.0, frame.x_high, 5), "mean energy per answered event [mJ]"))
     placed: list[tuple[float, float]] = []
-    for name, (energy_mj, score) in sorted(points.items(), key=lambda item: -item[1][1]):
+    for name, (energy_mj, score) in sorted(points.items(), key=lambda item: item[1][1]):
         x, y = frame.x(energy_mj), frame.y(score)
         adaptive = not name.startswith("fixed")
         title = f"{name}: {score:.1f} % correct on time, {energy_mj:.3g} mJ per answered event"
-        parts.append(
-            svg.mark(x, y, colours[name], shape="diamond" if adaptive else "square", size=7, title=title)
-        )
+        parts.append(svg.mark(x, y, colours[name], shape="diamond" if adaptive else "square", size=7, title=title))
         label_y = y + 4
         while any(abs(label_y - other_y) < 15 and abs(x - other_x) < 150 for other_x, other_y in placed):
-            label_y += 15
+            label_y -= 15
         placed.append((x, label_y))
-        parts.append(svg.text(x + 13, label_y, name, kind="name"))
+        on_left = x > frame.left + 0.6 * frame.width
+        parts.append(
+            svg.text(x - 13 if on_left else x + 13, label_y, name, anchor="end" if on_left else "start", kind="name")
+        )
     return svg.drawing(width, height, "".join(parts), summary="Correct on time against energy, by policy")
-
-
-def mistakes(run: RunRecord) -> Counter[Status]:
-    """Return how many events ended in each status."""
-    return Counter(event.status for event in run.events)

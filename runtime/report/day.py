@@ -116,7 +116,7 @@ def _harvest(run: RunRecord, frame: Frame) -> str:
             svg.area(corners, frame.bottom, svg.SUN_FILL),
             svg.line(corners, svg.SUN, width=1.4),
             svg.text(6, frame.top + 16, "harvest", kind="name"),
-            svg.text(6, frame.top + 34, f"before the converter [{unit}]", kind="legend"),
+            svg.text(6, frame.top + 34, f"at the cell [{unit}]", kind="legend"),
         )
     )
 
@@ -200,6 +200,7 @@ def _strip(run: RunRecord, name: str, top: float, row: float, start_s: float) ->
         y = top + row * (exits - 1 - index)
         parts.append(svg.text(LEFT - 8, y + row - 3, exit_name, anchor="end", kind="small"))
         parts.append(svg.line([(frame.left, y + row), (frame.right, y + row)], "#fff", width=1))
+    parts.append(svg.text(LEFT - 8, top + row * (exits + 1) - 3, "none", anchor="end", kind="small"))
     step = frame.width / BINS
     for place, row_cells in enumerate(cells(run)):
         total = sum(cell.count for cell in row_cells.values())

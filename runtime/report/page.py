@@ -97,8 +97,8 @@ def render(
             _fronts(runs),
             _section(
                 "Where the energy went",
-                "Bars end where everything that was spent or kept ends; the black line is what the harvester gave "
-                "plus nothing. Point at a part for its figure and where it comes from.",
+                "A bar adds up what was spent and what stayed in the store; the black line marks what the harvester "
+                "gave. Point at a part for its figure and where the figure comes from.",
                 charts.energy_stack(runs),
             ),
             _table_section(runs),
@@ -164,11 +164,17 @@ def _plain(value: float | None, digits: int = 2) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 
 
+def _latencies(p50_s: float | None, p99_s: float | None) -> str:
+    if p50_s is None or p99_s is None:
+        return "–"
+    return f"{format_quantity(p50_s, 's')} / {format_quantity(p99_s, 's')}"
+
+
 def table_rows(runs: Runs) -> tuple[Sequence[str], list[list[str]]]:
     """Return headings and rows of the policy table, as text; the terminal and the page show the same."""
     heads = (
         "policy", "correct on time", "of arrived", "answered", "mean bits", "mean exit", "mean energy", "brown-outs",
-        "time off", "latency p50", "p99",
+        "time off", "latency p50 / p99",
     )  # fmt: skip
     rows = []
     for name, run in runs.items():
@@ -184,8 +190,7 @@ def table_rows(runs: Runs) -> tuple[Sequence[str], list[list[str]]]:
                 "–" if s.mean_energy_j is None else format_quantity(s.mean_energy_j, "J"),
                 f"{s.brownouts:,}",
                 _ratio(s.off_fraction),
-                "–" if s.latency_p50_s is None else format_quantity(s.latency_p50_s, "s"),
-                "–" if s.latency_p99_s is None else format_quantity(s.latency_p99_s, "s"),
+                _latencies(s.latency_p50_s, s.latency_p99_s),
             ]
         )
     return heads, rows

@@ -84,9 +84,7 @@ def text(x: float, y: float, content: str, *, anchor: str = "start", kind: str =
     )
 
 
-def rect(
-    x: float, y: float, width: float, height: float, fill: str, *, title: str = "", opacity: float = 1.0
-) -> str:
+def rect(x: float, y: float, width: float, height: float, fill: str, *, title: str = "", opacity: float = 1.0) -> str:
     """Return a filled rectangle, with ``title`` shown under the pointer."""
     shade = f' fill-opacity="{opacity:.2f}"' if opacity < 1.0 else ""
     box = f'<rect x="{number(x)}" y="{number(y)}" width="{number(max(width, 0.0))}" height="{number(height)}"'
@@ -184,7 +182,5 @@ def drawing(width: float, height: float, body: str, *, summary: str) -> str:
 def mix(low: str, high: str, share: float) -> str:
     """Return the colour ``share`` (0..1) of the way from ``low`` to ``high``, both ``#rrggbb``."""
     share = min(max(share, 0.0), 1.0)
-    channels = (
-        round(int(low[i : i + 2], 16) * (1 - share) + int(high[i : i + 2], 16) * share) for i in (1, 3, 5)
-    )
+    channels = (round(int(low[i : i + 2], 16) * (1 - share) + int(high[i : i + 2], 16) * share) for i in (1, 3, 5))
     return "#" + "".join(f"{channel:02x}" for channel in channels)
