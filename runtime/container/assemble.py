@@ -223,7 +223,9 @@ def _read_sections(container: bytes, count: int, end: int) -> list[SectionInfo]:
             raise ContainerError(f"section {info.name} of part {part} is there twice (INV-9)")
         seen.add((code, part))
         infos.append(info)
-    spans = sorted((each.offset, each.offset + each.size_bytes, each.name) for each in infos if each.present and each.size_bytes)
+    spans = sorted(
+        (each.offset, each.offset + each.size_bytes, each.name) for each in infos if each.present and each.size_bytes
+    )
     for (_, stop, name), (start, _, other) in itertools.pairwise(spans):
         if start < stop:
             raise ContainerError(f"sections {name} and {other} overlap (INV-7)")

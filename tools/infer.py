@@ -1,0 +1,209 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``joulet infer``: run arrays through a model, without energy."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.engine.seam import Depth, Engine, InferResult, TensorInfo
+from joulet.errors import DataError, UsageError
+
+Array = npt.NDArray[np.generic]
+
+EPILOG = """\
+IN.npz holds input_0, input_1, … in the model's own types; the first axis counts samples.
+OUT.npz gets output_0 … in the model's own types, and for each sample: exit (u8), confidence_q15 (u16, P(correct) in
+units of 1/32768) and macs (u64).
+
+  joulet infer kws.jlt --input clips.npz --output answers.npz
+  joulet infer kws.jlt --input clips.npz --output answers.npz --precision w4 --depth auto
+  joulet infer kws.tflite --engine litert --input clips.npz --output answers.npz
+
+--depth last runs the whole network, a number or name stops at that exit (the first is 0), auto stops at the first exit
+whose confidence reaches the threshold that the container was compiled with.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "infer",
+        help="run arrays through a model, without energy",
+        description="Run every sample of an .npz file through a model and write the answers to another.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="M.jlt", help="container (a .tflite with --engine litert)")
+    parser.add_argument("--input", type=Path, required=True, metavar="IN.npz", help="samples")
+    parser.add_argument("--output", type=Path, required=True, metavar="OUT.npz", help="where the answers go")
+    parser.add_argument("--precision", metavar="NAME", help="path, as inspect lists them (default w8, else the first)")
+    parser.add_argument("--depth", default="last", metavar="last|K|auto", help="where to stop (default last)")
+    parser.add_argument("--engine", choices=("host", "litert"), default="host", help="who computes (default host)")
+    parser.add_argument("--json", action="store_true", help="print a summary as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Infer all samples; return the exit code."""
+    engine = open_engine(args.model, args.engine)
+    path = pick_path(engine, args.precision)
+    depth = pick_depth(engine, args.depth)
+    inputs = load_inputs(args.input, engine.inputs)
+    result = infer_with_progress(engine, inputs, path, depth)
+    write_npz_atomically(args.output, _arrays(result))
+    summary = _summary(engine, result, path)
+    print(json.dumps(summary) if args.json else _text(summary, args.output))
+    return 0
+
+
+def open_engine(model: Path, kind: str) -> Engine:
+    """Return the engine for a model file."""
+    if not model.is_file():
+        raise UsageError(f"cannot read '{model}': no such file")
+    if kind == "litert":
+        from joulet.engine.litert import LiteRTEngine
+
+        return LiteRTEngine(model)
+    if model.suffix == ".tflite":
+        raise UsageError(f"'{model}' is a .tflite: compile it first (joulet compile), or use --engine litert")
+    from joulet.engine.host import HostEngine
+
+    return HostEngine(model)
+
+
+def pick_path(engine: Engine, name: str | None) -> str:
+    """Return the path asked for; by default w8, or the first where there is no w8."""
+    names = engine.path_names
+    if name is None:
+        return "w8" if "w8" in names else names[0]
+    if name not in names:
+        raise UsageError(f"--precision {name}: this model has {', '.join(names)}")
+    return name
+
+
+def pick_depth(engine: Engine, text: str) -> Depth:
+    """Return ``last``, ``auto`` or the index of an exit given by number or name."""
+    if text in ("last", "auto"):
+        return text
+    names = engine.exit_names
+    if text in names:
+        return names.index(text)
+    if text.isdecimal() and int(text) < len(names):
+        return int(text)
+    listed = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
+    raise UsageError(f"--depth {text}: give last, auto or one of the exits {listed}")
+
+
+def load_inputs(path: Path, infos: Sequence[TensorInfo]) -> tuple[Array, ...]:
+    """Read and check ``input_0…`` of an .npz file.
+
+    Raises
+    ------
+    UsageError
+        When the file cannot be read.
+    DataError
+        For missing or empty arrays, other shapes or types than the model's, or values that are not finite.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if not isinstance(archive, np.lib.npyio.NpzFile):
+                raise DataError(f"'{path}' is a single array; save it with np.savez(path, input_0=array)")
+            arrays = tuple(_one_input(path, archive, index, info) for index, info in enumerate(infos))
+    except OSError as error:
+        raise UsageError(f"cannot read '{path}': {error.strerror or error}") from error
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise DataError(f"'{path}' is no .npz file of plain arrays ({error}); write it with np.savez") from error
+    counts = {len(array) for array in arrays}
+    if len(counts) > 1:
+        raise DataError(f"'{path}': the inputs hold {sorted(counts)} samples; give the same number of each")
+    return arrays
+
+
+def _one_input(path: Path, archive: np.lib.npyio.NpzFile, index: int, info: TensorInfo) -> Array:
+    name = f"input_{index}"
+    if name not in archive.files:
+        held = ", ".join(archive.files) or "nothing"
+        raise DataError(f"'{path}' has no {name} (it holds {held}); add it for model input '{info.name}'")
+    array: Array = archive[name]
+    shape = info.shape[1:]
+    wanted = f"(samples{''.join(f', {extent}' for extent in shape)}) {info.dtype}"
+    if array.ndim == 0 or array.shape[1:] != tuple(shape):
+        raise DataError(f"'{path}': {name} is {array.shape}, model input '{info.name}' wants {wanted}; reshape it")
+    if array.dtype != info.dtype:
+        advice = "convert it"
+        if array.dtype.kind == "f" and info.dtype.kind in "iu":
+            advice = f"quantise it: round(x / {info.scale:g}) + {info.zero_point}"
+        raise DataError(f"'{path}': {name} is {array.dtype}, model input '{info.name}' wants {wanted}; {advice}")
+    if not array.size:
+        raise DataError(f"'{path}': {name} is empty, shape {array.shape}; give at least one sample")
+    if array.dtype.kind == "f" and not np.isfinite(array.astype(np.float64)).all():
+        bad = int(np.argmin(np.isfinite(array.astype(np.float64)).reshape(len(array), -1).all(axis=1)))
+        raise DataError(f"'{path}': {name} has NaN or infinity in sample {bad}; clean the data")
+    return np.ascontiguousarray(array)
+
+
+def infer_with_progress(engine: Engine, inputs: Sequence[Array], path: str, depth: Depth) -> InferResult:
+    """Infer all samples: in one call, or in twenty with a progress line where a person is looking on."""
+    count = len(inputs[0])
+    if not sys.stderr.isatty() or count < 20:
+        return engine.infer(inputs, path=path, depth=depth)
+    parts = []
+    edges = np.linspace(0, count, 21).astype(int)
+    for start, stop in itertools.pairwise(edges):
+        parts.append(engine.infer([array[start:stop] for array in inputs], path=path, depth=depth))
+        print(f"\r{stop}/{count} samples", end="" if stop < count else "\n", file=sys.stderr, flush=True)
+    return InferResult(
+        outputs=tuple(np.concatenate(arrays) for arrays in zip(*(part.outputs for part in parts), strict=True)),
+        exit=np.concatenate([part.exit for part in parts]),
+        confidence_q15=np.concatenate([part.confidence_q15 for part in parts]),
+        macs=np.concatenate([part.macs for part in parts]),
+    )
+
+
+def _arrays(result: InferResult) -> dict[str, Array]:
+    arrays: dict[str, Array] = {f"output_{index}": array for index, array in enumerate(result.outputs)}
+    return {**arrays, "exit": result.exit, "confidence_q15": result.confidence_q15, "macs": result.macs}
+
+
+def write_npz_atomically(path: Path, arrays: dict[str, Array]) -> None:
+    """Write an .npz so that the file is either complete or not there."""
+    temporary = path.with_name(f".{path.name}.part")
+    try:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+        temporary.replace(path)
+    except OSError as error:
+        raise UsageError(f"cannot write '{path}': {error.strerror or error}") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _summary(engine: Engine, result: InferResult, path: str) -> dict[str, object]:
+    names = engine.exit_names
+    counts = np.bincount(result.exit, minlength=len(names))
+    return {
+        "samples": len(result.exit),
+        "precision": path,
+        "exits": {name: int(count) for name, count in zip(names, counts, strict=False)},
+        "mean_macs": float(result.macs.mean()),
+        "mean_confidence": float(result.confidence_q15.mean() / 32768),
+        "model_hash": engine.model_hash,
+    }
+
+
+def _text(summary: dict[str, object], output: Path) -> str:
+    exits = summary["exits"]
+    assert isinstance(exits, dict)
+    taken = ", ".join(f"{name} {count}" for name, count in exits.items() if count)
+    return (
+        f"{summary['samples']} samples at {summary['precision']}: exits {taken}; "
+        f"{summary['mean_macs']:,.0f} MACs and confidence {summary['mean_confidence']:.3f} on average -> {output}"
+    )

@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``joulet inspect``: show what a container holds."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from joulet.container.describe import describe
+from joulet.container.read import Container
+
+_NAME_WIDTH = 40
+
+EPILOG = """\
+A container holds a canonical part (covered by the model hash) and plan parts for boards.
+
+  joulet inspect kws.jlt            tables for people
+  joulet inspect kws.jlt --json     one JSON object
+
+Accuracies are those of the calibration set; a container compiled without data has none and shows a dash.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "inspect",
+        help="show what a container holds",
+        description="Show sections, layers, exits, operating points and memory of a .jlt container.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="M.jlt", help="container to show")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the description; return the exit code."""
+    content = describe(Container.from_path(args.model))
+    print(json.dumps(content, indent=1) if args.json else render(content))
+    return 0
+
+
+def render(content: dict[str, Any]) -> str:
+    """Return the description as tables for people."""
+    precisions = content["precisions"]
+    blocks = [
+        f"{content['name']}  {content['bytes']:,} bytes  format {content['format']}",
+        f"model hash {content['model_hash']}",
+        _table(
+            ("section", "part", "bytes", "present"),
+            [(s["name"], s["part"], f"{s['bytes']:,}", "yes" if s["present"] else "no") for s in content["sections"]],
+        ),
+        _table(
+            ("layer", "kind", "exit", "output", "MACs", "weight bytes", "storage", *precisions),
+            [_layer(each) for each in content["layers"]],
+        ),
+        _table(
+            ("exit", "origin", "classes", "reached after"),
+            [(e["name"], e["origin"], e["classes"] or "-", _short(e["last_layer"])) for e in content["exits"]],
+        ),
+        _table(
+            ("path", "precisions", "exit", "MACs", "accuracy", "auto stops from"),
+            [row for path in content["paths"] for row in _path(path)],
+        ),
+        _arena(content["arena"]),
+    ]
+    if content["boards"]:
+        blocks.append(
+            _table(
+                ("board", "clock Hz", "pJ/cycle", "cycles to the last exit"),
+                [
+                    (b["name"], b["clock_hz"], b["energy_pj_per_cycle"], f"{b['cycles_of_path_0']:,}")
+                    for b in content["boards"]
+                ],
+            )
+        )
+    if content["notes"]:
+        blocks.append("notes\n" + "\n".join(f"  {note}" for note in content["notes"]))
+    return "\n\n".join(blocks)
+
+
+def _layer(each: dict[str, Any]) -> tuple[str, ...]:
+    shape = "×".join(str(extent) for extent in each["shape"])
+    bits = each["bits"] or ()
+    return (
+        _short(each["name"]),
+        each["kind"],
+        each["exit"] or "",
+        shape,
+        f"{each['macs']:,}" if each["macs"] else "",
+        f"{each['weight_bytes']:,}" if each["weight_bytes"] else "",
+        each["storage"] or "",
+        *(str(value) for value in bits),
+    )
+
+
+def _short(name: str) -> str:
+    """Return the part of a fused layer's name that says most, at most 40 characters."""
+    first = name.split(";")[0]
+    return first if len(first) <= _NAME_WIDTH else "…" + first[1 - _NAME_WIDTH :]
+
+
+def _path(path: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows: list[tuple[str, ...]] = []
+    for index, point in enumerate(path["points"]):
+        accuracy = "-" if point["accuracy"] is None else f"{100 * point['accuracy']:.1f} %"
+        rows.append(
+            (
+                path["name"] if index == 0 else "",
+                path["precisions"][index],
+                point["exit"],
+                f"{point['macs']:,}",
+                accuracy,
+                f"{point['auto_threshold']:.3f}",
+            )
+        )
+    return rows
+
+
+def _arena(arena: dict[str, int]) -> str:
+    text = f"arena {arena['tensor_bytes']:,} bytes of tensors + {arena['scratch_bytes']:,} of scratch"
+    if arena["scratch_f32_bytes"]:
+        text += f"; f32 {4 * arena['tensor_bytes']:,} + {arena['scratch_f32_bytes']:,}"
+    return text
+
+
+def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+    texts = [head, *(tuple(str(cell) for cell in row) + ("",) * (len(head) - len(row)) for row in rows)]
+    widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in texts]
+    return "\n".join(lines)
