@@ -22,7 +22,7 @@ from joulet.records import (
     StepRecord,
     Summary,
 )
-from joulet.report import charts, day, render, svg, table_rows, write
+from joulet.report import charts, day, from_json, read, render, save, svg, table_rows, to_json, write
 
 DAY_S = 43_200.0
 
@@ -164,3 +164,29 @@ def test_ticks_are_inside_and_even(low: float, high: float) -> None:
     assert values[0] >= low - 1e-9
     assert values[-1] <= high * (1 + 1e-9)
     assert max(gaps) - min(gaps) < 1e-9 * max(gaps) + 1e-12
+
+
+def test_a_record_survives_its_file() -> None:
+    run = make_run(events=20)
+    assert from_json(to_json(run)) == run
+
+
+def test_a_saved_record_is_read_back(tmp_path: Path) -> None:
+    run = make_run(events=20)
+    path = save(tmp_path / "run.json.gz", run)
+    assert read(path) == run
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(DataError, match="not a run record"):
+        read(path)
+
+
+@pytest.mark.parametrize("damage", ["", "{}", "[]", '{"format":"joulet run 1"}', '{"format":"joulet run 1","run":{}}'])
+def test_a_file_that_is_no_record_is_named(damage: str) -> None:
+    with pytest.raises(DataError, match="x:"):
+        from_json(damage, name="x")
+
+
+def test_a_record_with_a_wrong_type_is_refused() -> None:
+    text = to_json(make_run(events=3)).replace('"brownouts":2', '"brownouts":"many"')
+    with pytest.raises(DataError, match="damaged"):
+        from_json(text)
