@@ -15,19 +15,20 @@ import numpy as np
 
 from joulet.errors import UsageError
 from joulet.exits.confidence import BINS, Stops, choose_stops
-from joulet.exits.cost import op_macs
 from joulet.exits.graft import Candidate, Tail, candidates_of, find_tail, graft, pooled_graph
 from joulet.exits.heads import IntHead, logits_quant, margins, quantise
 from joulet.exits.ridge import F64, I64, Ridge, fit, folds, temperature
 from joulet.ir import ExitOrigin, Graph, Quant
+from joulet.passes.macs import macs
 from joulet.quant.bare import with_exit
-from joulet.quant.probe import Array, Execute, full, probe
+from joulet.quant.probe import Array, Execute, full, probe, spread_samples
 
 Progress = Callable[[str, int, int], None]
 MOST_EXITS = 12
 _AUTO_EXITS = 3
 _MOST_COMBINATIONS = 4000
 _MIN_SAMPLES_A_CLASS = 2
+_WIDER_IS_WORTH = 0.01  # accuracy
 _LEAST_GAIN = 0.01  # of the MACs, for one more exit
 
 
@@ -49,6 +50,12 @@ class Attached:
     labels: I64
     fold: I64
     notes: tuple[str, ...]
+
+    @staticmethod
+    def untouched(graph: Graph) -> Attached:
+        """Return a graph as it is, without calibration."""
+        none = np.zeros(0, np.int64)
+        return Attached(graph=graph, heads=(None,) * len(graph.exits), labels=none, fold=none, notes=())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -172,18 +179,28 @@ def _attach(
         scored.append(_score(candidate, features[candidate.features], labels, fold, n_classes, tail))
         if progress:
             progress("exits: heads on candidate layers", done + 1, len(points))
-    early = [s for s in scored if not s.candidate.refit]
+    early = _best_pooling([s for s in scored if not s.candidate.refit])
     if count is not None and count > len(early):
         raise UsageError(f"exits {count}: model {graph.name!r} has only {len(early)} layers that can take one")
     refit = next((s for s in scored if s.candidate.refit), None)
     margin, answer = margins(logits.reshape(len(labels), -1))
     last = (np.minimum(margin >> 3, BINS - 1), (answer == labels).astype(np.float64))
-    total = sum(op_macs(graph, op) for op in graph.ops)
+    total = sum(macs(graph))
     chosen, _ = _search(early, refit, last, total, count)
     if count is None and not chosen:
         notes.append("exits: no early exit saves work without losing accuracy on the calibration data")
     everything = [*chosen, *([refit] if refit else [])]
     return _graft_all(graph, everything, tail, labels, fold, notes)
+
+
+def _best_pooling(early: Sequence[_Scored]) -> list[_Scored]:
+    """Return the best way to pool for each layer; wider features must be worth a point."""
+    best: dict[int, _Scored] = {}
+    for one in early:
+        rival = best.get(one.candidate.after_op)
+        if rival is None or one.correct.mean() > rival.correct.mean() + _WIDER_IS_WORTH:
+            best[one.candidate.after_op] = one
+    return list(best.values())
 
 
 def _check_labels(labels: I64, n_classes: int) -> None:
@@ -196,7 +213,7 @@ def _features(
 ) -> tuple[list[Candidate], dict[int, Array], Array]:
     """Return candidates in a graph with pooled features, their int8 features by tensor index, and the logits."""
     points = candidates_of(graph, tail)
-    few = {t: a[:256] for t, a in feeds.items()}
+    few = spread_samples(feeds, 256)
     if progress:
         progress("exits: ranges of pooled features", 0, 1)
     layers = tuple(dict.fromkeys(p.layer for p in points))

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulet.exits.cost import op_macs
 from joulet.exits.heads import IntHead, range_quant
 from joulet.ir import (
     WEIGHTED,
@@ -24,11 +23,13 @@ from joulet.ir import (
     Reshape,
     Tensor,
 )
+from joulet.passes.macs import macs
 from joulet.quant.probe import Array
 
 _MOST_CANDIDATES = 14
 _LEAST_FEATURES = 4
 _MOST_FEATURES = 1024
+_MOST_POOLED = 512
 _EARLIEST_SHARE, _LATEST_SHARE = 0.02, 0.97
 _BRANCHES = WEIGHTED | {OpKind.ADD, OpKind.CONCAT, OpKind.UNARY, OpKind.MAX_POOL2D, OpKind.AVG_POOL2D, OpKind.MUL}
 
@@ -51,7 +52,10 @@ class Tail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidate:
-    """A place for a head: ``layer`` is the tensor it branches from, ``features`` what it reads, ``macs`` up to there."""
+    """A place for a head: ``layer`` is the tensor it branches from, ``features`` what it reads, ``macs`` up to there.
+
+    ``axes`` are averaged away: all of space, or one direction where the other one matters (time, frequency).
+    """
 
     layer: int
     features: int
@@ -59,6 +63,7 @@ class Candidate:
     macs: int
     after_op: int
     refit: bool
+    axes: tuple[int, ...] = ()
 
 
 def find_tail(graph: Graph) -> Tail | None:
@@ -97,11 +102,12 @@ def _linear_source(graph: Graph, index: int) -> int | None:
 
 def candidates_of(graph: Graph, tail: Tail) -> list[Candidate]:
     """Return the places where a head could go, in execution order, the re-fitted last head at the end."""
-    total = max(1, sum(op_macs(graph, op) for op in graph.ops))
+    each = macs(graph)
+    total = max(1, sum(each))
     spent, by_macs = 0, {}
     refit: list[Candidate] = []
     for index, op in enumerate(graph.ops[: tail.first]):
-        spent += op_macs(graph, op)
+        spent += each[index]
         tensor = op.outputs[0]
         if tensor == tail.refit_source:
             quant = graph.tensors[tensor].quant or Quant(scale=(1.0,))
@@ -113,7 +119,17 @@ def candidates_of(graph: Graph, tail: Tail) -> list[Candidate]:
     if len(early) > _MOST_CANDIDATES:
         keep = np.unique(np.linspace(0, len(early) - 1, _MOST_CANDIDATES).round().astype(int))
         early = [early[i] for i in keep]
-    return early + refit
+    return [variant for point in early for variant in _variants(graph, point)] + refit
+
+
+def _variants(graph: Graph, point: Candidate) -> list[Candidate]:
+    """Return the ways to pool one layer, the smallest first."""
+    shape = graph.tensors[point.layer].shape
+    every = tuple(range(1, len(shape) - 1))
+    ways = [every]
+    if len(shape) == 4 and min(shape[1:3]) > 1:
+        ways += [(axis,) for axis in every if shape[3 - axis] * shape[3] <= _MOST_POOLED]
+    return [replace(point, axes=axes) for axes in ways]
 
 
 def _candidate(tensor: int, quant: Quant, macs: int, op: int, *, refit: bool) -> Candidate:
@@ -150,26 +166,41 @@ def pooled_graph(
         if point.refit or len(layer.shape) == 2:
             placed.append(replace(point, quant=layer.quant or point.quant))
             continue
-        made, quant = _pool_op(layer, point.layer, len(tensors), values[point.layer])
-        shape = (1, layer.shape[-1])
-        tensors.append(Tensor(name=f"{layer.name}:pooled", shape=shape, dtype=DType.S8, quant=quant))
-        ops.append(made)
-        placed.append(replace(point, features=len(tensors) - 1, quant=quant))
+        ops_made, features, quant = _pool_ops(layer, point, tensors, layer.name, values[point.layer])
+        ops.extend(ops_made)
+        placed.append(replace(point, features=features, quant=quant))
     return replace(graph, tensors=tuple(tensors), ops=tuple(ops)), placed
 
 
-def _pool_op(layer: Tensor, index: int, output: int, values: Array) -> tuple[Op, Quant]:
-    name = f"{layer.name}:pool"
+def _pool_ops(
+    layer: Tensor, point: Candidate, tensors: list[Tensor], name: str, values: Array | None
+) -> tuple[list[Op], int, Quant]:
+    """Append feature tensors; return the ops that make them, the index of the ``(1, f)`` one and its quantisation.
+
+    The quantisation is ``point``'s own unless ``values`` give the range to choose one from.
+    """
     assert layer.quant is not None
-    if layer.elements == layer.shape[-1]:
-        op = Op(kind=OpKind.RESHAPE, name=name, inputs=(index,), outputs=(output,), attrs=Reshape())
-        return op, layer.quant
-    axes = tuple(range(1, len(layer.shape) - 1))
-    real = (values.mean(axis=axes, dtype=np.float64) - layer.quant.zero_point) * layer.quant.scale[0]
-    low, high = np.percentile(real, [0.02, 99.98])
-    attrs = Reduce(axes=axes, keep_dims=False)
-    op = Op(kind=OpKind.MEAN, name=name, inputs=(index,), outputs=(output,), attrs=attrs)
-    return op, range_quant(float(low), float(high))
+    ops: list[Op] = []
+    source, quant = point.layer, layer.quant
+    if any(layer.shape[axis] > 1 for axis in point.axes):
+        quant = point.quant
+        if values is not None:
+            mean = values.mean(axis=point.axes, dtype=np.float64)
+            real = (mean - layer.quant.zero_point) * layer.quant.scale[0]
+            quant = range_quant(float(np.percentile(real, 0.02)), float(np.percentile(real, 99.98)))
+        shape = tuple(d for axis, d in enumerate(layer.shape) if axis not in point.axes)
+        tensors.append(Tensor(name=f"{name}:pooled", shape=shape, dtype=DType.S8, quant=quant))
+        attrs = Reduce(axes=point.axes)
+        output = len(tensors) - 1
+        ops.append(Op(kind=OpKind.MEAN, name=f"{name}:pool", inputs=(source,), outputs=(output,), attrs=attrs))
+        source = output
+        if len(shape) == 2:
+            return ops, source, quant
+    elements = tensors[source].elements
+    tensors.append(Tensor(name=f"{name}:features", shape=(1, elements), dtype=DType.S8, quant=quant))
+    output = len(tensors) - 1
+    ops.append(Op(kind=OpKind.RESHAPE, name=f"{name}:flat", inputs=(source,), outputs=(output,), attrs=Reshape()))
+    return ops, output, quant
 
 
 Spec = tuple[str, ExitOrigin, Candidate, IntHead]
@@ -205,10 +236,8 @@ def _head_ops(
     layer = graph.tensors[point.layer]
     source = point.layer
     if not point.refit and len(layer.shape) > 2:
-        made, _ = _pool_op(layer, point.layer, len(tensors), np.zeros((1, *layer.shape[1:])))
-        source = len(tensors)
-        tensors.append(Tensor(name=f"{name}:features", shape=(1, layer.shape[-1]), dtype=DType.S8, quant=point.quant))
-        ops.append(replace(made, name=f"{name}:pool", exit=number))
+        made, source, _ = _pool_ops(layer, point, tensors, name, None)
+        ops.extend(replace(op, exit=number) for op in made)
     weights = Tensor(
         name=f"{name}:weights",
         shape=head.weights.shape,

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from joulet.ir import Conv, Graph, Op, OpKind, Precision
 from joulet.quant.bare import bias_of, weighted_ops
-from joulet.quant.probe import Array, Execute, Setting, full, live_at, probe
+from joulet.quant.probe import Array, Execute, Setting, full, live_at, probe, spread_samples
 
 CORRECTION_SAMPLES = 256
 _I32_MAX = 2**31 - 1
@@ -124,7 +124,7 @@ def corrected(
     progress
         Called with (what, done, total).
     """
-    few: dict[int, Array] = {t: a[:CORRECTION_SAMPLES] for t, a in feeds.items()}
+    few = spread_samples(feeds, CORRECTION_SAMPLES)
     layers = weighted_ops(graph)
     if all(precision.bits[index] == 8 for index in layers):
         return replace(precision, bias={})

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from joulet.ir import Graph, Op, Precision
 from joulet.quant.bare import fits_nested, weighted_ops
 from joulet.quant.bias import closed_form_bias, mean_maps
-from joulet.quant.probe import Array, Execute, Setting, full, live_at, probe
+from joulet.quant.probe import Array, Execute, Setting, full, live_at, probe, spread_samples
 
 MIX_BUDGET = 0.70
 """Weight bytes of ``mix`` as a share of those of ``w8``; ``w4`` has one half."""
@@ -109,7 +109,7 @@ def search_mix(
         Called with (what, done, total).
     """
     sliced = sorted(can_slice(graph))
-    few = {t: a[:_SENSITIVITY_SAMPLES] for t, a in feeds.items()}
+    few = spread_samples(feeds, _SENSITIVITY_SAMPLES)
     logits = graph.exits[-1].logits
     losses = _sensitivities(execute, graph, few, sliced, logits, progress)
     kept = zero_heavy(graph) & set(sliced)

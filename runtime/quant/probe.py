@@ -59,6 +59,13 @@ def full(graph: Graph) -> Setting:
     return Setting(bits=dict.fromkeys(weighted, 8), bias={}, storage=dict.fromkeys(weighted, "s8"))
 
 
+def spread_samples(feeds: Mapping[int, Array], most: int) -> dict[int, Array]:
+    """Return at most ``most`` samples, evenly spread, because data sets are often sorted by class."""
+    n = len(next(iter(feeds.values())))
+    index = np.unique(np.linspace(0, n - 1, min(n, most)).round().astype(np.int64))
+    return {t: a[index] for t, a in feeds.items()}
+
+
 def needed_ops(graph: Graph, sources: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
     """Return the indices of the ops between ``sources`` and ``wanted``, in execution order."""
     stop = set(sources)

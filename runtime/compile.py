@@ -1,0 +1,270 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From a trained model to an adaptive container: import, exact passes, exits, nested precisions, tables, plan, write."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from joulet.boards import load_board
+from joulet.container.layout import MAX_EXITS
+from joulet.container.read import Container
+from joulet.container.write import write_container
+from joulet.errors import UsageError
+from joulet.exits.attach import Attached, attach_exits, wanted_exits
+from joulet.exits.cost import exit_macs
+from joulet.exits.paths import PathReport, calibrated_paths
+from joulet.importers.tflite import load_tflite
+from joulet.ir import DType, Graph, Precision, QuantGraph
+from joulet.passes.macs import macs
+from joulet.passes.pipeline import exact_passes
+from joulet.plan.cost import board_costs
+from joulet.quant.bare import bare_quant_graph, check_integer
+from joulet.quant.bias import corrected
+from joulet.quant.calibration import Calibration, check_calibration, load_calibration
+from joulet.quant.nested import all_four, search_mix, storage_of, weight_bytes
+from joulet.quant.on_engine import execute_on_engine
+from joulet.quant.probe import Array, Execute
+
+Progress = Callable[[str, int, int], None]
+DEFAULT_PRECISIONS = ("w8", "w4", "mix")
+MOST_SAMPLES = 4096
+"""Calibration samples used; more are thinned at random by ``seed``."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExitSummary:
+    """One exit: where it comes from, and the MACs of an inference that only evaluates this head."""
+
+    name: str
+    origin: str
+    macs: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionSummary:
+    """One precision: weight bytes an inference reads [bytes], and the mean bits of a weight."""
+
+    name: str
+    weight_bytes: int
+    mean_bits: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PathSummary:
+    """One path on the calibration set: accuracy at each exit, and what ``--depth auto`` gives."""
+
+    name: str
+    accuracies: tuple[float, ...]
+    auto_accuracy: float
+    auto_macs_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompileReport:
+    """What a compilation did. MACs are of the imported model before and after the exact passes."""
+
+    name: str
+    model_hash: str
+    container_bytes: int
+    macs_imported: int
+    macs: int
+    calibration_samples: int
+    labels: str
+    exits: tuple[ExitSummary, ...]
+    precisions: tuple[PrecisionSummary, ...]
+    paths: tuple[PathSummary, ...]
+    board: str | None
+    notes: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the report as plain values."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CompileResult:
+    """A container's bytes and the report on it."""
+
+    container: bytes
+    report: CompileReport
+
+
+def compile_model(
+    source: Path | str | bytes,
+    *,
+    data: Path | str | Mapping[str, Array] | None = None,
+    exits: str | int = "auto",
+    precisions: tuple[str, ...] = DEFAULT_PRECISIONS,
+    board: str | None = None,
+    progress: Progress | None = None,
+    seed: int = 0,
+    execute: Execute = execute_on_engine,
+) -> CompileResult:
+    """Turn a .tflite model into an adaptive container.
+
+    Parameters
+    ----------
+    source
+        A .tflite file, or its bytes.
+    data
+        Calibration data: an .npz file or a mapping with ``input_0`` … ``(n, *shape[1:])`` and optional ``labels``
+        ``(n,)``. Without it ``w4`` and ``mix`` are bare, no exits are attached, and float models are refused.
+    exits
+        ``auto`` (up to three and a re-fitted last head), a number, or ``off``.
+    precisions
+        Out of ``w8``, ``w4``, ``mix``, ``f32``; one constant path each, and switches from ``w4`` to ``w8`` at exits.
+    board
+        A board whose cost table is added as a plan part.
+    progress
+        Called with (what, done, total).
+    seed
+        Of the draw of calibration samples where there are more than 4,096.
+    execute
+        Runs probes; the C engine of this machine by default.
+
+    Raises
+    ------
+    JouletError
+        For a model, data or combination of options that cannot be taken; the message names the remedy.
+    """
+    wanted = wanted_exits(exits)
+    chosen_board = load_board(board) if board is not None else None
+    imported = load_tflite(Path(source) if isinstance(source, str) else source)
+    arrays = load_calibration(Path(data)) if isinstance(data, (str, Path)) else data
+    graph, calibration, notes = _integer_graph(imported, arrays, seed, progress)
+    macs_imported = sum(macs(imported))
+    if calibration is None:
+        if wanted:
+            raise UsageError(f"exits {exits!r} need calibration data; give --data CAL.npz or --exits off")
+        notes += _bare_notes(exits, precisions)
+        quantised = bare_quant_graph(graph, precisions)
+        attached = Attached.untouched(quantised.graph)
+        reports: tuple[PathReport, ...] = ()
+    else:
+        attached, quantised, reports = _calibrated(execute, graph, calibration, exits, precisions, progress)
+        notes += attached.notes
+    quantised = replace(quantised, notes=(*quantised.notes, *notes))
+    meta = {"calibration_samples": calibration.samples if calibration else 0}
+    content = write_container(quantised, meta=meta)
+    if chosen_board is not None:
+        costs = board_costs(Container.from_bytes(content), chosen_board)
+        content = write_container(quantised, meta=meta, boards=(costs,))
+    labels = "none" if calibration is None else ("data" if calibration.labels is not None else "own answers")
+    report = CompileReport(
+        name=graph.name,
+        model_hash=Container.from_bytes(content).model_hash.hex(),
+        container_bytes=len(content),
+        macs_imported=macs_imported,
+        macs=exit_macs(quantised.graph, heads_on_the_way=False)[-1],
+        calibration_samples=calibration.samples if calibration else 0,
+        labels=labels,
+        exits=_exit_summaries(quantised.graph),
+        precisions=tuple(_precision_summary(quantised.graph, p) for p in quantised.precisions),
+        paths=tuple(_path_summary(r) for r in reports),
+        board=board,
+        notes=quantised.notes,
+    )
+    return CompileResult(container=content, report=report)
+
+
+def _integer_graph(
+    imported: Graph, arrays: Mapping[str, Array] | None, seed: int, progress: Progress | None
+) -> tuple[Graph, Calibration | None, tuple[str, ...]]:
+    """Return the integer graph after the exact passes, the checked data, and notes."""
+    notes = tuple(line for line in imported.source.get("notes", "").split("\n") if line)
+    calibration = None
+    if arrays is not None:
+        calibration = check_calibration(imported, arrays, most=MOST_SAMPLES, seed=seed)
+    if _is_float(imported):
+        if calibration is None:
+            raise UsageError(f"model {imported.name!r} is float; give --data CAL.npz so that it can be quantised to int8")
+        from joulet.quant.ptq import quantise_float  # only float models pay for this import
+
+        graph, feeds, remark = quantise_float(imported, calibration.feeds, progress=progress)
+        calibration = replace(calibration, feeds=feeds)
+        return exact_passes(graph), calibration, (*notes, *remark)
+    check_integer(imported)
+    graph = exact_passes(imported)
+    return graph, _moved(imported, graph, calibration), notes
+
+
+def _is_float(graph: Graph) -> bool:
+    quantised = any(t.dtype is DType.S8 for t in graph.tensors)
+    return not quantised and any(t.dtype is DType.F32 for t in graph.tensors)
+
+
+def _moved(before: Graph, after: Graph, calibration: Calibration | None) -> Calibration | None:
+    """Return the calibration by the tensor indices of the graph after the passes."""
+    if calibration is None:
+        return None
+    feeds = {new: calibration.feeds[old] for old, new in zip(before.inputs, after.inputs, strict=True)}
+    return replace(calibration, feeds=feeds)
+
+
+def _bare_notes(exits: str | int, precisions: tuple[str, ...]) -> tuple[str, ...]:
+    notes = []
+    if {"w4", "mix"} & set(precisions):
+        notes.append("no calibration data: w4 and mix are bare (no bias correction, bits by rule); give --data CAL.npz")
+    if exits == "auto":
+        notes.append("no calibration data: no exits attached and every confidence is 1; give --data CAL.npz")
+    return tuple(notes)
+
+
+def _calibrated(
+    execute: Execute,
+    graph: Graph,
+    calibration: Calibration,
+    exits: str | int,
+    names: tuple[str, ...],
+    progress: Progress | None,
+) -> tuple[Attached, QuantGraph, tuple[PathReport, ...]]:
+    feeds = calibration.feeds
+    attached = attach_exits(execute, graph, feeds, calibration.labels, exits=exits, progress=progress)
+    if len(attached.graph.exits) > MAX_EXITS:
+        raise UsageError(f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included")
+    # The bare form checks names, and has the float weights of f32.
+    bare = bare_quant_graph(attached.graph, names)
+    precisions = tuple(_fitted(execute, attached.graph, p, feeds, progress) for p in bare.precisions)
+    storage = storage_of(attached.graph, precisions)
+    paths, reports = calibrated_paths(execute, attached, precisions, storage, feeds, progress=progress)
+    quantised = replace(bare, precisions=precisions, storage=storage, paths=paths)
+    return attached, quantised, reports
+
+
+def _fitted(
+    execute: Execute, graph: Graph, precision: Precision, feeds: Mapping[int, Array], progress: Progress | None
+) -> Precision:
+    if precision.name == "w4":
+        return corrected(execute, graph, all_four(graph), feeds, progress=progress)
+    if precision.name == "mix":
+        mix = search_mix(execute, graph, feeds, progress=progress)
+        return corrected(execute, graph, mix.precision, feeds, progress=progress)
+    return precision
+
+
+def _exit_summaries(graph: Graph) -> tuple[ExitSummary, ...]:
+    spent = exit_macs(graph, heads_on_the_way=False)
+    return tuple(
+        ExitSummary(name=e.name, origin=e.origin.value, macs=m, share=m / max(1, spent[-1]))
+        for e, m in zip(graph.exits, spent, strict=True)
+    )
+
+
+def _precision_summary(graph: Graph, precision: Precision) -> PrecisionSummary:
+    total = sum(weight_bytes(graph, graph.ops[i], bits) for i, bits in precision.bits.items())
+    elements = sum(graph.tensors[graph.ops[i].inputs[1]].elements for i in precision.bits)
+    return PrecisionSummary(name=precision.name, weight_bytes=total, mean_bits=8 * total / max(1, elements))
+
+
+def _path_summary(report: PathReport) -> PathSummary:
+    stops = report.stops
+    return PathSummary(
+        name=report.name,
+        accuracies=report.accuracies,
+        auto_accuracy=stops.accuracy if stops else report.accuracies[-1],
+        auto_macs_share=stops.mean_macs if stops else 1.0,
+    )

@@ -1,0 +1,150 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``joulet compile``: turn a .tflite model into an adaptive .jlt container."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from joulet.errors import UsageError
+
+_HELP = "turn a .tflite model into an adaptive .jlt container"
+_DESCRIPTION = """
+Import a TensorFlow Lite model, attach early exits, slice its weights into nested precisions, calibrate the confidence
+of every exit, and write one container that holds all of it.
+
+Calibration data is needed for exits, for the bias correction of w4 and mix, and for float models. A few hundred
+samples do; exits want ten or more a class. Without labels the model's own answers are taken.
+"""
+_EPILOG = """
+examples:
+  joulet compile model.tflite -o model.jlt
+  joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
+  joulet compile model.tflite --data cal.npz --board NUCLEO-L4R5ZI --json -o model.jlt
+
+CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, and optional labels:
+  np.savez("cal.npz", input_0=x, labels=y)
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command."""
+    parser = subparsers.add_parser(
+        "compile",
+        help=_HELP,
+        description=_DESCRIPTION,
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="int8, uint8 or float model")
+    parser.add_argument("--data", type=Path, metavar="CAL.npz", help="calibration data; see below")
+    parser.add_argument("--exits", default="auto", metavar="auto|N|off", help="early exits to attach (default: auto)")
+    parser.add_argument(
+        "--precisions",
+        default="w8,w4,mix",
+        metavar="LIST",
+        help="out of w8, w4, mix, f32, separated by commas (default: w8,w4,mix)",
+    )
+    parser.add_argument("--board", metavar="NAME", help="add the cost table of this board")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.jlt", help="container to write")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw from very large calibration sets (default: 0)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command."""
+    from joulet.compile import compile_model
+
+    if args.output.is_dir():
+        raise UsageError(f"{args.output}: is a folder; give the name of a container to write, such as model.jlt")
+    if not args.output.parent.is_dir():
+        raise UsageError(f"{args.output}: there is no folder {args.output.parent}; make it first")
+    precisions = tuple(part.strip() for part in args.precisions.split(",") if part.strip())
+    result = compile_model(
+        args.model,
+        data=args.data,
+        exits=args.exits,
+        precisions=precisions,
+        board=args.board,
+        progress=_progress(),
+        seed=args.seed,
+    )
+    _write_whole(args.output, result.container)
+    report = result.report.to_json()
+    if args.json:
+        print(json.dumps({"output": str(args.output), **report}, indent=2))
+    else:
+        print(_text(args.output, report))
+    return 0
+
+
+def _write_whole(path: Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(name, 0o666 & ~mask)
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def _progress() -> Callable[[str, int, int], None]:
+    """Return a reporter for people: one line a task on a terminal, one line at its end elsewhere."""
+    state = {"task": "", "shown": 0.0}
+    live = sys.stderr.isatty()
+
+    def show(what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if live:
+            if what != state["task"] and state["task"]:
+                sys.stderr.write("\n")
+            if what != state["task"] or done == total or now - float(state["shown"]) > 0.1:
+                sys.stderr.write(f"\r  {what}  {done}/{total}" + ("\n" if done == total else ""))
+                sys.stderr.flush()
+                state["shown"] = now
+            state["task"] = "" if done == total else what
+        elif done == total or (what != state["task"] and done == 0):
+            print(f"  {what}", file=sys.stderr, flush=True)
+            state["task"] = what
+
+    return show
+
+
+def _text(output: Path, report: dict[str, object]) -> str:
+    lines = [f"{output}: {report['name']}, {report['container_bytes']:,} bytes, model {str(report['model_hash'])[:16]}"]
+    before, after = int(str(report["macs_imported"])), int(str(report["macs"]))
+    saved = f" ({before:,} before dead channels were removed)" if before > after else ""
+    lines.append(f"  {after:,} MACs an inference{saved}; {report['calibration_samples']} calibration samples")
+    lines.append("  precision   weights read   mean bits")
+    for p in _rows(report, "precisions"):
+        lines.append(f"  {p['name']:<10} {p['weight_bytes']:>10,} B   {p['mean_bits']:>9.2f}")
+    lines.append("  exit        origin        MACs   share")
+    for e in _rows(report, "exits"):
+        lines.append(f"  {e['name']:<10} {e['origin']:<9} {e['macs']:>10,}  {100 * e['share']:5.1f} %")
+    paths = _rows(report, "paths")
+    if paths:
+        names = "  ".join(f"{e['name']:>7}" for e in _rows(report, "exits"))
+        lines.append(f"  path        {names}      auto    MACs  (accuracy on the calibration set)")
+    for path in paths:
+        shares = "  ".join(f"{100 * a:5.1f} %" for a in path["accuracies"])
+        auto = f"{100 * path['auto_accuracy']:5.1f} %  {100 * path['auto_macs_share']:5.1f} %"
+        lines.append(f"  {path['name']:<10}  {shares}   {auto}")
+    lines.extend(f"  note: {note}" for note in report["notes"])  # type: ignore[attr-defined]
+    return "\n".join(lines)
+
+
+def _rows(report: dict[str, object], key: str) -> list[dict[str, object]]:
+    rows = report[key]
+    assert isinstance(rows, (list, tuple))
+    return list(rows)
