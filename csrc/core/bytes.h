@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sizes and bounds, none of which can overflow.
+#ifndef JLT_CORE_BYTES_H
+#define JLT_CORE_BYTES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// Larger products of extents are refused: four bytes an element then still fit 32 bits.
+#define JLT_ELEMENTS_LIMIT (1u << 28)
+
+static inline uint64_t jlt_align_up(uint64_t bytes, uint32_t alignment) {
+  return (bytes + alignment - 1u) / alignment * alignment;
+}
+
+// Product of extents; 0 when one is 0 or the product exceeds JLT_ELEMENTS_LIMIT.
+static inline uint32_t jlt_elements(const uint32_t *dims, uint32_t count) {
+  uint64_t product = 1;
+  for (uint32_t i = 0; i < count; i++) {
+    product *= dims[i];
+    if (product > JLT_ELEMENTS_LIMIT) {
+      return 0;
+    }
+  }
+  return (uint32_t)product;
+}
+
+// Whether [offset, offset + bytes) lies in [0, total).
+static inline bool jlt_within(uint64_t offset, uint64_t bytes, uint64_t total) {
+  return offset <= total && bytes <= total - offset;
+}
+
+static inline bool jlt_ranges_overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes) {
+  return a < b + b_bytes && b < a + a_bytes;
+}
+
+#endif

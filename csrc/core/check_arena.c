@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks of the generic plan: offsets, lifetimes, order of writing and reading, scratch; FORMAT.md §6.
+#include "core/bytes.h"
+#include "core/check.h"
+
+#define ARENA_LIMIT_BYTES (1u << 29)  // times four at f32 still fits 32 bits
+
+enum { NEVER = -1 };
+
+static bool reads(const jlt_op_t *op, uint32_t tensor) {
+  return (op->n_inputs > 0 && op->inputs[0] == tensor) || (op->n_inputs > 1 && op->inputs[1] == tensor);
+}
+
+// Last op during which the tensor must keep its values; the number of ops for what a host reads at the end.
+static int32_t last_use(const jlt_container_t *c, uint32_t tensor) {
+  int32_t last = NEVER;
+  for (uint32_t i = 0; i < c->model->n_ops; i++) {
+    if (reads(&c->ops[i], tensor) || c->ops[i].output == tensor) {
+      last = (int32_t)i;
+    }
+  }
+  for (uint32_t k = 0; k < c->model->n_exits; k++) {
+    const jlt_exit_t *e = &c->exits[k];
+    const bool watched = e->output == tensor || (e->n_classes && e->logits == tensor);
+    if (watched && e->last_op > last) {
+      last = e->last_op;
+    }
+  }
+  for (uint32_t i = 0; i < c->model->n_outputs; i++) {
+    if (c->model->outputs[i] == tensor) {
+      last = c->model->n_ops;
+    }
+  }
+  return last;
+}
+
+static int32_t first_writer(const jlt_container_t *c, uint32_t tensor) {
+  for (uint32_t i = 0; i < c->model->n_ops; i++) {
+    if (c->ops[i].output == tensor) {
+      return (int32_t)i;
+    }
+  }
+  return NEVER;
+}
+
+static jlt_status_t check_offset(const jlt_container_t *c, uint32_t tensor) {
+  const jlt_tensor_t *t = &c->tensors[tensor];
+  const uint32_t offset = c->arena_offsets[tensor];
+  if (t->flags & JLT_TENSOR_FLAG_CONST) {
+    return offset == JLT_NO_OFFSET ? JLT_OK : JLT_ERR_ARENA;
+  }
+  if (offset == JLT_NO_OFFSET) {
+    const bool used = (t->flags & JLT_TENSOR_FLAG_INPUT) || last_use(c, tensor) != NEVER;
+    return used ? JLT_ERR_ARENA : JLT_OK;
+  }
+  const uint32_t alignment = t->dtype == JLT_DTYPE_S8 ? 1 : 4;
+  if (offset % alignment || !jlt_within(offset, jlt_tensor_bytes(t), c->arena->tensor_bytes)) {
+    return JLT_ERR_ARENA;
+  }
+  return JLT_OK;
+}
+
+static bool overlap(const jlt_container_t *c, uint32_t a, uint32_t b) {
+  return jlt_ranges_overlap(c->arena_offsets[a], jlt_tensor_bytes(&c->tensors[a]), c->arena_offsets[b],
+                            jlt_tensor_bytes(&c->tensors[b]));
+}
+
+static bool is_dense(const uint32_t *dims, const uint32_t *stride) {
+  uint64_t step = 1;
+  for (uint32_t d = 6; d-- > 0;) {
+    if (dims[d] > 1 && stride[d] != step) {
+      return false;
+    }
+    step *= dims[d];
+  }
+  return true;
+}
+
+// Whether the op may write over `tensor` while reading it: element i is written after element i has been read last.
+static bool works_in_place(const jlt_container_t *c, const jlt_op_t *op, uint32_t tensor) {
+  if (c->arena_offsets[op->output] != c->arena_offsets[tensor]) {
+    return false;
+  }
+  const jlt_binary_params_t *p = (const jlt_binary_params_t *)(const void *)(c->pool + op->params_offset);
+  switch (op->code) {
+    case JLT_OP_CODE_LUT:
+    case JLT_OP_CODE_SOFTMAX:
+    case JLT_OP_CODE_QUANTIZE:
+      return true;
+    case JLT_OP_CODE_ADD:
+    case JLT_OP_CODE_SUB:
+    case JLT_OP_CODE_MUL:
+      return (op->inputs[0] != tensor || is_dense(p->dims, p->stride_a)) &&
+             (op->inputs[1] != tensor || is_dense(p->dims, p->stride_b));
+    default:
+      return false;
+  }
+}
+
+// No tensor may be written over `tensor` from the op after `first` to its last use.
+static jlt_status_t check_lifetime(const jlt_container_t *c, uint32_t tensor, int32_t first) {
+  const int32_t last = last_use(c, tensor);
+  const int32_t end = last < (int32_t)c->model->n_ops ? last : (int32_t)c->model->n_ops - 1;
+  for (int32_t i = first + 1; i <= end; i++) {
+    const jlt_op_t *op = &c->ops[i];
+    if (op->output == tensor || !overlap(c, op->output, tensor)) {
+      continue;
+    }
+    if (i != last || !works_in_place(c, op, tensor)) {
+      return JLT_ERR_OVERLAP;
+    }
+  }
+  return JLT_OK;
+}
+
+// What an op reads has been written before, by an op that runs whenever this one does.
+static jlt_status_t check_order(const jlt_container_t *c, uint32_t index) {
+  const jlt_op_t *op = &c->ops[index];
+  for (uint32_t i = 0; i < op->n_inputs; i++) {
+    const uint16_t tensor = op->inputs[i];
+    if (c->tensors[tensor].flags & (JLT_TENSOR_FLAG_CONST | JLT_TENSOR_FLAG_INPUT)) {
+      continue;
+    }
+    const int32_t writer = first_writer(c, tensor);
+    if (writer == NEVER || writer >= (int32_t)index) {
+      return JLT_ERR_OP;
+    }
+    const uint8_t owner = c->ops[writer].exit;
+    if (owner != JLT_BACKBONE && owner != op->exit) {
+      return JLT_ERR_OP;
+    }
+  }
+  return JLT_OK;
+}
+
+static jlt_status_t check_answer(const jlt_container_t *c, uint16_t tensor, uint32_t exit) {
+  if (c->tensors[tensor].flags & JLT_TENSOR_FLAG_INPUT) {
+    return JLT_OK;
+  }
+  const int32_t writer = first_writer(c, tensor);
+  if (writer == NEVER || writer > c->exits[exit].last_op) {
+    return JLT_ERR_EXIT;
+  }
+  const uint8_t owner = c->ops[writer].exit;
+  return owner == JLT_BACKBONE || owner == exit ? JLT_OK : JLT_ERR_EXIT;
+}
+
+static jlt_status_t check_answers(const jlt_container_t *c) {
+  const uint32_t last = c->model->n_exits - 1u;
+  for (uint32_t k = 0; k <= last; k++) {
+    const jlt_exit_t *e = &c->exits[k];
+    jlt_status_t err = check_answer(c, e->output, k);
+    if (!err && e->n_classes) {
+      err = check_answer(c, e->logits, k);
+    }
+    if (err) {
+      return err;
+    }
+  }
+  return JLT_OK;
+}
+
+static jlt_status_t check_scratch(const jlt_container_t *c) {
+  bool with_f32 = false;
+  for (uint32_t i = 0; i < c->model->n_precisions; i++) {
+    with_f32 = with_f32 || c->precisions[i].is_f32;
+  }
+  for (uint32_t i = 0; i < c->model->n_ops; i++) {
+    const jlt_op_t *op = &c->ops[i];
+    const void *params = c->pool + op->params_offset;
+    if (jlt_op_scratch_bytes(op->code, params, false) > c->arena->scratch_bytes ||
+        (with_f32 && jlt_op_scratch_bytes(op->code, params, true) > c->arena->scratch_f32_bytes)) {
+      return JLT_ERR_ARENA;
+    }
+  }
+  return JLT_OK;
+}
+
+static jlt_status_t check_tensors(const jlt_container_t *c) {
+  for (uint32_t t = 0; t < c->model->n_tensors; t++) {
+    const jlt_status_t err = check_offset(c, t);
+    if (err) {
+      return err;
+    }
+  }
+  for (uint32_t t = 0; t < c->model->n_tensors; t++) {
+    const bool is_input = (c->tensors[t].flags & JLT_TENSOR_FLAG_INPUT) != 0;
+    const int32_t first = is_input ? NEVER : first_writer(c, t);
+    if ((c->tensors[t].flags & JLT_TENSOR_FLAG_CONST) || (!is_input && first == NEVER)) {
+      continue;
+    }
+    const jlt_status_t err = check_lifetime(c, t, first);
+    if (err) {
+      return err;
+    }
+  }
+  for (uint32_t a = 0; a < c->model->n_inputs; a++) {
+    for (uint32_t b = 0; b < a; b++) {
+      if (overlap(c, c->model->inputs[a], c->model->inputs[b])) {
+        return JLT_ERR_OVERLAP;
+      }
+    }
+  }
+  return JLT_OK;
+}
+
+jlt_status_t jlt_check_arena(const jlt_container_t *c) {
+  const jlt_arena_t *arena = c->arena;
+  if (arena->n_tensors != c->model->n_tensors || arena->tensor_bytes > ARENA_LIMIT_BYTES ||
+      arena->scratch_bytes > ARENA_LIMIT_BYTES || arena->scratch_f32_bytes > ARENA_LIMIT_BYTES) {
+    return JLT_ERR_ARENA;
+  }
+  jlt_status_t err = check_tensors(c);
+  if (err) {
+    return err;
+  }
+  for (uint32_t i = 0; i < c->model->n_ops; i++) {
+    err = check_order(c, i);
+    if (err) {
+      return err;
+    }
+  }
+  err = check_answers(c);
+  return err ? err : check_scratch(c);
+}

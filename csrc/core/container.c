@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+// Header and section table of a container; FORMAT.md §2. Everything past it is checked in check_*.c.
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/check.h"
+#include "core/crc32.h"
+
+enum { SECTIONS_LIMIT = 256 };
+
+bool jlt_in_pool(const jlt_container_t *c, uint32_t offset, uint64_t bytes, uint32_t alignment) {
+  return offset % alignment == 0 && jlt_within(offset, bytes, c->pool_bytes);
+}
+
+static jlt_status_t check_header(const jlt_header_t *header, uint32_t bytes) {
+  static const uint8_t magic[] = JLT_MAGIC_BYTES;
+  if (memcmp(header->magic, magic, sizeof(magic)) != 0) {
+    return JLT_ERR_MAGIC;
+  }
+  if (header->version_major != JLT_VERSION_MAJOR) {
+    return JLT_ERR_VERSION;
+  }
+  if (header->file_bytes > bytes) {
+    return JLT_ERR_TRUNCATED;
+  }
+  const uint64_t table = sizeof(*header) + (uint64_t)header->n_sections * sizeof(jlt_section_t);
+  if (table > header->file_bytes || header->n_sections > SECTIONS_LIMIT) {
+    return JLT_ERR_SECTION;
+  }
+  jlt_header_t zeroed = *header;
+  zeroed.crc32 = 0;
+  uint32_t crc = jlt_crc32(0, &zeroed, sizeof(zeroed));
+  crc = jlt_crc32(crc, header + 1, (size_t)table - sizeof(*header));
+  return crc == header->crc32 ? JLT_OK : JLT_ERR_CRC;
+}
+
+static jlt_status_t check_section(const jlt_header_t *header, const jlt_section_t *section) {
+  if (!(section->flags & JLT_SECTION_FLAG_PRESENT)) {
+    return section->offset == 0 ? JLT_OK : JLT_ERR_SECTION;
+  }
+  const uint64_t table_end = sizeof(*header) + (uint64_t)header->n_sections * sizeof(*section);
+  const uint32_t alignment =
+      section->code == JLT_SECTION_PLANE_LOW ? JLT_LOW_PLANE_ALIGN_BYTES : JLT_SECTION_ALIGN_BYTES;
+  if (section->offset % alignment || section->offset < table_end ||
+      !jlt_within(section->offset, section->bytes, header->file_bytes)) {
+    return JLT_ERR_SECTION;
+  }
+  const uint8_t *content = (const uint8_t *)header + section->offset;
+  return jlt_crc32(0, content, section->bytes) == section->crc32 ? JLT_OK : JLT_ERR_CRC;
+}
+
+// Bounds, checksums, and no two sections over each other or twice the same of one part.
+static jlt_status_t check_sections(const jlt_header_t *header) {
+  const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
+  for (uint32_t i = 0; i < header->n_sections; i++) {
+    const jlt_section_t *a = &sections[i];
+    const jlt_status_t err = check_section(header, a);
+    if (err) {
+      return err;
+    }
+    for (uint32_t k = 0; k < i; k++) {
+      const jlt_section_t *b = &sections[k];
+      const bool both = (a->flags & b->flags & JLT_SECTION_FLAG_PRESENT) != 0;
+      if ((a->code == b->code && a->part == b->part) ||
+          (both && jlt_ranges_overlap(a->offset, a->bytes, b->offset, b->bytes))) {
+        return JLT_ERR_SECTION;
+      }
+    }
+  }
+  return JLT_OK;
+}
+
+// The content of a canonical section; null when it is not there or empty.
+static const void *find(const jlt_header_t *header, uint16_t code, uint32_t *bytes) {
+  const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
+  *bytes = 0;
+  for (uint32_t i = 0; i < header->n_sections; i++) {
+    const jlt_section_t *s = &sections[i];
+    if (s->code == code && s->part == 0 && (s->flags & JLT_SECTION_FLAG_PRESENT) && s->bytes > 0) {
+      *bytes = s->bytes;
+      return (const uint8_t *)header + s->offset;
+    }
+  }
+  return NULL;
+}
+
+static const void *find_records(const jlt_header_t *header, uint16_t code, uint64_t count, uint32_t size, bool *ok) {
+  uint32_t bytes;
+  const void *records = find(header, code, &bytes);
+  *ok = *ok && bytes == count * size;
+  return records;
+}
+
+static jlt_status_t view_records(const jlt_header_t *header, jlt_container_t *c) {
+  uint32_t bytes;
+  c->model = find(header, JLT_SECTION_MODEL, &bytes);
+  if (bytes != sizeof(*c->model)) {
+    return JLT_ERR_SECTION;
+  }
+  const jlt_model_t *m = c->model;
+  const uint64_t layers = (uint64_t)m->n_precisions * m->n_weights;
+  bool ok = true;
+  c->tensors = find_records(header, JLT_SECTION_TENSORS, m->n_tensors, sizeof(jlt_tensor_t), &ok);
+  c->ops = find_records(header, JLT_SECTION_OPS, m->n_ops, sizeof(jlt_op_t), &ok);
+  c->weights = find_records(header, JLT_SECTION_WEIGHTS, m->n_weights, sizeof(jlt_weight_t), &ok);
+  c->layers = find_records(header, JLT_SECTION_LAYERS, layers, sizeof(jlt_layer_t), &ok);
+  c->precisions = find_records(header, JLT_SECTION_PRECISIONS, m->n_precisions, sizeof(jlt_precision_t), &ok);
+  c->exits = find_records(header, JLT_SECTION_EXITS, m->n_exits, sizeof(jlt_exit_t), &ok);
+  c->paths = find_records(header, JLT_SECTION_PATHS, m->n_paths, sizeof(jlt_path_t), &ok);
+  c->confidence = find(header, JLT_SECTION_CONFIDENCE, &bytes);
+  c->n_confidence = bytes / (JLT_CONFIDENCE_BINS * 2u);
+  ok = ok && bytes % (JLT_CONFIDENCE_BINS * 2u) == 0;
+  c->arena = find_records(header, JLT_SECTION_ARENA, 1, (uint32_t)(sizeof(jlt_arena_t) + 4u * m->n_tensors), &ok);
+  return ok && c->arena ? JLT_OK : JLT_ERR_SECTION;
+}
+
+static jlt_status_t view_data(const jlt_header_t *header, jlt_container_t *c) {
+  uint32_t low_bytes;
+  c->pool = find(header, JLT_SECTION_POOL, &c->pool_bytes);
+  c->data_s8 = find(header, JLT_SECTION_DATA_S8, &c->data_s8_bytes);
+  c->plane_high = find(header, JLT_SECTION_PLANE_HIGH, &c->plane_bytes);
+  c->plane_low = find(header, JLT_SECTION_PLANE_LOW, &low_bytes);
+  c->data_f32 = find(header, JLT_SECTION_DATA_F32, &c->data_f32_bytes);
+  return c->plane_low && low_bytes != c->plane_bytes ? JLT_ERR_SECTION : JLT_OK;
+}
+
+static jlt_status_t check_all(const jlt_header_t *header, jlt_container_t *c) {
+  jlt_status_t err = check_sections(header);
+  if (err) {
+    return err;
+  }
+  err = view_records(header, c);
+  if (err) {
+    return err;
+  }
+  c->arena_offsets = (const uint32_t *)(c->arena + 1);
+  err = view_data(header, c);
+  if (err) {
+    return err;
+  }
+  err = jlt_check_records(c);
+  if (err) {
+    return err;
+  }
+  err = jlt_check_weights(c);
+  if (err) {
+    return err;
+  }
+  err = jlt_check_ops(c);
+  return err ? err : jlt_check_arena(c);
+}
+
+jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out) {
+  if (!base || !out) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if ((uintptr_t)base % JLT_BASE_ALIGN_BYTES) {
+    return JLT_ERR_ALIGNMENT;
+  }
+  const jlt_header_t *header = base;
+  if (bytes < sizeof(*header)) {
+    return JLT_ERR_TRUNCATED;
+  }
+  jlt_status_t err = check_header(header, bytes);
+  if (err) {
+    return err;
+  }
+  jlt_container_t view = {.base = base, .bytes = header->file_bytes};
+  err = check_all(header, &view);
+  if (err) {
+    return err;
+  }
+  *out = view;
+  return JLT_OK;
+}

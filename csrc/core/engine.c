@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: Apache-2.0
+// The stepping engine: one op a call along one path of a checked container. DESIGN.md, "Engine".
+#include <string.h>
+
+#include "core/bytes.h"
+#include "core/confidence.h"
+#include "core/quantise.h"
+#include "kernels/kernels.h"
+
+static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
+  return c->precisions[c->paths[path].precisions[0]].is_f32 != 0;
+}
+
+static uint64_t scratch_offset(const jlt_container_t *c, bool is_f32) {
+  return jlt_align_up((uint64_t)c->arena->tensor_bytes * (is_f32 ? 4u : 1u), JLT_ARENA_ALIGN_BYTES);
+}
+
+uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path) {
+  if (!container || path >= container->model->n_paths) {
+    return 0;
+  }
+  const bool is_f32 = path_is_f32(container, path);
+  const uint64_t scratch = is_f32 ? container->arena->scratch_f32_bytes : container->arena->scratch_bytes;
+  const uint64_t bytes = scratch_offset(container, is_f32) + jlt_align_up(scratch, JLT_ARENA_ALIGN_BYTES);
+  return bytes <= UINT32_MAX ? (uint32_t)bytes : 0;
+}
+
+static const jlt_layer_t *layer_of(const jlt_container_t *c, uint16_t path, const jlt_op_t *op) {
+  const uint32_t precision = c->paths[path].precisions[op->segment];
+  return &c->layers[precision * c->model->n_weights + op->weight];
+}
+
+static bool needs_low_plane(const jlt_container_t *c, uint16_t path) {
+  for (uint32_t i = 0; i < c->model->n_ops; i++) {
+    const jlt_op_t *op = &c->ops[i];
+    if (op->weight != JLT_NO_INDEX && c->weights[op->weight].storage == JLT_STORAGE_NESTED &&
+        layer_of(c, path, op)->bits == 8) {
+      return true;
+    }
+  }
+  return false;
+}
+
+static uint8_t *tensor_at(const jlt_engine_t *e, uint16_t tensor) {
+  return e->arena + (size_t)e->container->arena_offsets[tensor] * (e->is_f32 ? 4u : 1u);
+}
+
+static bool holds_f32(const jlt_engine_t *e, const jlt_tensor_t *tensor) {
+  return e->is_f32 && tensor->dtype == JLT_DTYPE_S8 && !(tensor->flags & JLT_TENSOR_FLAG_CONST);
+}
+
+jlt_status_t jlt_engine_init(jlt_engine_t *engine, const jlt_container_t *container, void *arena,
+                             uint32_t arena_bytes) {
+  if (!engine || !container || !arena) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if ((uintptr_t)arena % JLT_ARENA_ALIGN_BYTES) {
+    return JLT_ERR_ALIGNMENT;
+  }
+  *engine = (jlt_engine_t){.container = container, .arena = arena, .arena_bytes = arena_bytes};
+  return JLT_OK;
+}
+
+jlt_status_t jlt_engine_start(jlt_engine_t *engine, uint16_t path) {
+  const jlt_container_t *c = engine->container;
+  const uint32_t needed_bytes = jlt_arena_bytes(c, path);
+  if (needed_bytes == 0 || engine->arena_bytes < needed_bytes) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if (!c->plane_low && needs_low_plane(c, path)) {
+    return JLT_ERR_ABSENT;
+  }
+  engine->is_f32 = path_is_f32(c, path);
+  engine->scratch_offset = (uint32_t)scratch_offset(c, engine->is_f32);
+  engine->macs = 0;
+  engine->ops_run = 0;
+  engine->path = path;
+  engine->next_op = 0;
+  engine->segment = 0;
+  engine->started = true;
+  engine->entered = false;
+  return JLT_OK;
+}
+
+jlt_status_t jlt_engine_write(jlt_engine_t *engine, uint16_t input, const void *from, uint32_t bytes) {
+  const jlt_container_t *c = engine->container;
+  if (!engine->started || engine->entered) {
+    return JLT_ERR_STATE;
+  }
+  if (input >= c->model->n_inputs || !from) {
+    return JLT_ERR_ARGUMENT;
+  }
+  const uint16_t tensor = c->model->inputs[input];
+  const jlt_tensor_t *t = &c->tensors[tensor];
+  if (bytes != jlt_tensor_bytes(t)) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if (!holds_f32(engine, t)) {
+    memcpy(tensor_at(engine, tensor), from, bytes);
+    return JLT_OK;
+  }
+  float *to = (float *)(void *)tensor_at(engine, tensor);
+  for (uint32_t i = 0; i < bytes; i++) {
+    to[i] = jlt_dequantise_s8(((const int8_t *)from)[i], t->scale, t->zero_point);
+  }
+  return JLT_OK;
+}
+
+jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *to, uint32_t bytes) {
+  const jlt_container_t *c = engine->container;
+  if (!engine->started) {
+    return JLT_ERR_STATE;
+  }
+  if (tensor >= c->model->n_tensors || !to || c->arena_offsets[tensor] == JLT_NO_OFFSET) {
+    return JLT_ERR_ARGUMENT;
+  }
+  const jlt_tensor_t *t = &c->tensors[tensor];
+  if (bytes != jlt_tensor_bytes(t)) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if (!holds_f32(engine, t)) {
+    memcpy(to, tensor_at(engine, tensor), bytes);
+    return JLT_OK;
+  }
+  const float *from = (const float *)(const void *)tensor_at(engine, tensor);
+  for (uint32_t i = 0; i < bytes; i++) {
+    ((int8_t *)to)[i] = jlt_quantise_s8(from[i], t->scale, t->zero_point);
+  }
+  return JLT_OK;
+}
+
+static jlt_weights_t weights_of(const jlt_engine_t *e, const jlt_op_t *op) {
+  const jlt_container_t *c = e->container;
+  const jlt_weight_t *w = &c->weights[op->weight];
+  const jlt_layer_t *layer = layer_of(c, e->path, op);
+  jlt_weights_t weights = {.record = w};
+  if (layer->bits == 32) {
+    weights.f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
+    weights.f32_bias = weights.f32 + (size_t)w->rows * w->row_elements;
+    return weights;
+  }
+  weights.bias = (const int32_t *)(const void *)(c->pool + layer->bias_offset);
+  weights.multipliers = (const int32_t *)(const void *)(c->pool + w->multiplier_offset);
+  weights.shifts = (const int32_t *)(const void *)(c->pool + w->shift_offset);
+  if (w->storage == JLT_STORAGE_S8) {
+    weights.s8 = c->data_s8 + w->offset;
+  } else {
+    weights.high = c->plane_high + w->offset;
+    weights.low = layer->bits == 8 ? c->plane_low + w->offset : NULL;
+  }
+  return weights;
+}
+
+static void run_op(jlt_engine_t *e, const jlt_op_t *op) {
+  const jlt_container_t *c = e->container;
+  jlt_call_t call = {
+      .params = c->pool + op->params_offset,
+      .out = tensor_at(e, op->output),
+      .out_tensor = &c->tensors[op->output],
+      .scratch = e->arena + e->scratch_offset,
+  };
+  for (uint32_t i = 0; i < op->n_inputs; i++) {
+    const jlt_tensor_t *t = &c->tensors[op->inputs[i]];
+    const bool is_const = (t->flags & JLT_TENSOR_FLAG_CONST) != 0;
+    call.in_tensor[i] = t;
+    call.in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
+  }
+  if (op->weight != JLT_NO_INDEX) {
+    call.weights = weights_of(e, op);
+  }
+  const jlt_kernel_entry_t *entry = jlt_kernel_entry(op->code);
+  (e->is_f32 ? entry->f32 : entry->integer)(&call);
+  e->macs += op->macs;
+  e->ops_run++;
+}
+
+static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
+  const jlt_container_t *c = e->container;
+  const jlt_exit_t *x = &c->exits[exit];
+  event->kind = JLT_EVENT_EXIT;
+  if (x->n_classes) {
+    const jlt_tensor_t *t = &c->tensors[x->logits];
+    const void *logits = tensor_at(e, x->logits);
+    event->margin = e->is_f32 ? jlt_margin_f32(logits, t->elements, t->scale, t->zero_point)
+                              : jlt_margin_s8(logits, t->elements);
+  }
+  event->confidence_q15 = jlt_confidence_q15(c, e->path, exit, event->margin);
+}
+
+jlt_status_t jlt_engine_step(jlt_engine_t *engine, uint8_t exit, jlt_event_t *event) {
+  const jlt_container_t *c = engine->container;
+  if (!event || exit >= c->model->n_exits) {
+    return JLT_ERR_ARGUMENT;
+  }
+  const uint16_t last = c->exits[exit].last_op;
+  if (!engine->started || engine->next_op > last) {
+    return JLT_ERR_STATE;
+  }
+  uint16_t index = engine->next_op;
+  // stops at the latest at the exit's own last op
+  while (c->ops[index].exit != JLT_BACKBONE && c->ops[index].exit != exit) {
+    index++;
+  }
+  const jlt_op_t *op = &c->ops[index];
+  engine->entered = true;
+  engine->segment = op->segment > engine->segment ? op->segment : engine->segment;
+  run_op(engine, op);
+  engine->next_op = (uint16_t)(index + 1u);
+  *event = (jlt_event_t){.kind = JLT_EVENT_LAYER, .exit = exit, .op = index, .macs = engine->macs};
+  if (index == last) {
+    answer(engine, exit, event);
+  }
+  return JLT_OK;
+}
+
+jlt_status_t jlt_engine_switch(jlt_engine_t *engine, uint16_t path) {
+  const jlt_container_t *c = engine->container;
+  if (!engine->started) {
+    return JLT_ERR_STATE;
+  }
+  if (path >= c->model->n_paths) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if (path_is_f32(c, path) != engine->is_f32) {
+    return JLT_ERR_SWITCH;
+  }
+  for (uint32_t k = 0; engine->entered && k <= engine->segment; k++) {
+    if (c->paths[path].precisions[k] != c->paths[engine->path].precisions[k]) {
+      return JLT_ERR_SWITCH;
+    }
+  }
+  if (!c->plane_low && needs_low_plane(c, path)) {
+    return JLT_ERR_ABSENT;
+  }
+  engine->path = path;
+  return JLT_OK;
+}

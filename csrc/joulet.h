@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+// Public interface of the engine: check a container once, then step through it.
+//
+// Nothing here allocates, prints, calls back or keeps state of its own: the caller owns every byte. A function that
+// can fail returns 0 or a negative jlt_status_t; results go out through pointers. The formats are in FORMAT.md.
+#ifndef JOULET_H
+#define JOULET_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/format.h"
+
+#if defined(__GNUC__)
+#define JLT_MUST_CHECK __attribute__((warn_unused_result))
+#else
+#define JLT_MUST_CHECK
+#endif
+
+enum {
+  JLT_BASE_ALIGN_BYTES = 64,   // of a container in memory
+  JLT_ARENA_ALIGN_BYTES = 16,  // of an arena
+  JLT_TENSORS_LIMIT = 8192,
+  JLT_OPS_LIMIT = 4096,
+};
+
+// Codes are never reused.
+typedef enum {
+  JLT_OK = 0,
+  JLT_ERR_ARGUMENT = -1,     // a null pointer, an index out of range, a buffer of the wrong size
+  JLT_ERR_ALIGNMENT = -2,    // the container or the arena does not start at the alignment asked for
+  JLT_ERR_TRUNCATED = -3,    // fewer bytes than the header promises
+  JLT_ERR_MAGIC = -4,        // not a .jlt container
+  JLT_ERR_VERSION = -5,      // written for another major version
+  JLT_ERR_CRC = -6,          // header or section damaged
+  JLT_ERR_SECTION = -7,      // section table: bounds, alignment, overlap, duplicates, a section missing or of odd size
+  JLT_ERR_MODEL = -8,        // counts or borders
+  JLT_ERR_TENSOR = -9,       // shape, type, zero point or constant data
+  JLT_ERR_OP = -10,          // code, indices, order or element types
+  JLT_ERR_PARAMS = -11,      // parameters that do not fit the tensors
+  JLT_ERR_WEIGHT = -12,      // storage, bounds, multipliers or shifts
+  JLT_ERR_LAYER = -13,       // bits or bias
+  JLT_ERR_PRECISION = -14,   // precision record
+  JLT_ERR_EXIT = -15,        // exit record
+  JLT_ERR_PATH = -16,        // path record or confidence table
+  JLT_ERR_ARENA = -17,       // offsets out of bounds or scratch too small
+  JLT_ERR_OVERLAP = -18,     // two live tensors share memory
+  JLT_ERR_ACCUMULATOR = -19, // sums could leave 32 bits
+  JLT_ERR_ABSENT = -20,      // the path needs a section that is not in this file (the low planes)
+  JLT_ERR_STATE = -21,       // the engine was driven in the wrong order
+  JLT_ERR_SWITCH = -22,      // the other path differs in what has already run
+} jlt_status_t;
+
+// A checked container. Valid as long as the bytes under it; every pointer points into them or is null.
+typedef struct {
+  const uint8_t *base;
+  uint32_t bytes;
+  const jlt_model_t *model;
+  const jlt_tensor_t *tensors;
+  const jlt_op_t *ops;
+  const jlt_weight_t *weights;
+  const jlt_layer_t *layers;
+  const jlt_precision_t *precisions;
+  const jlt_exit_t *exits;
+  const jlt_path_t *paths;
+  const uint16_t *confidence;  // tables of 32 q15
+  const uint8_t *pool;
+  const int8_t *data_s8;
+  const uint8_t *plane_high;
+  const uint8_t *plane_low;  // null when absent
+  const uint8_t *data_f32;   // null when absent
+  const jlt_arena_t *arena;
+  const uint32_t *arena_offsets;  // [bytes]
+  uint32_t n_confidence;
+  uint32_t pool_bytes;
+  uint32_t data_s8_bytes;
+  uint32_t plane_bytes;
+  uint32_t data_f32_bytes;
+} jlt_container_t;
+
+// Checks every byte once, in time linear in the bytes; `base` must be 64-byte aligned. After JLT_OK nothing the
+// engine does with `out` can read outside [base, base + bytes) or outside its arena.
+JLT_MUST_CHECK jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out);
+
+// Arena a path needs [bytes]; 0 when there is no such path.
+uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path);
+
+// Scratch one op asks for [bytes], for any parameters that fit their record; UINT32_MAX when that is not possible.
+uint32_t jlt_op_scratch_bytes(uint8_t code, const void *params, bool is_f32);
+
+enum { JLT_EVENT_LAYER = 1, JLT_EVENT_EXIT = 2 };
+
+typedef struct {
+  uint8_t kind;             // JLT_EVENT_
+  uint8_t exit;             // the exit asked for
+  uint16_t op;              // the op that has just run
+  uint16_t confidence_q15;  // P(correct) at an exit, else 0
+  uint16_t margin;          // top-1 minus top-2 of the logits at an exit, 0..255
+  uint64_t macs;            // multiply-accumulates since the start
+} jlt_event_t;
+
+// One inference in progress. The fields are for reading.
+typedef struct {
+  const jlt_container_t *container;
+  uint8_t *arena;
+  uint32_t arena_bytes;
+  uint32_t scratch_offset;
+  uint64_t macs;     // multiply-accumulates since the start
+  uint32_t ops_run;  // ops since the start
+  uint16_t path;
+  uint16_t next_op;
+  uint8_t segment;  // the deepest one of which an op has run
+  bool is_f32;
+  bool started;
+  bool entered;  // the first op has run: inputs may be overwritten
+} jlt_engine_t;
+
+// `arena` is 16-byte aligned and stays the engine's; its size is checked per path at start.
+JLT_MUST_CHECK jlt_status_t jlt_engine_init(jlt_engine_t *engine, const jlt_container_t *container, void *arena,
+                                            uint32_t arena_bytes);
+
+// Begins an inference along `path`; write the inputs next.
+JLT_MUST_CHECK jlt_status_t jlt_engine_start(jlt_engine_t *engine, uint16_t path);
+
+// Copies input number `input` in, in the type of its tensor; `bytes` is its exact size.
+JLT_MUST_CHECK jlt_status_t jlt_engine_write(jlt_engine_t *engine, uint16_t input, const void *from, uint32_t bytes);
+
+// Copies a tensor out in its own type. Only outputs of the exit just reached hold their values.
+JLT_MUST_CHECK jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *to, uint32_t bytes);
+
+// Runs one op and returns: every return is a safe point. Heads other than `exit`'s are skipped, `exit` may grow from
+// call to call, and JLT_EVENT_EXIT says that it has been reached.
+JLT_MUST_CHECK jlt_status_t jlt_engine_step(jlt_engine_t *engine, uint8_t exit, jlt_event_t *event);
+
+// Continues along another path with the same precisions in all that has run.
+JLT_MUST_CHECK jlt_status_t jlt_engine_switch(jlt_engine_t *engine, uint16_t path);
+
+// Size of a tensor's content in its own type [bytes].
+uint32_t jlt_tensor_bytes(const jlt_tensor_t *tensor);
+
+#endif

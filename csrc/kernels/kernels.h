@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the engine hands a kernel, and the kernels there are.
+//
+// A kernel runs one op of a checked container to its end. It writes `out` and `scratch` only; parameters, weights and
+// tensors have been checked against each other (core/check_ops.c), so it checks nothing. Scratch is 16-byte aligned
+// and as large as the op's scratch function says. At f32 every s8 tensor in the arena is float; constant s8 operands
+// stay s8 and are dequantised as they are read.
+#ifndef JLT_KERNELS_H
+#define JLT_KERNELS_H
+
+#include "joulet.h"
+
+typedef struct {
+  const jlt_weight_t *record;
+  const int8_t *s8;       // plain storage, else null
+  const uint8_t *high;    // nested storage, else null
+  const uint8_t *low;     // null at 4 bits
+  const int32_t *bias;    // one a channel
+  const int32_t *multipliers;
+  const int32_t *shifts;
+  const float *f32;       // at f32: weights
+  const float *f32_bias;  // at f32: one a channel
+} jlt_weights_t;
+
+typedef struct {
+  const void *params;
+  const void *in[2];
+  const jlt_tensor_t *in_tensor[2];
+  void *out;
+  const jlt_tensor_t *out_tensor;
+  jlt_weights_t weights;
+  void *scratch;
+} jlt_call_t;
+
+typedef void (*jlt_kernel_t)(const jlt_call_t *call);
+
+typedef struct {
+  jlt_kernel_t integer;
+  jlt_kernel_t f32;
+  uint64_t (*scratch_bytes)(const void *params, bool is_f32);
+} jlt_kernel_entry_t;
+
+#define JLT_KERNEL(code, integer, f32, scratch)          \
+  void jlt_##integer##__ref(const jlt_call_t *call);     \
+  void jlt_##f32##__ref(const jlt_call_t *call);         \
+  uint64_t jlt_##scratch##_scratch_bytes(const void *params, bool is_f32);
+#include "kernels/kernels.def"
+#undef JLT_KERNEL
+
+// Null for a code that is not an OpCode.
+const jlt_kernel_entry_t *jlt_kernel_entry(uint8_t code);
+
+// Row `row` of the weights as q − zero_point, widened; nested rows are read at the precision of `weights`.
+void jlt_unpack_row(const jlt_weights_t *weights, uint32_t row, int16_t *out);
+
+// Element `index` of operand `operand` at f32, dequantised when the operand is a constant s8 tensor.
+float jlt_operand_f32(const jlt_call_t *call, uint32_t operand, uint64_t index);
+
+#endif

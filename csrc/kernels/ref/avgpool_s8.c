@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+// Average pooling, s8 → s8 on one grid; padding never counts; mean to nearest, halves away from zero.
+// Scratch: c sums.
+#include <string.h>
+
+#include "core/requantise.h"
+#include "kernels/kernels.h"
+#include "kernels/ref/pool_window.h"
+
+uint64_t jlt_pool_scratch_bytes(const void *params, bool is_f32) {
+  const jlt_pool_params_t *p = params;
+  return is_f32 ? 0u : (uint64_t)p->c * 4u;
+}
+
+static void sum_window(const jlt_pool_params_t *p, const int8_t *image, jlt_span_t rows, jlt_span_t columns,
+                       int32_t *sums) {
+  memset(sums, 0, p->c * sizeof(*sums));
+  for (uint32_t y = rows.begin; y < rows.end; y++) {
+    for (uint32_t x = columns.begin; x < columns.end; x++) {
+      const int8_t *from = image + ((size_t)y * p->in_w + x) * p->c;
+      for (uint32_t c = 0; c < p->c; c++) {
+        sums[c] += from[c];
+      }
+    }
+  }
+}
+
+void jlt_avgpool_s8__ref(const jlt_call_t *call) {
+  const jlt_pool_params_t *p = call->params;
+  int32_t *sums = call->scratch;
+  int8_t *out = call->out;
+  for (uint32_t row = 0; row < p->n * p->out_h; row++) {
+    const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->c;
+    const jlt_span_t rows = jlt_pool_span(row % p->out_h, p->stride_h, p->pad_top, p->k_h, p->in_h);
+    for (uint32_t x = 0; x < p->out_w; x++, out += p->c) {
+      const jlt_span_t columns = jlt_pool_span(x, p->stride_w, p->pad_left, p->k_w, p->in_w);
+      const int32_t count = (int32_t)((rows.end - rows.begin) * (columns.end - columns.begin));
+      sum_window(p, image, rows, columns, sums);
+      for (uint32_t c = 0; c < p->c; c++) {
+        const int32_t mean = (sums[c] > 0 ? sums[c] + count / 2 : sums[c] - count / 2) / count;
+        out[c] = (int8_t)jlt_clamp(mean, p->act_min, p->act_max);
+      }
+    }
+  }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// Element-wise add, sub and mul of s8 with broadcasting; y may be x of the same shape (in place).
+// add, sub: both inputs scaled onto one finer grid, summed, requantised; mul: requantise((a − za)(b − zb)). NUMERICS.md §5.
+#include "core/requantise.h"
+#include "kernels/kernels.h"
+#include "kernels/ref/walk.h"
+
+typedef int8_t (*element_t)(const jlt_binary_params_t *p, int32_t a, int32_t b);
+
+static int8_t finish(const jlt_binary_params_t *p, int32_t value) {
+  return jlt_requantise_s8(value, p->out_multiplier, p->out_shift, p->out_zero_point, p->act_min, p->act_max);
+}
+
+static int32_t onto_grid(int32_t value, int32_t left_shift, int32_t multiplier, int32_t shift) {
+  return jlt_scale(value * (1 << left_shift), multiplier, shift);
+}
+
+static int8_t add(const jlt_binary_params_t *p, int32_t a, int32_t b) {
+  return finish(p, onto_grid(a, p->left_shift, p->a_multiplier, p->a_shift) +
+                       onto_grid(b, p->left_shift, p->b_multiplier, p->b_shift));
+}
+
+static int8_t sub(const jlt_binary_params_t *p, int32_t a, int32_t b) {
+  return finish(p, onto_grid(a, p->left_shift, p->a_multiplier, p->a_shift) -
+                       onto_grid(b, p->left_shift, p->b_multiplier, p->b_shift));
+}
+
+static int8_t mul(const jlt_binary_params_t *p, int32_t a, int32_t b) { return finish(p, a * b); }
+
+static inline void run(const jlt_call_t *call, element_t element) {
+  const jlt_binary_params_t *p = call->params;
+  const int8_t *a = call->in[0];
+  const int8_t *b = call->in[1];
+  int8_t *out = call->out;
+  int64_t stride[2][6];
+  int64_t at[2] = {0, 0};
+  uint32_t index[6] = {0};
+  for (uint32_t d = 0; d < 6; d++) {
+    stride[0][d] = p->stride_a[d];
+    stride[1][d] = p->stride_b[d];
+  }
+  do {
+    for (uint32_t i = 0; i < p->dims[5]; i++) {
+      *out++ = element(p, a[at[0] + i * stride[0][5]] - p->a_zero_point, b[at[1] + i * stride[1][5]] - p->b_zero_point);
+    }
+  } while (jlt_next_row(p->dims, index, 2, stride, at));
+}
+
+void jlt_add_s8__ref(const jlt_call_t *call) { run(call, add); }
+
+void jlt_sub_s8__ref(const jlt_call_t *call) { run(call, sub); }
+
+void jlt_mul_s8__ref(const jlt_call_t *call) { run(call, mul); }

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: Apache-2.0
+// Max pooling, s8 → s8 on one grid; padding never counts.
+#include "core/requantise.h"
+#include "kernels/kernels.h"
+#include "kernels/ref/pool_window.h"
+
+static void max_window(const jlt_pool_params_t *p, const int8_t *image, jlt_span_t rows, jlt_span_t columns,
+                       int8_t *out) {
+  for (uint32_t c = 0; c < p->c; c++) {
+    out[c] = (int8_t)p->act_min;
+  }
+  for (uint32_t y = rows.begin; y < rows.end; y++) {
+    for (uint32_t x = columns.begin; x < columns.end; x++) {
+      const int8_t *from = image + ((size_t)y * p->in_w + x) * p->c;
+      for (uint32_t c = 0; c < p->c; c++) {
+        out[c] = from[c] > out[c] ? from[c] : out[c];
+      }
+    }
+  }
+}
+
+void jlt_maxpool_s8__ref(const jlt_call_t *call) {
+  const jlt_pool_params_t *p = call->params;
+  int8_t *out = call->out;
+  for (uint32_t row = 0; row < p->n * p->out_h; row++) {
+    const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->c;
+    const jlt_span_t rows = jlt_pool_span(row % p->out_h, p->stride_h, p->pad_top, p->k_h, p->in_h);
+    for (uint32_t x = 0; x < p->out_w; x++, out += p->c) {
+      max_window(p, image, rows, jlt_pool_span(x, p->stride_w, p->pad_left, p->k_w, p->in_w), out);
+      for (uint32_t c = 0; c < p->c; c++) {
+        out[c] = (int8_t)jlt_clamp(out[c], p->act_min, p->act_max);
+      }
+    }
+  }
+}

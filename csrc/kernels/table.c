@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: Apache-2.0
+// Dispatch by op code, from kernels.def.
+#include "kernels/kernels.h"
+
+#define JLT_KERNEL(code, integer, f32, scratch) \
+  [JLT_OP_CODE_##code] = {jlt_##integer##__ref, jlt_##f32##__ref, jlt_##scratch##_scratch_bytes},
+static const jlt_kernel_entry_t entries[] = {
+#include "kernels/kernels.def"
+};
+#undef JLT_KERNEL
+
+const jlt_kernel_entry_t *jlt_kernel_entry(uint8_t code) {
+  const uint32_t count = sizeof(entries) / sizeof(entries[0]);
+  return code >= 1u && code < count ? &entries[code] : NULL;
+}
+
+uint64_t jlt_none_scratch_bytes(const void *params, bool is_f32) {
+  (void)params;
+  (void)is_f32;
+  return 0;
+}
+
+uint32_t jlt_op_scratch_bytes(uint8_t code, const void *params, bool is_f32) {
+  const jlt_kernel_entry_t *entry = jlt_kernel_entry(code);
+  if (!entry || !params) {
+    return UINT32_MAX;
+  }
+  const uint64_t bytes = entry->scratch_bytes(params, is_f32);
+  return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX;
+}
