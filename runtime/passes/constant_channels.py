@@ -88,9 +88,7 @@ def reads_border(graph: Graph, op: Op) -> bool:
     x, y, w = (graph.tensors[i].shape for i in (op.inputs[0], op.outputs[0], op.inputs[1]))
     if op.attrs.pad != (0, 0):
         return True
-    return any(
-        (y[a] - 1) * op.attrs.stride[a - 1] + (w[a] - 1) * op.attrs.dilation[a - 1] + 1 > x[a] for a in (1, 2)
-    )
+    return any((y[a] - 1) * op.attrs.stride[a - 1] + (w[a] - 1) * op.attrs.dilation[a - 1] + 1 > x[a] for a in (1, 2))
 
 
 def input_columns(graph: Graph, op: Op) -> int:

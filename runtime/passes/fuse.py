@@ -131,6 +131,4 @@ def _with_pad(graph: Graph, conv: Op, pad_op: Op, pad: Pad) -> Op | None:
     right = (out[2] - 1) * attrs.stride[1] + reach_w + 1 - left - image[2]
     if top > reach_h or bottom > reach_h or left > reach_w or right > reach_w:
         return None
-    return replace(
-        conv, inputs=(pad_op.inputs[0], *conv.inputs[1:]), attrs=replace(attrs, pad=(top, left))
-    )
+    return replace(conv, inputs=(pad_op.inputs[0], *conv.inputs[1:]), attrs=replace(attrs, pad=(top, left)))

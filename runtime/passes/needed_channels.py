@@ -49,11 +49,19 @@ def needed_channels(graph: Graph, values: dict[int, Values]) -> dict[int, Mask]:
         kept[i] = np.ones(channels(graph.tensors[i]), np.bool_)
     while True:
         _close(graph, values, kept)
-        empty = next((op.outputs[0] for op in graph.ops if not kept[op.outputs[0]].any()), None)
-        if empty is None:
+        short = next((op for op in graph.ops if kept[op.outputs[0]].sum() < _least(graph, op)), None)
+        if short is None:
             return kept
-        # A tensor cannot lose all of its channels.
-        kept[empty][0] = True
+        mask = kept[short.outputs[0]]
+        mask[int(np.argmin(mask))] = True
+
+
+def _least(graph: Graph, op: Op) -> int:
+    """Return how many channels an op must make: one, or two to stay per-channel, which has multipliers of its own."""
+    if op.kind is not OpKind.FULLY_CONNECTED:
+        return 1
+    quant = graph.tensors[op.inputs[1]].quant
+    return 2 if quant is not None and len(quant.scale) > 1 else 1
 
 
 def _activations(op: Op) -> tuple[int, ...]:
