@@ -20,8 +20,8 @@ def add_parser(subparsers: Any) -> None:
         help="make one HTML file with plots from run records",
         description=(
             "Draws store voltage, harvest, chosen exits and bits over time, what became of the events, where the "
-            "energy went and accuracy against energy, for one run or several of the same model side by side. The file loads "
-            "nothing from anywhere."
+            "energy went and accuracy against energy, for one run or several of the same model side by side. The file "
+            "loads nothing from anywhere."
         ),
         epilog="example: joulet report joulet-demo/*.json.gz -o compared.html --title 'Two days'",
     )
