@@ -169,6 +169,22 @@ def test_a_broadcast_input_is_not_taken_over() -> None:
     assert offsets[2] == offsets[1] != offsets[0]
 
 
+def test_logits_are_not_taken_over_by_their_own_exit() -> None:
+    table = LutParams(table=bytes(256), function="relu", alpha=0.0)
+    exit_with_logits = replace(_exit(1, 0), logits=0)
+    lowered = Lowered(
+        slots=(_slot(0, 32), _slot(1, 32)),
+        steps=(Step(code="LUT", name="a", inputs=(0,), output=1, params=table),),
+        weights=(),
+        inputs=(0,),
+        outputs=(1,),
+        exits=(exit_with_logits,),
+        source=tiny_quant_graph(),
+    )
+    offsets = plan_arena(lowered).offsets
+    assert offsets[0] != offsets[1]
+
+
 def test_answers_outlive_their_exit() -> None:
     lowered = lower(tiny_quant_graph())
     lives = lifetimes(lowered)

@@ -171,7 +171,7 @@ typedef struct {
   uint16_t output;  // tensor index
   uint16_t weight;  // index into WEIGHTS or 0xFFFF
   uint32_t params_offset;  // parameter record in POOL [bytes], multiple of 4
-  uint32_t params_bytes;  // size of the parameter record [bytes]
+  uint32_t params_bytes;  // size of the parameter record and the tables behind it [bytes]
   uint32_t macs;  // multiply-accumulates of one execution
 } jlt_op_t;
 _Static_assert(sizeof(jlt_op_t) == 24, "Op: layout");

@@ -23,6 +23,8 @@ MAX_RANK = 6
 MAX_EXITS = 16
 MAX_INPUTS = 8
 MAX_OUTPUTS = 16
+MAX_TENSORS = 8192
+MAX_OPS = 4096
 CONFIDENCE_BINS = 32  # bin = margin >> 3, margin 0..255
 
 SECTIONS = {
@@ -167,7 +169,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("output", "u16", "tensor index"),
             _f("weight", "u16", "index into WEIGHTS or 0xFFFF"),
             _f("params_offset", "u32", "parameter record in POOL [bytes], multiple of 4"),
-            _f("params_bytes", "u32", "size of the parameter record [bytes]"),
+            _f("params_bytes", "u32", "size of the parameter record and the tables behind it [bytes]"),
             _f("macs", "u32", "multiply-accumulates of one execution"),
         ),
     ),

@@ -137,8 +137,8 @@ def _check_limits(lowered: Lowered) -> None:
         ("exits", len(lowered.exits), 1, layout.MAX_EXITS),
         ("precisions", len(source.precisions), 1, 255),
         ("paths", len(source.paths), 1, layout.NO_INDEX - 1),
-        ("tensors", len(lowered.slots), 1, layout.NO_INDEX - 1),
-        ("ops", len(lowered.steps), 1, layout.NO_INDEX - 1),
+        ("tensors", len(lowered.slots), 1, layout.MAX_TENSORS),
+        ("ops", len(lowered.steps), 1, layout.MAX_OPS),
     )
     for what, count, low, high in counts:
         if not low <= count <= high:
@@ -191,8 +191,8 @@ def _tensors(lowered: Lowered, pool: Pool) -> bytes:
 def _ops(lowered: Lowered, pool: Pool) -> bytes:
     parts = []
     for step in lowered.steps:
-        params = encode_params(step.params)
-        offset = pool.append(params + step.tail)
+        params = encode_params(step.params) + step.tail
+        offset = pool.append(params)
         parts.append(
             record(
                 "Op",

@@ -3,7 +3,7 @@
 
 Time is the step index. Heads may run or be skipped; a lifetime covers both cases because it spans all steps between
 the first writer and the last reader, whoever they are. Inputs are written before step 0. Outputs of the model and
-answers of exits live to the end of the inference, logits to the end of their exit's last step.
+answers of exits live to the end of the inference, logits until the step after their exit's last one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from joulet.plan.steps import BinaryParams, Lowered, Step
 
 ALIGN_BYTES = 16
 BEFORE_START = -1
-IN_PLACE = frozenset({"LUT", "ADD", "SUB", "MUL"})
+IN_PLACE = frozenset({"LUT", "ADD", "SUB", "MUL", "SOFTMAX"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,8 @@ def lifetimes(lowered: Lowered) -> tuple[Lifetime | None, ...]:
         last[output] = end
     for each in lowered.exits:
         last[each.output] = end
-        last[each.logits] = max(last[each.logits], each.last_op)
+        # one step longer: the confidence is read after the exit's last step, which must not work in place on them
+        last[each.logits] = max(last[each.logits], each.last_op + 1)
     result: list[Lifetime | None] = []
     for slot, record in enumerate(lowered.slots):
         alive = record.data is None and slot in first
