@@ -358,7 +358,7 @@ typedef struct {
   uint32_t rows;  // vectors
   uint32_t columns;  // elements of each
   float beta;  // for f32
-  int32_t exp_table[256];  // exp of minus the scaled difference d = max - q, q31 with 0 integer bits, for d 0..255
+  int32_t exp_table[256];  // exp of minus the scaled difference d = max - q, q31, for d 0..255
 } jlt_softmax_params_t;
 _Static_assert(sizeof(jlt_softmax_params_t) == 1036, "SoftmaxParams: layout");
 

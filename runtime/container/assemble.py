@@ -240,5 +240,8 @@ def _check_section(info: SectionInfo, container: bytes, end: int) -> None:
     align = layout.LOW_PLANE_ALIGN_BYTES if info.name == "PLANE_LOW" else layout.SECTION_ALIGN_BYTES
     if info.offset % align or info.offset < end or info.offset + info.size_bytes > len(container):
         raise ContainerError(f"section {info.name} at {info.offset}, {info.size_bytes} bytes, is misplaced (INV-6)")
-    if zlib.crc32(container[info.offset : info.offset + info.size_bytes]) != info.crc32:
+    content = memoryview(container)[info.offset : info.offset + info.size_bytes]
+    if zlib.crc32(content) != info.crc32:
         raise ContainerError(f"CRC of section {info.name} differs (INV-11): the file is damaged, copy it again")
+    if hashlib.sha256(content).digest() != info.sha256:
+        raise ContainerError(f"SHA-256 of section {info.name} differs (INV-10): the file was put together wrongly")

@@ -356,7 +356,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("rows", "u32", "vectors"),
             _f("columns", "u32", "elements of each"),
             _f("beta", "f32", "for f32"),
-            _f("exp_table", "i32", "exp of minus the scaled difference d = max - q, q31 with 0 integer bits, for d 0..255", 256),
+            _f("exp_table", "i32", "exp of minus the scaled difference d = max - q, q31, for d 0..255", 256),
         ),
     ),
     "ResizeParams": (
