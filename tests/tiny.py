@@ -59,7 +59,7 @@ def tiny_graph() -> Graph:
         _activation("early/flat", 1, 4, zero_point=-128),
         _weights("early/w", 2, CLASSES, 4),
         _bias("early/b", 5, -5, 0),
-        _activation("early/logits", 1, CLASSES, scale=float(np.float32(0.1))),
+        _activation("early/logits", 1, CLASSES, scale=float(np.float32(0.02))),
         _activation("early/probabilities", 1, CLASSES, scale=probability, zero_point=-128),
         _weights("depthwise/w", 3, 1, 3, 3, 4, axis=3),
         _activation("depthwise", 1, 2, 2, 4),

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-from tiny import tiny_board, tiny_inputs, tiny_quant_graph  # noqa: E402
+from tiny import tiny_board, tiny_inputs, tiny_quant_graph
 
-from joulet.container.write import lay_out, write_laid  # noqa: E402
-from joulet.engine.host import HostEngine  # noqa: E402
+from joulet.container.write import lay_out, write_laid
+from joulet.engine.host import HostEngine
 
 
 def main(folder: Path) -> None:
