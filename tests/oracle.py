@@ -128,6 +128,10 @@ def _moves(graph: Graph, op: Op, x: list[np.ndarray]) -> np.ndarray:
     if op.kind is OpKind.DEQUANTIZE:
         quant = graph.tensors[op.inputs[0]].quant
         return (x[0].astype(np.float32) - quant.zero_point) * np.float32(quant.scale[0])
+    if op.kind is OpKind.QUANTIZE:
+        quant = graph.tensors[op.outputs[0]].quant
+        real = x[0].astype(np.float64) / quant.scale[0]
+        return np.clip(np.trunc(real + np.where(real > 0, 0.5, -0.5)) + quant.zero_point, -128, 127)
     raise NotImplementedError(op.kind)
 
 
