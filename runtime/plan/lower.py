@@ -66,13 +66,14 @@ def lower(source: QuantGraph) -> Lowered:
             weights.append(weighted.weight_block(source, placed.op))
         for step in _FAMILIES[op.kind](graph, op, slots):
             steps.append(replace(step, weight=weight, exit=op.exit, segment=placed.segment))
+    inputs = tuple(slots.slot_of[index] for index in graph.inputs)
     slots, steps = _separate_borders(graph, slots, steps)
     outputs = tuple(slots.slot_of[index] for index in graph.outputs)
     return Lowered(
         slots=slots.slots,
         steps=tuple(steps),
         weights=tuple(weights),
-        inputs=tuple(slots.slot_of[index] for index in graph.inputs),
+        inputs=inputs,
         outputs=outputs,
         exits=_lower_exits(graph, slots, steps, outputs),
         source=source,

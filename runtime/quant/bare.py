@@ -130,8 +130,11 @@ def _precision(graph: Graph, name: str, nested: frozenset[int]) -> Precision:
 
 
 def _kept_in_mix(graph: Graph, weighted: tuple[int, ...]) -> set[int]:
+    """First layer, depthwise layers, heads, and the last layer of the backbone."""
     depthwise = {index for index in weighted if graph.ops[index].kind is OpKind.DEPTHWISE_CONV2D}
-    return {*weighted[:1], *weighted[-1:], *depthwise}
+    heads = {index for index in weighted if graph.ops[index].exit is not None}
+    backbone = [index for index in weighted if index not in heads]
+    return {*weighted[:1], *backbone[-1:], *depthwise, *heads}
 
 
 def _four_bit_candidates(graph: Graph, precisions: tuple[str, ...]) -> set[int]:
