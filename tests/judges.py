@@ -10,6 +10,9 @@ from pathlib import Path
 import numpy as np
 
 
+_ARENA_BYTES = 1 << 24  # its own guess, ten times the file, is too small for a model without weights
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Judge:
     """One model in a foreign interpreter; shapes are without the sample axis that :attr:`run` adds."""
@@ -23,7 +26,7 @@ def tflm(model: bytes) -> Judge:
     """Return TensorFlow Lite Micro on ``model``; raises RuntimeError where it cannot take it."""
     from tflite_micro import runtime
 
-    interpreter = runtime.Interpreter.from_bytes(model)
+    interpreter = runtime.Interpreter.from_bytes(model, arena_size=_ARENA_BYTES)
     n_inputs, n_outputs = _borders(model)
     details = [interpreter.get_input_details(i) for i in range(n_inputs)]
 
