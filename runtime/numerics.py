@@ -144,7 +144,10 @@ def activation_range_f32(activation: Activation) -> tuple[float, float]:
 
 
 def _to_grid(real: float, scale: float, zero_point: int) -> int:
-    return zero_point + round_half_away(float(np.float32(real) / np.float32(scale)))
+    steps = float(np.float32(real)) / float(np.float32(scale))
+    if abs(steps) > I32_MAX:
+        raise ModelError(f"the scale {scale:g} is too fine for a clamp at {real:g}; re-quantise the model")
+    return zero_point + round_half_away(float(np.float32(steps)))
 
 
 def activation_range(activation: Activation, quant: Quant) -> tuple[int, int]:
@@ -301,8 +304,9 @@ def _relu_table(kind: UnaryKind, inputs: list[int], in_quant: Quant, out_quant: 
 def _leaky_relu_table(
     inputs: list[int], scale_in: np.float32, scale_out: np.float32, zero_out: int, alpha: np.float32
 ) -> list[int]:
-    identity = quantize_multiplier(float(scale_in / scale_out))
-    slope_real = float(scale_in * alpha / scale_out)
+    with np.errstate(over="ignore", invalid="ignore"):
+        identity_real, slope_real = float(scale_in / scale_out), float(scale_in * alpha / scale_out)
+    identity = quantize_multiplier(identity_real)
     slope, slope_shift = quantize_multiplier(abs(slope_real))
     negative = (slope if slope_real >= 0 else -slope, slope_shift)
     return [multiply_by_multiplier(x, *(identity if x >= 0 else negative)) + zero_out for x in inputs]
@@ -328,9 +332,11 @@ def _float_table(
     kind: UnaryKind, inputs: list[int], scale_in: np.float32, scale_out: np.float32, zero_out: int
 ) -> list[int]:
     x = scale_in * np.asarray(inputs, dtype=np.float32)
-    y = np.float32(1) / (np.float32(1) + np.exp(-x)) if kind is UnaryKind.LOGISTIC else np.tanh(x)
-    inverse = np.float32(1) / scale_out
-    return [round_half_away(float(v * inverse)) + zero_out for v in y]
+    with np.errstate(over="ignore"):  # exp(−x) = ∞ gives the right limit 0
+        y = np.float32(1) / (np.float32(1) + np.exp(-x)) if kind is UnaryKind.LOGISTIC else np.tanh(x)
+    # beyond ±1024 steps every value saturates; the bound keeps infinities out
+    steps = np.clip(y * (np.float32(1) / scale_out), -1024, 1024)
+    return [round_half_away(float(step)) + zero_out for step in steps]
 
 
 def _saturate16(value: int) -> int:
@@ -353,7 +359,9 @@ def _multiplier16(real: np.float32) -> tuple[int, int]:
 
 def _hard_swish_table(inputs: list[int], scale_in: np.float32, scale_out: np.float32, zero_out: int) -> list[int]:
     fine_scale = np.float32(1.0 / 128.0) * scale_in
-    out_multiplier, out_shift = _multiplier16(fine_scale / scale_out)
+    with np.errstate(over="ignore"):
+        out_ratio = fine_scale / scale_out
+    out_multiplier, out_shift = _multiplier16(out_ratio)
     gate_multiplier, gate_shift = _multiplier16(fine_scale / (np.float32(3.0) / np.float32(32768.0)))
     if out_shift > 0:
         raise ModelError("hard_swish: the output scale is over 128 times finer than the input; re-quantise the model")

@@ -4,6 +4,8 @@
 // libFuzzer entry by default. With -DJLT_STANDALONE a main takes containers as arguments (or one on stdin) and runs
 // each as it is and then `-n` times mutated. Checksums are repaired first, or no mutation would get past them. Buffers
 // have their exact size, so that ASan sees every byte outside.
+#define _POSIX_C_SOURCE 200112L  // posix_memalign
+
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
