@@ -26,7 +26,7 @@ _EPILOG = """
 examples:
   joulet compile model.tflite -o model.jlt
   joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
-  joulet compile model.tflite --data cal.npz --board NUCLEO-L4R5ZI --json -o model.jlt
+  joulet compile model.tflite --data cal.npz --board nucleo_l4r5zi --json -o model.jlt
 
 CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, and optional labels:
   np.savez("cal.npz", input_0=x, labels=y)
