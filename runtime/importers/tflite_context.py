@@ -19,6 +19,8 @@ from joulet.ir import Array, Attrs, DType, Op, OpKind, Quant, Tensor
 
 _ACTIVATION_TYPES = {"FLOAT32": DType.F32, "INT8": DType.S8, "UINT8": DType.S8}
 _LOWEST = {"INT8": -128, "UINT8": 0}
+# Beyond these a scale is noise, and products of scales would leave the range of float32.
+MIN_SCALE, MAX_SCALE = 1e-12, 1e12
 
 
 class NotCoveredError(Exception):
@@ -90,7 +92,7 @@ class Context:
             )
         lowest = _LOWEST[raw.type]
         zero = raw.zero_point[0]
-        if not raw.scale[0] > 0 or not lowest <= zero <= lowest + 255:
+        if not MIN_SCALE <= raw.scale[0] <= MAX_SCALE or not lowest <= zero <= lowest + 255:
             raise self.fail(f"{raw.type} tensor '{raw.name}' has scale {raw.scale[0]:g} and zero point {zero}")
         return Quant(scale=raw.scale, zero_point=zero - lowest - 128)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 
 from joulet import numerics
-from joulet.importers.tflite_context import Context, NotCoveredError, to_s8
+from joulet.importers.tflite_context import MAX_SCALE, Context, NotCoveredError, to_s8
 from joulet.importers.tflite_fold import dequantized
 from joulet.importers.tflite_read import Options, RawOp, RawTensor
 from joulet.importers.tflite_shapes import normal_axis, window
@@ -69,6 +69,8 @@ def _weight_quant(context: Context, op: RawOp, raw: RawTensor, shape: tuple[int,
         raise context.fail(
             f"weights '{raw.name}' of shape {list(shape)} have {n} scales and {len(raw.zero_point)} zero points"
         )
+    if max(raw.scale) > MAX_SCALE:
+        raise context.fail(f"weights '{raw.name}' have a scale of {max(raw.scale):g}")
     # A single scale holds for every channel, whichever axis the file names.
     if n > 1 and raw.axis != axis:
         raise context.fail(f"weights '{raw.name}' are quantised along axis {raw.axis}, {op.code} needs axis {axis}")
