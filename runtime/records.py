@@ -102,8 +102,8 @@ class Status(Enum):
     """How an event ended. The first two were answered; the rest count as wrong.
 
     missed: the board was off when it happened. dropped: pushed out of the queue by a newer one, or by OFF. expired: its
-    deadline passed while it waited. lost: started, browned out before any exit, and its deadline passed or power
-    never came back. pending: still waiting when the run ended.
+    deadline passed while it waited. lost: a brown-out took it, running or waiting, before any exit answered. pending: still
+    waiting when the run ended.
     """
 
     ON_TIME = "on_time"
@@ -117,9 +117,10 @@ class Status(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepRecord:
-    """One point of the timeline. ``event`` is what happened: start, exit, answer, defer, brownout, power_good, sample.
+    """One point of the timeline. ``event`` is what happened: sample, answer, brownout or power_good.
 
-    ``harvest_power_w`` is before the converter. ``path`` and ``exit`` are None where nothing runs.
+    ``harvest_power_w`` is before the converter. ``path`` and ``exit`` are those of an answer, else None. Brown-outs and
+    power-good are complete; samples and answers are thinned (the complete answers are the run's events).
     """
 
     time_s: float
@@ -214,6 +215,7 @@ class Summary:
 
     ``score`` = ``correct_on_time`` / ``arrived``; a missed event counts as wrong. Both are None without labels.
     ``served`` = on time + late. Latencies run from event to committed answer over served events, None without any.
+    ``brownouts`` counts every time the store ran down to brown-out, asleep or running; ``cut`` the inferences it hit.
     Means are over served events; ``mean_bits`` is weighted by MACs. ``off_fraction`` is the share of time without power.
     ``useful_fraction`` is compute / (compute + abandoned).
     """
@@ -233,6 +235,7 @@ class Summary:
     mean_exit: float | None
     exits_taken: tuple[int, ...]
     brownouts: int
+    cut: int
     off_s: float
     off_fraction: float
     longest_outage_s: float

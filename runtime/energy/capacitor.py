@@ -70,6 +70,10 @@ class Capacitor:
         """Return the energy held at a voltage [J]."""
         return 0.5 * self._capacitance_f * voltage_v * voltage_v
 
+    def voltage_at_v(self, energy_j: float) -> float:
+        """Return the voltage at an energy held [V]."""
+        return math.sqrt(2.0 * max(energy_j, 0.0) / self._capacitance_f)
+
     def advance(
         self,
         power_w: float,
@@ -102,7 +106,7 @@ class Capacitor:
         return StorageStep(duration_s, leaked_j + held_w * rest_s, (power_w - held_w) * rest_s, 0.0, False)
 
     def _set(self, energy_j: float) -> None:
-        self._voltage_v = math.sqrt(2.0 * max(energy_j, 0.0) / self._capacitance_f)
+        self._voltage_v = self.voltage_at_v(energy_j)
 
     def _relax(self, start_j: float, power_w: float, duration_s: float) -> float:
         if math.isinf(self._tau_s):

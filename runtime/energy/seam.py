@@ -82,6 +82,9 @@ class Storage(Protocol):
     def energy_at_j(self, voltage_v: float) -> float:
         """Return the energy held at a voltage [J]."""
 
+    def voltage_at_v(self, energy_j: float) -> float:
+        """Return the voltage at an energy held [V]; the inverse of :meth:`energy_at_j`."""
+
     def advance(
         self,
         power_w: float,

@@ -1,0 +1,508 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The one control loop: an event arrives, a policy decides, the engine steps, every joule is accounted.
+
+Time advances from event to event in closed form. Answers come from a real engine on real input; time and energy come
+from the board's cost table. A brown-out takes all volatile state: the running inference keeps only the answer of the
+last exit it committed, and events that wait are lost.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from joulet.energy.seam import Converter, Harvester, Storage
+from joulet.energy.supply import Supply
+from joulet.engine.answers import Answers
+from joulet.errors import PolicyError, UsageError
+from joulet.policies.seam import Policy, PolicyContext, fault, make_context
+from joulet.records import (
+    Action,
+    CostTable,
+    Decision,
+    InferenceRecord,
+    LoadFigures,
+    Observation,
+    PathRecord,
+    RunRecord,
+    Status,
+    StepCost,
+    Summary,
+)
+
+_SENSING_S = 1e-3  # a sample's energy is drawn over this time
+_NOT_MODELLED = ("memory", "nvm", "radio")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How events arrive and what is asked of them.
+
+    Attributes
+    ----------
+    period_s
+        Time between events, the first at 0, unless ``times_s`` is given [s].
+    times_s
+        Times of events, not falling [s]; empty for periodic ones.
+    deadline_s
+        From event to answer; None for the mean time between events [s].
+    queue
+        Events that may wait, 1 or more; the newest wins.
+    duration_s
+        Length of the run; None for the harvester's [s].
+    sensing_j
+        Energy of taking one sample; None for the board's figure [J].
+    guard
+        Hold a start until the store has the energy of its first step.
+    shuffle_seed
+        Order of samples: None as they are, else a seed of a permutation.
+    """
+
+    period_s: float = 1.0
+    times_s: tuple[float, ...] = ()
+    deadline_s: float | None = None
+    queue: int = 1
+    duration_s: float | None = None
+    sensing_j: float | None = None
+    guard: bool = True
+    shuffle_seed: int | None = None
+
+
+def run(
+    answers: Answers,
+    costs: CostTable,
+    load: LoadFigures,
+    *,
+    harvester: Harvester,
+    converter: Converter,
+    storage: Storage,
+    policy: Policy,
+    settings: SessionSettings,
+    model: str = "",
+    model_hash: str = "",
+    provenance: Mapping[str, str] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> RunRecord:
+    """Run a model under a harvester.
+
+    Parameters
+    ----------
+    answers : Answers
+        Engine and samples.
+    costs, load
+        What the model costs on the board and what the board draws.
+    harvester, converter, storage
+        The energy path; ``storage`` is advanced in place and keeps its state afterwards.
+    policy : Policy
+        What decides; it is reset first.
+    settings : SessionSettings
+        Events, deadline, queue.
+    provenance : mapping, optional
+        Where the board's figures come from, by the keys of its file.
+    progress : callable, optional
+        Told the fraction done, 0..1, about a hundred times.
+
+    Raises
+    ------
+    PolicyError
+        If the policy answers with an illegal decision.
+    UsageError
+        If settings contradict each other or the board.
+    """
+    times_s, duration_s, deadline_s = _timing(settings, harvester)
+    if storage.voltage_at_v(storage.full_energy_j) < load.on_v:
+        raise UsageError(f"the store is full below the power-good threshold of {load.on_v} V; the board never starts")
+    off_j = storage.energy_at_j(load.off_v)
+    span_s = duration_s / max(len(times_s), 1)
+    context = make_context(
+        costs,
+        clock_hz=load.clock_hz,
+        energy_j_per_cycle=load.energy_pj_per_cycle * 1e-12,
+        wake_cycles=load.wake_cycles,
+        store_v=(load.off_v, load.on_v, storage.voltage_at_v(storage.full_energy_j)),
+        full_j=storage.full_energy_j - off_j,
+        period_s=span_s,
+        deadline_s=deadline_s,
+    )
+    policy.reset(context)
+    world = Supply(harvester, converter, storage, load, duration_s)
+    sensing_j = load.sensing_j if settings.sensing_j is None else settings.sensing_j
+    loop = _Loop(answers, costs, context, world, policy, settings, times_s, duration_s, deadline_s, sensing_j)
+    loop.run(progress)
+    sources = dict(provenance or {})
+    record = RunRecord(
+        model=model,
+        model_hash=model_hash,
+        board=costs.board,
+        policy=policy.name,
+        duration_s=duration_s,
+        exit_names=costs.exit_names,
+        paths=_paths(costs, context),
+        summary=_summary(loop, world, duration_s, len(costs.exit_names)),
+        ledger=world.ledger.close(
+            storage.energy_j,
+            provenance=_account_provenance(sources, harvester, converter, storage),
+            not_modelled=_NOT_MODELLED + (() if sensing_j > 0.0 else ("sensing",)),
+        ),
+        events=tuple(event.record() for event in loop.events),
+        timeline=tuple(world.timeline),
+        settings=_settings_dict(settings, load, storage, deadline_s, sensing_j),
+        provenance={**sources, "harvest": harvester.provenance, "converter": converter.provenance},
+    )
+    return record
+
+
+def _timing(settings: SessionSettings, harvester: Harvester) -> tuple[list[float], float, float]:
+    duration_s = settings.duration_s if settings.duration_s is not None else harvester.duration_s
+    if not math.isfinite(duration_s) or duration_s <= 0.0:
+        raise UsageError("the trace has no end; say how long to run (--duration)")
+    if settings.queue < 1:
+        raise UsageError(f"queue is {settings.queue}; it must be 1 or more")
+    if settings.times_s:
+        times_s = [time for time in settings.times_s if time < duration_s]
+        if any(later < earlier for earlier, later in zip([0.0, *times_s], times_s, strict=False)):
+            raise UsageError("times of events must be zero or more and must not fall")
+    else:
+        if not settings.period_s > 0.0:
+            raise UsageError(f"period is {settings.period_s} s; it must be more than zero")
+        times_s = [i * settings.period_s for i in range(math.ceil(duration_s / settings.period_s))]
+    if not times_s:
+        raise UsageError("no event falls into the run; lengthen it or shorten the period")
+    mean_s = duration_s / len(times_s) if settings.times_s else settings.period_s
+    deadline_s = mean_s if settings.deadline_s is None else settings.deadline_s
+    if not deadline_s > 0.0:
+        raise UsageError(f"deadline is {deadline_s} s; it must be more than zero")
+    return times_s, duration_s, deadline_s
+
+
+@dataclass(slots=True)
+class _Event:
+    """An event while it lives; becomes an :class:`InferenceRecord`."""
+
+    index: int
+    sample: int
+    arrival_s: float
+    label: int | None
+    status: Status = Status.PENDING
+    start_s: float | None = None
+    end_s: float | None = None
+    path: int | None = None
+    exit: int | None = None
+    confidence_q15: int | None = None
+    predicted: int | None = None
+    macs: int = 0
+    bit_macs: int = 0
+    cycles: int = 0
+    energy_j: float = 0.0
+    decisions: int = 0
+    cut: bool = False
+
+    def record(self) -> InferenceRecord:
+        answered = self.exit is not None
+        known = answered and self.label is not None and self.predicted is not None
+        return InferenceRecord(
+            index=self.index,
+            sample=self.sample,
+            arrival_s=self.arrival_s,
+            status=self.status,
+            start_s=self.start_s,
+            end_s=self.end_s,
+            path=self.path,
+            exit=self.exit,
+            confidence_q15=self.confidence_q15,
+            predicted=self.predicted,
+            label=self.label,
+            correct=self.predicted == self.label if known else None,
+            mean_bits=self.bit_macs / self.macs if answered and self.macs else None,
+            macs=self.macs,
+            cycles=self.cycles,
+            energy_j=self.energy_j,
+            decisions=self.decisions,
+            cut=self.cut,
+        )
+
+
+@dataclass(slots=True)
+class _Loop:
+    """The control loop of one run."""
+
+    answers: Answers
+    costs: CostTable
+    context: PolicyContext
+    world: Supply
+    policy: Policy
+    settings: SessionSettings
+    times_s: list[float]
+    duration_s: float
+    deadline_s: float
+    sensing_j: float
+    events: list[_Event] = field(default_factory=list)
+    waiting: deque[_Event] = field(default_factory=deque)
+    decisions: int = 0
+    order: list[int] = field(default_factory=list)
+
+    def run(self, progress: Callable[[float], None] | None) -> None:
+        world = self.world
+        seed, n = self.settings.shuffle_seed, self.answers.n_samples
+        self.order = list(range(n)) if seed is None else np.random.default_rng(seed).permutation(n).tolist()
+        end_s = self.duration_s
+        tell_s = end_s / 100.0
+        world.mark("power_good" if world.powered else "sample")
+        while True:
+            self.take_in(world.now_s)
+            if world.now_s >= end_s:
+                break
+            if progress is not None and world.now_s >= tell_s:
+                progress(world.now_s / end_s)
+                tell_s = world.now_s + end_s / 100.0
+            next_s = self.times_s[len(self.events)] if len(self.events) < len(self.times_s) else end_s
+            if not world.powered:
+                world.wait_for_power(min(next_s, end_s))
+            elif not self.waiting:
+                self.sleep(min(next_s, end_s))
+            else:
+                self.serve(min(next_s, end_s))
+        if progress is not None:
+            progress(1.0)
+
+    def take_in(self, upto_s: float) -> None:
+        """Let all events up to a time happen; those while the board is off are missed."""
+        while len(self.events) < len(self.times_s) and self.times_s[len(self.events)] <= upto_s:
+            event = self.arrive()
+            if not self.world.powered:
+                event.status = Status.MISSED
+                continue
+            self.waiting.append(event)
+            if len(self.waiting) > self.settings.queue:
+                self.waiting.popleft().status = Status.DROPPED
+            if self.sensing_j > 0.0:
+                self.spend(self.sensing_j / _SENSING_S, _SENSING_S, "sensing", event)
+        while self.waiting and self.world.now_s > self.waiting[0].arrival_s + self.deadline_s:
+            self.waiting.popleft().status = Status.EXPIRED
+
+    def arrive(self) -> _Event:
+        """Let the next event happen."""
+        index = len(self.events)
+        sample, labels = self.order[index % len(self.order)], self.answers.labels
+        event = _Event(index, sample, self.times_s[index], None if labels is None else labels[sample])
+        self.events.append(event)
+        return event
+
+    def sleep(self, until_s: float, *, wake_v: float | None = None) -> None:
+        """Sleep until a time or a voltage; a brown-out takes what waits."""
+        if not self.world.advance(until_s, self.world.load.sleep_w, "sleep", stop_above_v=wake_v):
+            self.lose_waiting()
+
+    def spend(self, power_w: float, duration_s: float, account: str | None, event: _Event) -> bool:
+        """Draw power for an event; events that arrive meanwhile are taken in later. False after a brown-out."""
+        alive = self.world.advance(self.world.now_s + duration_s, power_w, account)
+        event.energy_j += self.world.last_drawn_j
+        if not alive:
+            self.lose_waiting()
+        return alive
+
+    def lose_waiting(self) -> None:
+        # what arrived before the cut waits in RAM too, and goes with it
+        while len(self.events) < len(self.times_s) and self.times_s[len(self.events)] <= self.world.now_s:
+            self.arrive().status = Status.LOST
+        while self.waiting:
+            self.waiting.popleft().status = Status.LOST
+
+    def ask(self, event: _Event, backlog: int) -> Decision | None:
+        """Ask the policy and pay for it; None after a brown-out."""
+        world = self.world
+        observation = Observation(
+            time_s=world.now_s,
+            slot=int(world.now_s % 86400.0 // 1800.0),
+            store_voltage_v=world.storage.voltage_v,
+            usable_energy_j=world.usable_j,
+            full_energy_j=world.full_j,
+            harvest_power_w=world.converter.output_w(world.harvester.segment(world.now_s)[0]),
+            backlog=backlog,
+            deadline_left_s=event.arrival_s + self.deadline_s - world.now_s,
+            path=event.path,
+            exit=event.exit,
+            confidence_q15=event.confidence_q15,
+            spent_j=event.energy_j,
+        )
+        decision = self.policy.decide(observation)
+        wrong = fault(observation, decision, self.context)
+        if wrong is not None:
+            raise PolicyError(f"policy '{self.policy.name}' {wrong}, at {world.now_s:.3f} s, event {event.index}")
+        self.decisions += 1
+        event.decisions += 1
+        seconds = world.load.decision_cycles / world.load.clock_hz
+        return decision if self.spend(world.running_w, seconds, "policy", event) else None
+
+    def serve(self, next_s: float) -> None:
+        """Decide on the oldest event that waits, and run it if the policy says so."""
+        event = self.waiting[0]
+        decision = self.ask(event, len(self.waiting))
+        if decision is None:
+            return
+        if decision.action is Action.OFF:
+            while self.waiting:
+                self.waiting.popleft().status = Status.DROPPED
+            return
+        wake_j = decision.wake_j
+        if decision.action is Action.START:
+            path, exit = decision.path or 0, decision.exit or 0
+            need_j = self.context.step_j[path][0][exit]
+            if not self.settings.guard or self.world.usable_j >= need_j:
+                self.waiting.popleft()
+                self.infer(event, path, exit)
+                return
+            wake_j = need_j
+        self.defer(event, next_s, wake_j)
+
+    def defer(self, event: _Event, next_s: float, wake_j: float | None) -> None:
+        """Sleep until something changes: energy, the next event, the deadline, or a quarter of the deadline."""
+        world = self.world
+        expiry_s = math.nextafter(event.arrival_s + self.deadline_s, math.inf)
+        pace_s = world.now_s + max(self.deadline_s / 4.0, 1e-3)
+        wake_v = None
+        # a hair more than asked: woken exactly at it, rounding could find it just short and ask for ever
+        if wake_j is not None and world.usable_j < wake_j < world.full_j * (1.0 - 1e-6):
+            wake_v = world.storage.voltage_at_v((world.off_j + wake_j) * (1.0 + 1e-9))
+        before_s = world.now_s
+        self.sleep(min(next_s, expiry_s) if wake_v is not None else min(next_s, expiry_s, pace_s), wake_v=wake_v)
+        if world.now_s == before_s and world.powered:
+            self.sleep(min(next_s, pace_s))
+
+    def infer(self, event: _Event, path: int, exit: int) -> None:
+        """Run one inference, exit by exit, as the policy decides; commit the answer of each exit."""
+        world, reached = self.world, -1
+        event.start_s = world.now_s
+        while True:
+            step = self.costs.steps[path][reached + 1][exit]
+            assert step is not None  # fault() has checked exit > reached  # noqa: S101
+            if not self.step(event, step, waking=reached < 0):
+                event.cut = True
+                break
+            reached = exit
+            event.path, event.exit, event.end_s = path, exit, world.now_s
+            event.confidence_q15, event.predicted = self.answers.at(event.sample, path, exit)
+            event.macs, event.cycles = event.macs + step.macs, event.cycles + step.cycles
+            event.bit_macs += step.bit_macs
+            if reached == self.context.n_exits - 1:
+                break
+            decision = self.ask(event, 1 + len(self.waiting))
+            if decision is None:
+                event.cut = True
+            if decision is None or decision.action is Action.STOP:
+                break
+            path = path if decision.path is None else decision.path
+            exit = reached + 1 if decision.exit is None else decision.exit
+        if event.end_s is None:
+            event.status = Status.LOST
+            return
+        on_time = event.end_s <= event.arrival_s + self.deadline_s
+        event.status = Status.ON_TIME if on_time else Status.LATE
+        world.sample("answer", event.path, event.exit)
+
+    def step(self, event: _Event, step: StepCost, *, waking: bool) -> bool:
+        """Spend what a step costs; its energy is compute when it completes and abandoned when it does not."""
+        world = self.world
+        cycles = step.cycles + (world.load.wake_cycles if waking else 0)
+        alive = self.spend(world.running_w, cycles / world.load.clock_hz, None, event)
+        world.ledger.post("compute" if alive else "abandoned", world.last_drawn_j)
+        return alive
+
+
+def _paths(costs: CostTable, context: PolicyContext) -> tuple[PathRecord, ...]:
+    records = []
+    for path, name in enumerate(costs.path_names):
+        steps = [step for step in costs.steps[path][0] if step is not None]
+        records.append(
+            PathRecord(
+                name=name,
+                energy_j=tuple(context.energy_j(path, exit) for exit in range(context.n_exits)),
+                cycles=tuple(step.cycles for step in steps),
+                accuracy=costs.accuracy[path],
+                mean_bits=tuple(step.bit_macs / step.macs if step.macs else 0.0 for step in steps),
+            )
+        )
+    return tuple(records)
+
+
+def _summary(loop: _Loop, world: Supply, duration_s: float, n_exits: int) -> Summary:
+    events = loop.events
+    count = {status: sum(event.status is status for event in events) for status in Status}
+    served = [event for event in events if event.status in (Status.ON_TIME, Status.LATE)]
+    latencies_s = [(event.end_s or 0.0) - event.arrival_s for event in served]
+    p50, p95, p99 = np.percentile(latencies_s, [50, 95, 99]).tolist() if served else (None, None, None)
+    correct = None
+    if loop.answers.labels is not None:
+        correct = sum(event.status is Status.ON_TIME and event.predicted == event.label for event in events)
+    macs = sum(event.macs for event in served)
+    compute_j, abandoned_j = world.ledger.balance_j("compute"), world.ledger.balance_j("abandoned")
+    taken = [event.exit for event in served if event.exit is not None]
+    return Summary(
+        arrived=len(events),
+        served=len(served),
+        on_time=count[Status.ON_TIME],
+        late=count[Status.LATE],
+        missed=count[Status.MISSED],
+        dropped=count[Status.DROPPED],
+        expired=count[Status.EXPIRED],
+        lost=count[Status.LOST],
+        pending=count[Status.PENDING],
+        correct_on_time=correct,
+        score=None if correct is None or not events else correct / len(events),
+        mean_bits=sum(event.bit_macs for event in served) / macs if macs else None,
+        mean_exit=sum(taken) / len(taken) if taken else None,
+        exits_taken=tuple(taken.count(exit) for exit in range(n_exits)),
+        brownouts=world.brownouts,
+        cut=sum(event.cut for event in events),
+        off_s=world.off_s,
+        off_fraction=world.off_s / duration_s,
+        longest_outage_s=world.longest_outage_s,
+        latency_p50_s=p50,
+        latency_p95_s=p95,
+        latency_p99_s=p99,
+        mean_energy_j=sum(event.energy_j for event in served) / len(served) if served else None,
+        useful_fraction=compute_j / (compute_j + abandoned_j) if compute_j + abandoned_j > 0.0 else None,
+        decisions=loop.decisions,
+    )
+
+
+def _account_provenance(
+    sources: Mapping[str, str], harvester: Harvester, converter: Converter, storage: Storage
+) -> dict[str, str]:
+    cycles = f"{sources.get('cycles', 'not stated')}; energy: {sources.get('pj_per_cycle', 'not stated')}"
+    return {
+        "harvested": harvester.provenance,
+        "stored": storage.provenance,
+        "compute": cycles,
+        "abandoned": cycles,
+        "sleep": sources.get("sleep_w", "not stated"),
+        "sensing": sources.get("sensing_j", "not stated"),
+        "policy": sources.get("decision_cycles", "not stated"),
+        "conversion": converter.provenance,
+        "leakage": storage.provenance,
+        "clipped": storage.provenance,
+    }
+
+
+def _settings_dict(
+    settings: SessionSettings, load: LoadFigures, storage: Storage, deadline_s: float, sensing_j: float
+) -> dict[str, float | int | str | None]:
+    return {
+        "period_s": None if settings.times_s else settings.period_s,
+        "deadline_s": deadline_s,
+        "queue": settings.queue,
+        "guard": int(settings.guard),
+        "shuffle_seed": settings.shuffle_seed,
+        "sensing_j": sensing_j,
+        "full_energy_j": storage.full_energy_j,
+        "off_v": load.off_v,
+        "on_v": load.on_v,
+        "max_v": storage.voltage_at_v(storage.full_energy_j),
+        "clock_hz": load.clock_hz,
+        "energy_pj_per_cycle": load.energy_pj_per_cycle,
+        "sleep_w": load.sleep_w,
+    }
