@@ -29,7 +29,7 @@ test: $(VENV)/.test  ## everything the project claims, in under five minutes
 lint: $(VENV)/.test  ## style, types and generated files
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) tests/types.py
+	$(PY) tests/check_typing.py
 	$(PY) -m joulet.tools.structs --check
 	$(PY) -m joulet.tools.format_doc --check
 

@@ -16,7 +16,7 @@ from joulet.container.read import Container
 from joulet.engine.seam import Array, Depth, ExitEvent, InferResult, TensorInfo
 from joulet.errors import ContainerError, DataError, EngineError, UsageError
 
-_DTYPES = {1: np.dtype(np.int8), 2: np.dtype(np.int32), 3: np.dtype(np.float32)}
+_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.int8), 2: np.dtype(np.int32), 3: np.dtype(np.float32)}
 _U8 = layout.CODES["TensorFlag"]["BORDER_U8"]
 _AUTO = -1
 _REASONS = {
