@@ -33,7 +33,7 @@ from joulet.engine.host import HostEngine
 from joulet.plan.cost import board_costs, cost_table
 from joulet.policies import make_policy
 
-MODEL = Path(__file__).resolve().parents[1] / "models" / "conv_int8.tflite"
+MODEL = Path(__file__).resolve().parents[1] / "models" / "dense_int8.tflite"
 TARGETS_US = {"prepared": 3.0, "batch_per_sample": 0.2, "decision": 20.0}
 BATCH = 256
 
