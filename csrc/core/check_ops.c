@@ -84,11 +84,16 @@ static jlt_status_t check_op(const jlt_container_t *c, uint32_t index) {
 }
 
 jlt_status_t jlt_check_ops(const jlt_container_t *c) {
+  // weights are numbered in the order of the ops that use them, each once: that keeps the check linear
+  uint32_t next_weight = 0;
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
+    if (c->ops[i].weight != JLT_NO_INDEX && c->ops[i].weight != next_weight++) {
+      return JLT_ERR_OP;
+    }
     const jlt_status_t err = check_op(c, i);
     if (err) {
       return err;
     }
   }
-  return JLT_OK;
+  return next_weight == c->model->n_weights ? JLT_OK : JLT_ERR_WEIGHT;
 }

@@ -1,0 +1,80 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The C code under AddressSanitizer and UndefinedBehaviorSanitizer: sound containers, then mutated ones."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from tiny import tiny_quant_graph
+
+from joulet.container.write import write_container
+from joulet.importers.tflite import load_tflite
+from joulet.quant.bare import bare_quant_graph
+
+ROOT = Path(__file__).resolve().parents[1]
+MUTATIONS = 300
+
+
+@pytest.fixture(scope="module")
+def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the harness built with both sanitizers, or skip where the compiler has none."""
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    program = tmp_path_factory.mktemp("harness") / "fuzz_container"
+    sources = sorted(str(path) for path in (ROOT / "csrc").rglob("*.c"))
+    flags = ["-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    main = [str(ROOT / "tests" / "c" / "fuzz_container.c"), "-DJLT_STANDALONE", "-I", str(ROOT / "csrc")]
+    built = subprocess.run(
+        [compiler, *flags, *main, *sources, "-lm", "-o", str(program)], check=False, capture_output=True, text=True
+    )
+    if built.returncode and "san" in built.stderr and "error:" not in built.stderr:
+        pytest.skip("the compiler has no sanitizer runtime")
+    assert built.returncode == 0, built.stderr
+    return program
+
+
+def test_every_op_and_damaged_containers_stay_inside_their_buffers(harness: Path, models: Path, tmp_path: Path) -> None:
+    containers = {"tiny": write_container(tiny_quant_graph())}
+    for path in sorted(models.glob("*.tflite")):
+        graph = load_tflite(path)
+        containers[path.stem] = write_container(bare_quant_graph(graph, ("w8", "w4", "f32")))
+    files = []
+    for name, content in containers.items():
+        files.append(tmp_path / f"{name}.jlt")
+        files[-1].write_bytes(content)
+    done = subprocess.run(
+        [str(harness), "-n", str(MUTATIONS), *map(str, files)], check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+
+
+@pytest.mark.parametrize("flag", ["-O2", "-O0"])
+def test_the_core_compiles_without_a_warning(flag: str) -> None:
+    """C11, freestanding headers, every warning an error."""
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no gcc")
+    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Werror"]
+    sources = sorted(str(path) for path in (ROOT / "csrc").rglob("*.c"))
+    done = subprocess.run(
+        [compiler, "-std=c11", flag, *warnings, "-fsyntax-only", "-I", str(ROOT / "csrc"), *sources],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_core_includes_only_freestanding_headers() -> None:
+    """stdint, stdbool, stddef, string.h and our own; math.h in the f32 branches of two kernels only."""
+    allowed = {"<stdint.h>", "<stdbool.h>", "<stddef.h>", "<string.h>"}
+    floats = {"lut.c", "softmax_f32.c"}
+    for path in (ROOT / "csrc").rglob("*.[ch]"):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            if line.startswith("#include <"):
+                header = line.split()[1]
+                assert header in allowed or (header == "<math.h>" and path.name in floats), f"{path.name}: {line}"
