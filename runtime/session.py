@@ -356,7 +356,9 @@ class _Loop:
                 self.waiting.popleft()
                 self.infer(event, path, exit)
                 return
-            wake_j = need_j
+            # asking again has its price too: woken at need_j itself, the board would ask, fall short, and ask for ever
+            load = self.world.load
+            wake_j = 1.02 * need_j + 2.0 * load.decision_cycles * load.energy_pj_per_cycle * 1e-12
         self.defer(event, next_s, wake_j)
 
     def defer(self, event: _Event, next_s: float, wake_j: float | None) -> None:
