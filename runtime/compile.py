@@ -181,7 +181,9 @@ def _integer_graph(
         calibration = check_calibration(imported, arrays, most=MOST_SAMPLES, seed=seed)
     if _is_float(imported):
         if calibration is None:
-            raise UsageError(f"model {imported.name!r} is float; give --data CAL.npz so that it can be quantised to int8")
+            raise UsageError(
+                f"model {imported.name!r} is float; give --data CAL.npz so that it can be quantised to int8"
+            )
         from joulet.quant.ptq import quantise_float  # only float models pay for this import
 
         graph, feeds, remark = quantise_float(imported, calibration.feeds, progress=progress)
@@ -225,7 +227,9 @@ def _calibrated(
     feeds = calibration.feeds
     attached = attach_exits(execute, graph, feeds, calibration.labels, exits=exits, progress=progress)
     if len(attached.graph.exits) > MAX_EXITS:
-        raise UsageError(f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included")
+        raise UsageError(
+            f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included"
+        )
     # The bare form checks names, and has the float weights of f32.
     bare = bare_quant_graph(attached.graph, names)
     precisions = tuple(_fitted(execute, attached.graph, p, feeds, progress) for p in bare.precisions)

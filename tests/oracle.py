@@ -58,13 +58,17 @@ def sliced(weights: np.ndarray, bits: int) -> np.ndarray:
     return q if bits == 8 else 16 * ((q + 128) >> 4) - 120
 
 
-def patches(x: np.ndarray, kernel: tuple[int, int], attrs: Conv | Pool, out: tuple[int, int], fill: float) -> np.ndarray:
+def patches(
+    x: np.ndarray, kernel: tuple[int, int], attrs: Conv | Pool, out: tuple[int, int], fill: float
+) -> np.ndarray:
     """Return ``(n, out_h, out_w, kh, kw, c)`` windows of ``x (n, h, w, c)``."""
     n, height, width, channels = x.shape
     dilation = attrs.dilation if isinstance(attrs, Conv) else (1, 1)
     rows = np.arange(out[0])[:, None] * attrs.stride[0] + np.arange(kernel[0])[None] * dilation[0]
     columns = np.arange(out[1])[:, None] * attrs.stride[1] + np.arange(kernel[1])[None] * dilation[1]
-    padded = np.full((n, max(rows.max() + 1, attrs.pad[0] + height), max(columns.max() + 1, attrs.pad[1] + width), channels), fill)
+    padded = np.full(
+        (n, max(rows.max() + 1, attrs.pad[0] + height), max(columns.max() + 1, attrs.pad[1] + width), channels), fill
+    )
     padded[:, attrs.pad[0] : attrs.pad[0] + height, attrs.pad[1] : attrs.pad[1] + width] = x
     return padded[:, rows[:, None, :, None], columns[None, :, None, :]]
 

@@ -8,7 +8,7 @@ int8 with one scale a class, and they answer in the quantisation of the model's 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
@@ -309,7 +309,7 @@ def _thinned(early: Sequence[_Scored], size: int) -> Sequence[_Scored]:
     keep = len(early)
     while keep > size and _choose(keep, size) > _MOST_COMBINATIONS // 8:
         keep -= 1
-    index = np.unique(np.linspace(0, len(early) - 1, keep).round().astype(int)) if keep else []
+    index = np.unique(np.linspace(0, len(early) - 1, keep).round().astype(np.int64))
     return [early[i] for i in index]
 
 
@@ -334,5 +334,3 @@ def _graft_all(
         for t, part in zip(features, chosen, strict=True)
     ]
     return Attached(graph=grafted, heads=(*heads, None), labels=labels, fold=fold, notes=tuple(notes))
-
-

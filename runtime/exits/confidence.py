@@ -53,8 +53,8 @@ def confidence_table(margins: I64, correct: Bool) -> tuple[int, ...]:
         Whether the answer was right, ``(n,)``.
     """
     bins = np.minimum(margins >> 3, BINS - 1)
-    count = np.bincount(bins, minlength=BINS).astype(np.float64)
-    right = np.bincount(bins, weights=correct.astype(np.float64), minlength=BINS)
+    count: F64 = np.bincount(bins, minlength=BINS).astype(np.float64)
+    right: F64 = np.bincount(bins, weights=correct.astype(np.float64), minlength=BINS).astype(np.float64)
     prior = _local_mean(right, count)
     share = (right + _PRIOR_SAMPLES * prior) / (count + _PRIOR_SAMPLES)
     smooth = isotonic(share, count + _PRIOR_SAMPLES * 0.1)

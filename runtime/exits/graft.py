@@ -87,7 +87,9 @@ def find_tail(graph: Graph) -> Tail | None:
     source = _linear_source(graph, weighted)
     start = weighted if source is not None else first
     fixed = None if repeat else graph.tensors[last.logits].quant
-    return Tail(first=start, logits=last.logits, repeat=tuple(reversed(repeat)), refit_source=source, fixed_logits=fixed)
+    return Tail(
+        first=start, logits=last.logits, repeat=tuple(reversed(repeat)), refit_source=source, fixed_logits=fixed
+    )
 
 
 def _linear_source(graph: Graph, index: int) -> int | None:
@@ -140,8 +142,11 @@ def _can_pool(graph: Graph, index: int) -> bool:
     tensor = graph.tensors[index]
     channels = tensor.shape[-1] if tensor.shape else 0
     in_range = _LEAST_FEATURES <= channels <= _MOST_FEATURES
-    return tensor.dtype is DType.S8 and tensor.quant is not None and 2 <= len(tensor.shape) <= 4 and (
-        tensor.shape[0] == 1 and in_range
+    return (
+        tensor.dtype is DType.S8
+        and tensor.quant is not None
+        and 2 <= len(tensor.shape) <= 4
+        and (tensor.shape[0] == 1 and in_range)
     )
 
 

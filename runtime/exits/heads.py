@@ -29,13 +29,13 @@ class IntHead:
     def accumulate(self, features: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
         """Return the accumulators ``(n, classes)`` for int8 features ``(n, f)``."""
         x = features.astype(np.float64) - self.source.zero_point
-        return np.rint(x @ self.weights.T.astype(np.float64)).astype(np.int64) + self.bias
+        return np.asarray(np.rint(x @ self.weights.T.astype(np.float64)).astype(np.int64) + self.bias)
 
     def answer(self, features: npt.NDArray[Any], correction: npt.NDArray[Any] | int = 0) -> npt.NDArray[np.int64]:
         """Return int8 logits ``(n, classes)``; ``correction`` is added to the accumulators [accumulator units]."""
         factor = np.asarray(self.scales) * self.source.scale[0] / self.logits.scale[0]
         q = np.rint((self.accumulate(features) + correction) * factor) + self.logits.zero_point
-        return np.clip(q, -128, 127).astype(np.int64)
+        return np.asarray(np.clip(q, -128, 127), np.int64)
 
 
 def range_quant(low: float, high: float) -> Quant:

@@ -259,9 +259,7 @@ def _judge(
     return result
 
 
-def _path(
-    graph: Graph, route: _Route, seen: Sequence[tuple[I64, I64]], labels: I64
-) -> tuple[Path, PathReport]:
+def _path(graph: Graph, route: _Route, seen: Sequence[tuple[I64, I64]], labels: I64) -> tuple[Path, PathReport]:
     correct = np.stack([answer == labels for _, answer in seen])
     bins = np.stack([np.minimum(margin >> 3, BINS - 1) for margin, _ in seen])
     tables = tuple(confidence_table(margin, correct[k]) for k, (margin, _) in enumerate(seen))

@@ -24,7 +24,7 @@ class Ridge:
 
     def scores(self, features: F64) -> F64:
         """Return ``(n, classes)`` scores, about 1 for the class and 0 elsewhere."""
-        return features @ self.weights.T + self.bias
+        return np.asarray(features @ self.weights.T + self.bias)
 
 
 def fit(features: F64, labels: I64, n_classes: int, penalty: float | None = None) -> Ridge:

@@ -1,26 +1,27 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Per-precision bias correction: the mean of every accumulator under the sliced network equals that under the full one.
+"""Per-precision bias correction: every layer of the sliced network has the mean output of the full one.
 
-Only means are needed. The mean of an accumulator is linear in the mean input, so the mean activation map, gathered
-into mean patches with padding 0, gives it exactly; no pass over the patches of every image is made.
+First the means of the accumulators are matched, then, where an activation follows, the means behind it. The mean of an
+accumulator is linear in the mean input, so the mean activation map, gathered into mean patches with padding 0, gives
+it exactly; no pass over the patches of every image is made.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from joulet.ir import Conv, Graph, Op, OpKind, Precision
+from joulet.ir import Activation, Conv, Dense, Graph, Op, OpKind, Precision
 from joulet.quant.bare import bias_of, weighted_ops
 from joulet.quant.probe import Array, Execute, Setting, full, live_at, probe, spread_samples
 
 CORRECTION_SAMPLES = 256
 _I32_MAX = 2**31 - 1
 _MOST_LIVE = 6
+_LEAST_PASSING = 0.05  # share of outputs an activation lets through; fewer would make the step too long
 
 
 def mean_patches(graph: Graph, op: Op, mean: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -40,7 +41,7 @@ def mean_patches(graph: Graph, op: Op, mean: npt.NDArray[np.float64]) -> npt.NDA
     """
     weights = graph.tensors[op.inputs[1]].shape
     if not isinstance(op.attrs, Conv):
-        return mean.reshape(-1, weights[1]).mean(axis=0)
+        return np.asarray(mean.reshape(-1, weights[1]).mean(axis=0))
     out_h, out_w = graph.tensors[op.outputs[0]].shape[1:3]
     image = mean[0]
     height, width, channels = image.shape
@@ -128,21 +129,61 @@ def corrected(
     layers = weighted_ops(graph)
     if all(precision.bits[index] == 8 for index in layers):
         return replace(precision, bias={})
-    reference = mean_maps(execute, graph, few, layers)
     storage = {index: "nested" if precision.bits[index] == 4 else "s8" for index in layers}
+    imported = _Walk(execute, graph, full(graph), few)
     bias: dict[int, npt.NDArray[np.int32]] = {}
-    known: Mapping[int, Any] = few
+    sliced = _Walk(execute, graph, Setting(bits=precision.bits, bias=bias, storage=storage), few)
     for done, index in enumerate(layers):
-        how = Setting(bits=precision.bits, bias=bias, storage=storage)
-        source = graph.ops[index].inputs[0]
-        live = live_at(graph, index, ())
-        if len(live) <= _MOST_LIVE:
-            known = probe(execute, graph, how, known, live)
-            values = known[source]
-        else:
-            values = probe(execute, graph, how, known, (source,))[source]
-        mean = mean_of(graph, source, values)
-        bias[index] = closed_form_bias(graph, index, reference[index], mean, precision.bits[index])
+        op = graph.ops[index]
+        imported.advance(index)
+        sliced.advance(index)
+        source, output = op.inputs[0], op.outputs[0]
+        means = [mean_of(graph, source, walk.read(source)) for walk in (imported, sliced)]
+        bias[index] = closed_form_bias(graph, index, means[0], means[1], precision.bits[index])
+        if isinstance(op.attrs, (Conv, Dense)) and op.attrs.activation is not Activation.NONE:
+            gap = _gap_after_activation(imported.read(output), sliced.read(output))
+            bias[index] = _moved(graph, op, bias[index], gap)
         if progress:
             progress(f"{precision.name}: bias correction", done + 1, len(layers))
     return replace(precision, bias=bias)
+
+
+class _Walk:
+    """A network run step by step: each step starts from the tensors that are live where the last one ended."""
+
+    def __init__(self, execute: Execute, graph: Graph, how: Setting, feeds: Mapping[int, Array]) -> None:
+        self.execute = execute
+        self.graph = graph
+        self.how = how
+        self.known = feeds
+
+    def advance(self, op: int) -> None:
+        """Compute what is live right before an op, unless that is too much to hold."""
+        live = live_at(self.graph, op, ())
+        if len(live) <= _MOST_LIVE:
+            self.known = probe(self.execute, self.graph, self.how, self.known, live)
+
+    def read(self, tensor: int) -> Array:
+        """Return a tensor that follows from what is known."""
+        return probe(self.execute, self.graph, self.how, self.known, (tensor,))[tensor]
+
+
+def _gap_after_activation(wanted: Array, got: Array) -> npt.NDArray[np.float64]:
+    """Return how far the mean before an activation must move so that the mean after it fits, in output steps, ``(o,)``.
+
+    Slicing widens the spread before a ReLU, which raises the mean behind it though the mean in front is right.
+    """
+    axes = tuple(range(wanted.ndim - 1))
+    gap = wanted.mean(axis=axes, dtype=np.float64) - got.mean(axis=axes, dtype=np.float64)
+    passing = ((got > -128) & (got < 127)).mean(axis=axes)
+    return np.asarray(gap / np.maximum(passing, _LEAST_PASSING))
+
+
+def _moved(graph: Graph, op: Op, bias: npt.NDArray[np.int32], gap: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+    source, weights, output = (graph.tensors[t].quant for t in (op.inputs[0], op.inputs[1], op.outputs[0]))
+    assert source is not None
+    assert weights is not None
+    assert output is not None
+    steps = output.scale[0] / (source.scale[0] * np.asarray(weights.scale))
+    moved = bias + np.rint(gap * steps)
+    return np.clip(moved, -_I32_MAX, _I32_MAX).astype(np.int32)

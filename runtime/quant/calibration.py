@@ -45,7 +45,9 @@ def load_calibration(path: Path) -> dict[str, Array]:
         raise DataError(f"{path}: is not a readable .npz ({error}); save it with np.savez(path, input_0=…)") from error
 
 
-def check_calibration(graph: Graph, arrays: Mapping[str, Any], *, most: int | None = None, seed: int = 0) -> Calibration:
+def check_calibration(
+    graph: Graph, arrays: Mapping[str, Any], *, most: int | None = None, seed: int = 0
+) -> Calibration:
     """Check arrays against a model and return them as the engine takes them.
 
     Parameters
@@ -70,7 +72,9 @@ def check_calibration(graph: Graph, arrays: Mapping[str, Any], *, most: int | No
         name = f"input_{position}"
         if name not in arrays:
             found = ", ".join(sorted(arrays)) or "nothing"
-            raise DataError(f"calibration data: {name} is missing (found {found}); the model has {len(graph.inputs)} inputs")
+            raise DataError(
+                f"calibration data: {name} is missing (found {found}); the model has {len(graph.inputs)} inputs"
+            )
         feeds[index] = _checked_input(graph, index, name, np.asarray(arrays[name]))
         if samples not in (-1, len(feeds[index])):
             raise DataError(f"calibration data: {name} has {len(feeds[index])} samples, input_0 has {samples}")
@@ -112,4 +116,4 @@ def _checked_labels(labels: Any, samples: int) -> npt.NDArray[np.int64]:
         )
     if labels.min(initial=0) < 0:
         raise DataError(f"calibration data: labels hold {labels.min()}; classes start at 0")
-    return labels.astype(np.int64)
+    return np.asarray(labels, np.int64)

@@ -63,7 +63,9 @@ def run_float(graph: Graph, feeds: Mapping[int, npt.NDArray[Any]]) -> dict[int, 
             arguments.append(values[t] if data is None else np.asarray(data)[None])
         out = graph.tensors[op.outputs[0]]
         result = evaluate(graph, op, arguments)
-        values[op.outputs[0]] = np.broadcast_to(result, (n, *result.shape[1:])).reshape(n, *out.shape).astype(out.dtype.value)
+        values[op.outputs[0]] = (
+            np.broadcast_to(result, (n, *result.shape[1:])).reshape(n, *out.shape).astype(out.dtype.value)
+        )
     return values
 
 
@@ -116,19 +118,19 @@ def unary(attrs: Unary, x: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return one function of one real variable."""
     match attrs.kind:
         case UnaryKind.RELU:
-            return np.maximum(x, 0.0)
+            return np.asarray(np.maximum(x, 0.0))
         case UnaryKind.RELU6:
-            return np.clip(x, 0.0, 6.0)
+            return np.asarray(np.clip(x, 0.0, 6.0))
         case UnaryKind.RELU_N1_TO_1:
-            return np.clip(x, -1.0, 1.0)
+            return np.asarray(np.clip(x, -1.0, 1.0))
         case UnaryKind.LEAKY_RELU:
-            return np.where(x >= 0, x, x * attrs.alpha)
+            return np.asarray(np.where(x >= 0, x, x * attrs.alpha))
         case UnaryKind.HARD_SWISH:
-            return x * np.clip(x + 3.0, 0.0, 6.0) / 6.0
+            return np.asarray(x * np.clip(x + 3.0, 0.0, 6.0) / 6.0)
         case UnaryKind.LOGISTIC:
             return np.asarray(1.0 / (1.0 + np.exp(-np.clip(x, -80.0, 80.0))))
         case UnaryKind.TANH:
-            return np.tanh(x)
+            return np.asarray(np.tanh(x))
         case UnaryKind.REQUANTIZE:
             return x
 
@@ -165,7 +167,7 @@ def _conv(op: Op, attrs: Conv, x: list[npt.NDArray[Any]], shape: tuple[int, ...]
             channels = taken[..., g * rows.shape[3] : (g + 1) * rows.shape[3]]
             parts.append(channels.reshape(n * height * width, -1) @ rows.reshape(len(rows), -1).T)
         total = np.concatenate(parts, axis=1).reshape(n, height, width, -1)
-    return total + (x[2].reshape(-1) if len(x) > 2 else 0.0)
+    return np.asarray(total + (x[2].reshape(-1) if len(x) > 2 else 0.0))
 
 
 def _pool(op: Op, attrs: Pool, x: npt.NDArray[Any], shape: tuple[int, ...]) -> npt.NDArray[Any]:
@@ -196,7 +198,9 @@ def _resize(op: Op, attrs: Resize, x: npt.NDArray[Any], shape: tuple[int, ...]) 
     rows, columns = (_sources(image.shape[i + 1], shape[i + 1], attrs) for i in range(2))
     if op.kind is OpKind.RESIZE_NEAREST:
         offset = 0.5 if attrs.half_pixel_centers or attrs.align_corners else 0.0
-        r, c = (np.clip(np.floor(s + offset).astype(int), 0, image.shape[i + 1] - 1) for i, s in enumerate((rows, columns)))
+        r, c = (
+            np.clip(np.floor(s + offset).astype(int), 0, image.shape[i + 1] - 1) for i, s in enumerate((rows, columns))
+        )
         return image[:, r][:, :, c]
     for axis, source in ((1, rows), (2, columns)):
         low = np.clip(np.floor(source).astype(int), 0, image.shape[axis] - 1)

@@ -140,7 +140,9 @@ def _probe_chunk(
     read = {t for index in ops for t in graph.ops[index].inputs}
     sources = tuple(t for t in feeds if t in read)
     if len(sources) > _MOST_INPUTS:
-        raise DataError(f"a probe of {graph.name!r} would need {len(sources)} inputs; feed a point with fewer live tensors")
+        raise DataError(
+            f"a probe of {graph.name!r} would need {len(sources)} inputs; feed a point with fewer live tensors"
+        )
     cut = _cut(graph, how, ops, sources, wanted)
     n = len(feeds[sources[0]])
     per_sample = sum(graph.tensors[t].elements for t in (*sources, *wanted))

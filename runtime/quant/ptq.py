@@ -102,7 +102,9 @@ def _ranges(
             if graph.tensors[t].dtype is not DType.F32:
                 continue
             if not np.isfinite(value).all():
-                raise DataError(f"tensor {graph.tensors[t].name!r} is not finite on the calibration data; check its range")
+                raise DataError(
+                    f"tensor {graph.tensors[t].name!r} is not finite on the calibration data; check its range"
+                )
             low, high = np.percentile(value, [_TAIL_PERCENT, 100 - _TAIL_PERCENT])
             seen.setdefault(t, []).append((float(low), float(high)))
         if progress:
