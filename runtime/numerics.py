@@ -361,8 +361,9 @@ def _hard_swish_table(inputs: list[int], scale_in: np.float32, scale_out: np.flo
     fine_scale = np.float32(1.0 / 128.0) * scale_in
     with np.errstate(over="ignore"):
         out_ratio = fine_scale / scale_out
+        gate_ratio = fine_scale / (np.float32(3.0) / np.float32(32768.0))
     out_multiplier, out_shift = _multiplier16(out_ratio)
-    gate_multiplier, gate_shift = _multiplier16(fine_scale / (np.float32(3.0) / np.float32(32768.0)))
+    gate_multiplier, gate_shift = _multiplier16(gate_ratio)
     if out_shift > 0:
         raise ModelError("hard_swish: the output scale is over 128 times finer than the input; re-quantise the model")
     values = []

@@ -78,3 +78,28 @@ def test_the_core_includes_only_freestanding_headers() -> None:
             if line.startswith("#include <"):
                 header = line.split()[1]
                 assert header in allowed or (header == "<math.h>" and path.name in floats), f"{path.name}: {line}"
+
+
+def test_the_core_has_no_mutable_data(tmp_path: Path) -> None:
+    """Every table lands in read-only memory and nothing is remembered between calls: .data and .bss are empty."""
+    compiler, size = shutil.which("gcc"), shutil.which("size")
+    if compiler is None or size is None:
+        pytest.skip("no gcc or binutils")
+    for source in (ROOT / "csrc").rglob("*.c"):
+        target = tmp_path / f"{source.stem}.o"
+        command = [
+            compiler,
+            "-std=c11",
+            "-O2",
+            "-fno-pic",
+            "-c",
+            "-I",
+            str(ROOT / "csrc"),
+            str(source),
+            "-o",
+            str(target),
+        ]
+        subprocess.run(command, check=True)
+        row = subprocess.run([size, str(target)], check=True, capture_output=True, text=True).stdout.splitlines()[1]
+        _, data, bss = row.split()[:3]
+        assert (data, bss) == ("0", "0"), source.name
