@@ -98,7 +98,8 @@ def load_recordings(split: str) -> tuple[Recording, ...]:
 def quantise_window(signal: npt.NDArray[np.float32]) -> npt.NDArray[np.int8]:
     """Return ``signal`` (scaled by :data:`CHANNEL_GAIN`) as the model's int8 input."""
     q = np.round(signal / np.float32(INPUT_SCALE)) + INPUT_ZERO_POINT
-    return np.clip(q, -128, 127).astype(np.int8)
+    result: npt.NDArray[np.int8] = np.clip(q, -128, 127).astype(np.int8)
+    return result
 
 
 def load_windows(split: str, *, hop: int = 64) -> WatchWindows:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from joulet.records import ACCOUNTS, RunRecord
 from joulet.report import svg
@@ -195,18 +196,40 @@ def policy_front(runs: Runs) -> str:
     )  # fmt: skip
     parts = [svg.y_axis(frame, svg.ticks(low, high, 5), "correct on time / arrived [%]")]
     parts.append(svg.x_axis(frame, svg.ticks(0.0, frame.x_high, 5), "mean energy per answered event [mJ]"))
-    placed: list[tuple[float, float]] = []
-    for name, (energy_mj, score) in sorted(points.items(), key=lambda item: item[1][1]):
-        x, y = frame.x(energy_mj), frame.y(score)
-        adaptive = not name.startswith("fixed")
+    marks = {name: (frame.x(energy_mj), frame.y(score)) for name, (energy_mj, score) in points.items()}
+    taken = [_Box(x - 9, y - 9, x + 9, y + 9) for x, y in marks.values()]
+    for name, (x, y) in marks.items():
+        energy_mj, score = points[name]
+        shape = "square" if name.startswith("fixed") else "diamond"
         title = f"{name}: {score:.1f} % correct on time, {energy_mj:.3g} mJ per answered event"
-        parts.append(svg.mark(x, y, colours[name], shape="diamond" if adaptive else "square", size=7, title=title))
-        label_y = y + 4
-        while any(abs(label_y - other_y) < 15 and abs(x - other_x) < 150 for other_x, other_y in placed):
-            label_y -= 15
-        placed.append((x, label_y))
-        on_left = x > frame.left + 0.6 * frame.width
-        parts.append(
-            svg.text(x - 13 if on_left else x + 13, label_y, name, anchor="end" if on_left else "start", kind="name")
-        )
+        parts.append(svg.mark(x, y, colours[name], shape=shape, size=7, title=title))
+        label_x, label_y, anchor = _free_place(x, y, 7.8 * len(name), taken, frame)
+        parts.append(svg.text(label_x, label_y, name, anchor=anchor, kind="name"))
     return svg.drawing(width, height, "".join(parts), summary="Correct on time against energy, by policy")
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def meets(self, other: _Box) -> bool:
+        apart = self.right <= other.left or other.right <= self.left
+        return not (apart or self.bottom <= other.top or other.bottom <= self.top)
+
+
+def _free_place(x: float, y: float, width: float, taken: list[_Box], frame: Frame) -> tuple[float, float, str]:
+    """Return where a mark's name goes (x, baseline, anchor): the first place beside it that nothing else takes."""
+    options = [(x + 13, y + 5, "start"), (x - 13, y + 5, "end"), (x, y - 14, "middle"), (x, y + 24, "middle")]
+    options += [(x + 9, y + 5 + lift, "start") for lift in (-18, 18, -34, 34)]
+    shift = {"start": 0.0, "middle": 0.5, "end": 1.0}
+    for place in options:
+        left = place[0] - width * shift[place[2]]
+        box = _Box(left, place[1] - 12, left + width, place[1] + 4)
+        inside = box.left >= frame.left and box.right <= frame.right + 12
+        if inside and not any(box.meets(other) for other in taken):
+            taken.append(box)
+            return place
+    return options[0]

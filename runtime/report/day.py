@@ -31,11 +31,11 @@ def hours(duration_s: float, start_s: float) -> tuple[list[float], list[str], st
     """Return tick positions [s], their names and the axis title; ``start_s`` is the clock at the run's start."""
     if duration_s < 3600.0:
         unit, size = ("s", 1.0) if duration_s < 600.0 else ("min", 60.0)
-        values = svg.ticks(0.0, duration_s / size, 8)
-        return [value * size for value in values], [svg.label(value) for value in values], f"time [{unit}]"
+        short = svg.ticks(0.0, duration_s / size, 8)
+        return [value * size for value in short], [svg.label(value) for value in short], f"time [{unit}]"
     every = next(step for step in (0.5, 1, 2, 3, 6, 12, 24, 48, 168, 1e9) if duration_s / 3600.0 / step <= 14)
     first = -(-start_s // (every * 3600.0)) * every * 3600.0
-    values = []
+    values: list[float] = []
     while first <= start_s + duration_s + 1.0:
         values.append(first - start_s)
         first += every * 3600.0
@@ -146,7 +146,7 @@ def _thin(timeline: Sequence[StepRecord], field: str, bins: int = 900) -> list[t
 
 
 def _voltage(run: RunRecord, frame: Frame, colour: str) -> str:
-    ticks = svg.ticks(frame.y_low, frame.y_high, 2)
+    ticks = svg.ticks(frame.y_low, frame.y_high, 3)
     parts = [svg.y_axis(frame, ticks, "", as_label=[f"{svg.label(tick)} V" for tick in ticks])]
     for begin, end in outages(run.timeline, run.duration_s):
         x = frame.x(begin)

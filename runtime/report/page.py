@@ -35,9 +35,9 @@ svg text.axis, svg text.legend { font-size: 12px; }
 svg text.small { font-size: 10.5px; }
 svg text.inbar { fill: #fff; font-size: 12.5px; font-weight: 600; }
 .scroll { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: 14px; font-variant-numeric: tabular-nums; margin-top: 8px; }
+table { border-collapse: collapse; width: 100%; font-size: 13.5px; font-variant-numeric: tabular-nums; margin-top: 8px; }
 th { text-align: right; font-weight: 600; color: #46525f; font-size: 12.5px; vertical-align: bottom; }
-th, td { padding: 7px 10px; border-bottom: 1px solid #e3e8ee; text-align: right; white-space: nowrap; }
+th, td { padding: 7px 8px; border-bottom: 1px solid #e3e8ee; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td:first-child { font-weight: 600; }
 td.best { font-weight: 700; color: #0b6f75; }
@@ -90,8 +90,8 @@ def render(
             ),
             _section(
                 "Over the day",
-                "Voltage of the store above, answers below: the height of a mark is how often an exit answered, its "
-                "colour how many bits the weights had. Shaded spans are without power.",
+                "Voltage of the store above, answers below: a taller mark means that an exit answered more often (root "
+                "scale), a darker one that the weights had more bits. Shaded spans are without power.",
                 day.day(runs, start_s=clock_start_s),
             ),
             _fronts(runs),
@@ -151,7 +151,7 @@ def _tiles(runs: Runs) -> str:
     tiles.append((harvested, "came from the harvester"))
     residual = max(run.ledger.residual_fraction for run in runs.values())
     closing = "every ledger closes; largest residual" if all(r.ledger.closes for r in runs.values()) else "NOT CLOSED"
-    tiles.append((f"{100 * residual:.2g} %", closing))
+    tiles.append((f"{100 * residual:.2g} %" if residual >= 1e-5 else "< 0.001 %", closing))
     cells = "".join(f'<div class="tile"><b>{html.escape(b)}</b><span>{html.escape(t)}</span></div>' for b, t in tiles)
     return f'<div class="tiles">{cells}</div>'
 
