@@ -14,8 +14,8 @@ class Fixed:
     Parameters
     ----------
     point : str
-        ``full`` (most accurate path to the last exit; most bits where nothing was calibrated), ``smallest`` (cheapest
-        path to the first exit), or ``PATH@EXIT`` with names or numbers, ``EXIT`` also ``last``.
+        ``full`` (``w8`` to the last exit, the imported model as it was; the path with most bits where there is no w8),
+        ``smallest`` (cheapest path to the first exit), or ``PATH@EXIT`` with names or numbers, ``EXIT`` also ``last``.
     """
 
     def __init__(self, point: str = "full") -> None:
@@ -35,12 +35,11 @@ class Fixed:
 
 
 def full_path(context: PolicyContext) -> int:
-    """Return the path that is best at the last exit; most bits, then least energy, where accuracies tie."""
+    """Return ``w8``; where there is none, the path with most bits, the cheaper of equals."""
+    if "w8" in context.path_names:
+        return context.path_names.index("w8")
     last = context.n_exits - 1
-    return max(
-        range(context.n_paths),
-        key=lambda p: (context.accuracy[p][last], context.mean_bits[p], -context.energy_j(p, last)),
-    )
+    return max(range(context.n_paths), key=lambda p: (context.mean_bits[p], -context.energy_j(p, last)))
 
 
 def resolve_point(point: str, context: PolicyContext) -> tuple[int, int]:

@@ -14,7 +14,7 @@ _Q15 = 32768.0
 class Linear:
     """Goes past an exit while its confidence is below τ(E) = τ_low + (τ_high − τ_low)·E/E_full.
 
-    Precision follows energy too: above half of the store the most accurate path, below it the cheapest one; an
+    Precision follows energy too: above half of the store the full path (w8), below it the cheapest one; an
     inference that began cheap may be switched to more bits at an exit when energy allows.
 
     Parameters

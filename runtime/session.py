@@ -35,6 +35,8 @@ from joulet.records import (
 )
 
 _SENSING_S = 1e-3  # a sample's energy is drawn over this time
+__all__ = ["Answers", "SessionSettings", "run"]
+
 _NOT_MODELLED = ("memory", "nvm", "radio")
 
 

@@ -1,0 +1,352 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``joulet run``: a stream of inputs under a harvesting trace and a policy."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import shutil
+import sys
+import tempfile
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet import __version__
+from joulet.boards import DEFAULT_BOARD, Board, load_board
+from joulet.energy.capacitor import Capacitor
+from joulet.energy.converter import ConstantConverter
+from joulet.energy.trace import TraceHarvester, load_trace
+from joulet.engine.answers import Answers
+from joulet.engine.host import HostEngine
+from joulet.engine.seam import Array
+from joulet.errors import DataError, UsageError
+from joulet.plan.cost import board_costs, cost_table
+from joulet.policies import make_policy, policy_names
+from joulet.records import CostTable, RunRecord
+from joulet.session import SessionSettings
+from joulet.session import run as run_session
+from joulet.tools.infer import load_inputs
+from joulet.units import format_quantity, format_time, parse_quantity
+
+FORMAT = "joulet run folder 1"
+_MOST_EVENTS = 2_000_000
+
+EPILOG = """\
+policies:
+{policies}
+
+IN.npz holds input_0, input_1 … in the model's own types, samples first, and labels for a score. Events take the
+samples in turn and begin again at the end (--seed shuffles them first). T.csv has the header time_s,power_w.
+
+  joulet run kws.jlt --input clips.npz --trace sun.csv --policy linear
+  joulet run kws.jlt --input clips.npz --trace rf.csv.gz --policy fixed:w8@last --capacitor 1mF --period 500ms --json
+
+The run folder gets manifest.json (hashes, versions, options, where figures come from), events.jsonl (one line an
+event), ledger.json, summary.json, run.json.gz (for joulet report) and report.html. Exit code 1: the ledger does not close.
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    listed = "\n".join(f"  {usage}" for usage in policy_names().values())
+    parser = subparsers.add_parser(
+        "run",
+        help="run a stream of inputs under a harvesting trace and a policy",
+        description=(
+            "Events arrive, a policy decides how many bits and layers each deserves, a capacitor fills and drains, and "
+            "every joule lands in a ledger. Inference is real; time and energy are those of the board's cost table."
+        ),
+        epilog=EPILOG.format(policies=listed),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
+    parser.add_argument("--input", type=Path, required=True, metavar="IN.npz", help="samples, and labels for a score")
+    parser.add_argument("--trace", type=Path, required=True, metavar="T.csv", help="harvested power over time")
+    parser.add_argument("--policy", required=True, metavar="NAME", help="what decides; see below")
+    parser.add_argument("--out", type=Path, default=Path("joulet-run"), metavar="DIR", help="run folder (joulet-run)")
+    parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
+    events = parser.add_argument_group("events")
+    events.add_argument("--period", default="1s", metavar="T", help="time between events (1s)")
+    events.add_argument("--deadline", metavar="T", help="from event to answer (the period)")
+    events.add_argument("--queue", type=int, default=1, metavar="N", help="events that may wait; the newest wins (1)")
+    events.add_argument("--duration", metavar="T", help="length of the run (the trace's)")
+    events.add_argument("--seed", type=int, metavar="N", help="shuffle the samples by this seed (as they are)")
+    energy = parser.add_argument_group("energy")
+    energy.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", help=f"board or board.toml ({DEFAULT_BOARD})")
+    energy.add_argument("--capacitor", default="4.7mF", metavar="C", help="store (4.7mF)")
+    energy.add_argument("--leakage", default="1Mohm", metavar="R", help="leakage resistance of the store (1Mohm)")
+    energy.add_argument("--start-voltage", metavar="V", help="store at the start (the board's power-good threshold)")
+    energy.add_argument("--efficiency", type=float, default=0.8, metavar="X", help="of the converter, 0..1 (0.8)")
+    energy.add_argument("--quiescent", default="1.5uW", metavar="P", help="drawn by the converter (1.5uW)")
+    energy.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on the trace's power (1)")
+    energy.add_argument("--loop", action="store_true", help="begin the trace again at its end")
+    energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
+    energy.add_argument("--no-guard", action="store_true", help="start even without the energy of the first step")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setup:
+    """Everything a run is made of, checked."""
+
+    answers: Answers
+    costs: CostTable
+    board: Board
+    harvester: TraceHarvester
+    converter: ConstantConverter
+    storage: Capacitor
+    settings: SessionSettings
+    model_hash: str
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    check_folder(args.out)
+    policy = make_policy(args.policy)
+    setup = prepare(args)
+    record = run_session(
+        setup.answers,
+        setup.costs,
+        setup.board.load,
+        harvester=setup.harvester,
+        converter=setup.converter,
+        storage=setup.storage,
+        policy=policy,
+        settings=setup.settings,
+        model=args.model.name,
+        model_hash=setup.model_hash,
+        provenance={"board": f"{setup.board.title}, {setup.board.seen}", **setup.board.provenance},
+        progress=_progress(),
+    )
+    write_folder(args.out, record, manifest(args, record, setup))
+    if args.json:
+        print(json.dumps({"out": str(args.out), **_result(record)}, indent=2))
+    else:
+        print(_text(record, args.out))
+    return 0 if record.ledger.closes else 1
+
+
+def prepare(args: argparse.Namespace) -> Setup:
+    """Read and check all that the options name."""
+    board = load_board(args.board)
+    harvester = load_trace(args.trace, scale=args.scale, loop=args.loop)
+    settings = _settings(args, harvester)
+    if not args.model.is_file():
+        raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
+    engine = HostEngine(args.model)
+    inputs = load_inputs(args.input, engine.inputs)
+    container = engine.container
+    # a table that travels with the model wins over one made now
+    costs = next((c for c in container.boards if c.name == board.name), None) or board_costs(container, board)
+    table = cost_table(container, costs)
+    volts = board.load.on_v if args.start_voltage is None else _quantity(args, "start_voltage", "V", zero=True)
+    return Setup(
+        answers=Answers(engine, inputs, load_labels(args.input, len(inputs[0])), table.prefixes),
+        costs=table,
+        board=board,
+        harvester=harvester,
+        converter=ConstantConverter(args.efficiency, quiescent_w=_quantity(args, "quiescent", "W", zero=True)),
+        storage=Capacitor(
+            _quantity(args, "capacitor", "F"),
+            max_v=board.load.max_v,
+            initial_v=volts,
+            leakage_ohm=_quantity(args, "leakage", "ohm"),
+        ),
+        settings=settings,
+        model_hash=engine.model_hash,
+    )
+
+
+def _settings(args: argparse.Namespace, harvester: TraceHarvester) -> SessionSettings:
+    period_s = _quantity(args, "period", "s")
+    duration_s = None if args.duration is None else _quantity(args, "duration", "s")
+    if args.seed is not None and args.seed < 0:
+        raise UsageError(f"--seed is {args.seed}; it must be zero or more")
+    length_s = harvester.duration_s if duration_s is None else duration_s
+    if length_s / period_s > _MOST_EVENTS and length_s != float("inf"):
+        raise UsageError(
+            f"{format_time(length_s)} with an event every {format_time(period_s)} makes {length_s / period_s:,.0f} events; "
+            f"at most {_MOST_EVENTS:,}: shorten the run (--duration) or lengthen --period"
+        )
+    return SessionSettings(
+        period_s=period_s,
+        deadline_s=None if args.deadline is None else _quantity(args, "deadline", "s"),
+        queue=args.queue,
+        duration_s=duration_s,
+        sensing_j=None if args.sensing is None else _quantity(args, "sensing", "J", zero=True),
+        guard=not args.no_guard,
+        shuffle_seed=args.seed,
+    )
+
+
+def _quantity(args: argparse.Namespace, name: str, unit: str, *, zero: bool = False) -> float:
+    return parse_quantity(str(getattr(args, name)), unit, what=f"--{name.replace('_', '-')}", allow_zero=zero)
+
+
+def load_labels(path: Path, count: int) -> npt.NDArray[np.integer[Any]] | None:
+    """Return ``labels`` of an .npz file, None where it holds none."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            if "labels" not in archive.files:
+                return None
+            labels: Array = archive["labels"]
+    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise DataError(f"'{path}': labels cannot be read ({error}); save integers with np.savez") from error
+    if labels.dtype.kind not in "iu" or labels.shape != (count,):
+        raise DataError(f"'{path}': labels are {labels.shape} {labels.dtype}; {count} samples need ({count},) integers")
+    return labels
+
+
+def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[str, Any]:
+    """Return what makes a run repeatable."""
+    options = {
+        key: str(value) if isinstance(value, Path) else value
+        for key, value in vars(args).items()
+        if key not in ("command", "out", "json")
+    }
+    return {
+        "format": FORMAT,
+        "joulet": __version__,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "machine": platform.machine(),
+        "options": options,
+        "settings": dict(record.settings),
+        "model": {"file": args.model.name, "model_hash": setup.model_hash, "sha256": _sha256(args.model)},
+        "input": {"file": args.input.name, "sha256": _sha256(args.input), "samples": setup.answers.n_samples},
+        "trace": {
+            "file": args.trace.name,
+            "sha256": setup.harvester.sha256,
+            "span_s": setup.harvester.span_s,
+            "mean_w": setup.harvester.mean_w,
+            "gaps": setup.harvester.n_gaps,
+        },
+        "board": {"name": setup.board.name, "seen": setup.board.seen},
+        "provenance": dict(record.provenance),
+    }
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def check_folder(folder: Path) -> None:
+    """Refuse a folder that holds anything but an earlier run."""
+    if not folder.parent.is_dir():
+        raise UsageError(f"--out {folder}: there is no folder {folder.parent}; make it first")
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"--out {folder}: is a file; name a folder")
+    if folder.is_dir() and any(folder.iterdir()) and not _is_run(folder):
+        raise UsageError(f"--out {folder}: holds other files; name a new folder or one of an earlier run")
+
+
+def _is_run(folder: Path) -> bool:
+    try:
+        return bool(json.loads((folder / "manifest.json").read_text()).get("format") == FORMAT)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def write_folder(folder: Path, record: RunRecord, about: Mapping[str, Any]) -> None:
+    """Write the run folder beside its place, then put it there whole."""
+    from joulet.report import render, save, write
+
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        part.chmod(0o755)
+        lines = (json.dumps(_plain(asdict(event))) for event in record.events)
+        (part / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
+        _write_json(part / "ledger.json", {**_plain(asdict(record.ledger)), "closes": record.ledger.closes})
+        _write_json(part / "summary.json", _result(record))
+        save(part / "run.json.gz", record)
+        write(part / "report.html", render({record.policy: record}, title=f"{record.model} under {record.policy}"))
+        hashes = {path.name: _sha256(path) for path in sorted(part.iterdir())}
+        _write_json(part / "manifest.json", {**about, "files": hashes})
+        old = None
+        if folder.exists():
+            old = folder.with_name(f"{part.name}.old")
+            folder.rename(old)
+        part.rename(folder)
+        if old is not None:
+            shutil.rmtree(old)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value.value if isinstance(value, Enum) else value
+
+
+def _result(record: RunRecord) -> dict[str, Any]:
+    return {
+        "model": record.model,
+        "model_hash": record.model_hash,
+        "board": record.board,
+        "policy": record.policy,
+        "duration_s": record.duration_s,
+        "summary": _plain(asdict(record.summary)),
+        "energy_j": record.energy_stack_j(),
+        "ledger_closes": record.ledger.closes,
+        "residual_fraction": record.ledger.residual_fraction,
+        "not_modelled": list(record.ledger.not_modelled),
+    }
+
+
+def _progress() -> Callable[[float], None]:
+    live = sys.stderr.isatty()
+
+    def show(done: float) -> None:
+        if live:
+            print(f"\r  {100 * done:3.0f} %", end="\n" if done >= 1.0 else "", file=sys.stderr, flush=True)
+
+    return show
+
+
+def _text(record: RunRecord, folder: Path) -> str:
+    s, stack = record.summary, record.energy_stack_j()
+    score = "no labels" if s.score is None else f"{s.correct_on_time} of {s.arrived} right and on time ({s.score:.1%})"
+    lost = {"late": s.late, "missed": s.missed, "dropped": s.dropped, "expired": s.expired, "lost": s.lost}
+    lines = [
+        f"{record.model} on {record.board} under {record.policy}, {format_time(record.duration_s)}",
+        f"  score      {score}",
+        f"  events     {s.on_time} on time" + "".join(f", {count} {name}" for name, count in lost.items() if count),
+        f"  exits      {_counts(record.exit_names, s.exits_taken)}",
+        f"  depth      mean exit {_number(s.mean_exit)}, mean bits {_number(s.mean_bits)}",
+        f"  power      {s.brownouts} brown-outs ({s.cut} in an inference), {s.off_fraction:.1%} of the time off",
+    ]
+    if s.latency_p50_s is not None and s.latency_p99_s is not None and s.mean_energy_j is not None:
+        lines.append(
+            f"  answers    {format_quantity(s.mean_energy_j, 'J')} each, p50 {format_time(s.latency_p50_s)}, "
+            f"p99 {format_time(s.latency_p99_s)}"
+        )
+    parts = ", ".join(f"{name} {format_quantity(value, 'J')}" for name, value in stack.items() if value and name != "residual")
+    lines.append(f"  energy     {parts}")
+    closes = "closes" if record.ledger.closes else "DOES NOT CLOSE"
+    lines.append(f"  ledger     {closes}, residual {record.ledger.residual_fraction:.1e} of what went through")
+    lines.append(f"  not in it  {', '.join(record.ledger.not_modelled)}")
+    lines.append(f"  report     {folder / 'report.html'}")
+    return "\n".join(lines)
+
+
+def _counts(names: Sequence[str], counts: Sequence[int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in zip(names, counts, strict=True))
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"
