@@ -48,7 +48,10 @@ class Quant:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Tensor:
-    """One tensor. ``border`` is the dtype the outside world uses where it differs (``uint8`` inputs and outputs)."""
+    """One tensor. ``border`` is the dtype the outside world uses where it differs (``uint8`` inputs and outputs).
+
+    Weights that were uint8 in the file keep the mark: their layers derive multipliers from a float32 product of scales.
+    """
 
     name: str
     shape: tuple[int, ...]
