@@ -8,6 +8,7 @@ from dataclasses import fields
 import numpy as np
 
 from joulet.container import layout
+from joulet.errors import PlanError
 from joulet.plan.steps import FLOAT_MAX, LutParams, Params
 
 _POOL_ALIGN_BYTES = 4
@@ -39,7 +40,9 @@ def record(struct: str, /, **values: object) -> bytes:
     Raises
     ------
     ValueError
-        For a field that the record does not have, or a value that its field does not hold.
+        For a field that the record does not have.
+    PlanError
+        For a value that its field does not hold: the format cannot say this model.
     """
     array = np.zeros(1, layout.dtype(struct))
     by_name = {field.name: field for field in layout.STRUCTS[struct][1]}
@@ -50,7 +53,7 @@ def record(struct: str, /, **values: object) -> bytes:
             info = np.iinfo(array.dtype[name].base)
             wide = np.asarray(value, np.int64)
             if wide.size and (wide.min() < info.min or wide.max() > info.max):
-                raise ValueError(f"{struct}.{name} = {value!r} does not fit {by_name[name].type}")
+                raise PlanError(f"{struct}.{name} = {value!r} is more than a container can hold ({info.max})")
         array[name] = value
     return array.tobytes()
 

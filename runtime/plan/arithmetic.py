@@ -8,7 +8,7 @@ import math
 import numpy as np
 
 from joulet import numerics
-from joulet.errors import UnsupportedModelError
+from joulet.errors import PlanError, UnsupportedModelError
 from joulet.ir import ArgMax, Binary, DType, Graph, Op, OpKind, Pool, Reduce, Resize, Softmax, Tensor, Unary
 from joulet.plan.slots import SlotMap, quant_of
 from joulet.plan.steps import (
@@ -196,6 +196,8 @@ def lower_resize(graph: Graph, op: Op, slots: SlotMap) -> tuple[Step, ...]:
         return _step("RESIZE_BILINEAR", op, slots, params)
     rows = nearest_sources(x.shape[1], y.shape[1], attrs)
     columns = nearest_sources(x.shape[2], y.shape[2], attrs)
+    if max(rows + columns, default=0) > 0xFFFF:
+        raise PlanError(f"{op.name}: resizes an input of {x.shape[1]}×{x.shape[2]}; a container holds up to 65536")
     return _step("RESIZE_NEAREST", op, slots, params, tail=np.array(rows + columns, "<u2").tobytes())
 
 
