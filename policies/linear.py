@@ -42,7 +42,7 @@ class Linear:
     def decide(self, observation: Observation) -> Decision:
         """Start what fits; continue while doubt is worth its energy."""
         context = self._context
-        assert context is not None  # noqa: S101 - reset() comes first by contract
+        assert context is not None
         share = observation.usable_energy_j / observation.full_energy_j
         if observation.exit is None:
             path = self._rich if share >= 0.5 else self._poor

@@ -92,7 +92,9 @@ def load_board(name: str | Path = DEFAULT_BOARD) -> Board:
             raise UsageError(f"board file '{name}' cannot be read: {error.strerror}") from error
     else:
         if str(name) not in board_names():
-            raise UsageError(f"no board '{name}'; there are: {', '.join(board_names()) or 'none'}, or give a .toml file")
+            raise UsageError(
+                f"no board '{name}'; there are: {', '.join(board_names()) or 'none'}, or give a .toml file"
+            )
         text = (_folder() / str(name) / "board.toml").read_text(encoding="utf-8")
     try:
         return _board(tomllib.loads(text))

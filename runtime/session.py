@@ -147,7 +147,7 @@ def run(
         summary=_summary(loop, world, duration_s, len(costs.exit_names)),
         ledger=world.ledger.close(
             storage.energy_j,
-            provenance=_account_provenance(sources, harvester, converter, storage),
+            provenance=world.provenance(sources),
             not_modelled=_NOT_MODELLED + (() if sensing_j > 0.0 else ("sensing",)),
         ),
         events=tuple(event.record() for event in loop.events),
@@ -383,7 +383,7 @@ class _Loop:
         event.start_s = world.now_s
         while True:
             step = self.costs.steps[path][reached + 1][exit]
-            assert step is not None  # fault() has checked exit > reached  # noqa: S101
+            assert step is not None  # fault() has checked exit > reached
             if not self.step(event, step, waking=reached < 0):
                 event.cut = True
                 break
@@ -472,24 +472,6 @@ def _summary(loop: _Loop, world: Supply, duration_s: float, n_exits: int) -> Sum
         useful_fraction=compute_j / (compute_j + abandoned_j) if compute_j + abandoned_j > 0.0 else None,
         decisions=loop.decisions,
     )
-
-
-def _account_provenance(
-    sources: Mapping[str, str], harvester: Harvester, converter: Converter, storage: Storage
-) -> dict[str, str]:
-    cycles = f"{sources.get('cycles', 'not stated')}; energy: {sources.get('pj_per_cycle', 'not stated')}"
-    return {
-        "harvested": harvester.provenance,
-        "stored": storage.provenance,
-        "compute": cycles,
-        "abandoned": cycles,
-        "sleep": sources.get("sleep_w", "not stated"),
-        "sensing": sources.get("sensing_j", "not stated"),
-        "policy": sources.get("decision_cycles", "not stated"),
-        "conversion": converter.provenance,
-        "leakage": storage.provenance,
-        "clipped": storage.provenance,
-    }
 
 
 def _settings_dict(

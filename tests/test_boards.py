@@ -63,7 +63,9 @@ def test_cycles_are_as_far_off_as_the_board_file_says(shared_data: Path, benchma
 def watch() -> Container:
     """The shipped model, bare."""
     model = (resources.files("joulet.demo") / "watch_int8.tflite").read_bytes()
-    return Container.from_bytes(compile_model(model, exits="off", precisions=("w8", "w4"), board=DEFAULT_BOARD).container)
+    return Container.from_bytes(
+        compile_model(model, exits="off", precisions=("w8", "w4"), board=DEFAULT_BOARD).container
+    )
 
 
 def test_steps_add_up_to_the_whole(watch: Container) -> None:

@@ -77,11 +77,11 @@ def test_names_file_and_line(tmp_path: Path, rows: str, message: str) -> None:
 def test_refuses_what_is_no_trace(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="begins with 'time_s,power_w'"):
         load_trace(write(tmp_path, "1,2\n", header="a,b\n"))
-    with pytest.raises(DataError, match="missing.csv"):
+    with pytest.raises(DataError, match=r"missing\.csv"):
         load_trace(tmp_path / "missing.csv")
     broken = tmp_path / "b.csv.gz"
     broken.write_bytes(gzip.compress(b"time_s,power_w\n0,1\n1,2\n")[:-9])
-    with pytest.raises(DataError, match="b.csv.gz"):
+    with pytest.raises(DataError, match=r"b\.csv\.gz"):
         load_trace(broken)
 
 

@@ -16,7 +16,9 @@ from joulet.policies.seam import make_context
 from joulet.records import Action, Decision, Observation
 
 sys.path.append(str(Path(__file__).parent))
-from session_fakes import LOAD, cost_table  # noqa: E402
+import itertools
+
+from session_fakes import LOAD, cost_table
 
 SPECS = ["fixed", "fixed:smallest", "fixed:w4@b", "fixed:1@0", "fixed:w8@last", "threshold", "threshold:0.2", "linear",
          "linear:0.3,0.9"]  # fmt: skip
@@ -91,7 +93,7 @@ def test_threshold_climbs_with_voltage_and_does_not_flicker(context: PolicyConte
     energies = [context.energy_j(d.path or 0, d.exit or 0) for d in climbing]
     assert energies == sorted(energies)
     assert (energies[0], energies[-1]) == (context.energy_j(1, 0), context.energy_j(0, 2))
-    changes = sum(a != b for a, b in zip(climbing, climbing[1:], strict=False))
+    changes = sum(a != b for a, b in itertools.pairwise(climbing))
     # around the voltage of the last change, small swings change nothing
     last = max(i for i in range(1, 50) if climbing[i] != climbing[i - 1]) + 1
     swinging = [policy.decide(see((last + (0.3 if i % 2 else -0.3)) / 50)) for i in range(20)]

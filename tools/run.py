@@ -27,7 +27,6 @@ from joulet.energy.converter import ConstantConverter
 from joulet.energy.trace import TraceHarvester, load_trace
 from joulet.engine.answers import Answers
 from joulet.engine.host import HostEngine
-from joulet.engine.seam import Array
 from joulet.errors import DataError, UsageError
 from joulet.plan.cost import board_costs, cost_table
 from joulet.policies import make_policy, policy_names
@@ -191,18 +190,18 @@ def _quantity(args: argparse.Namespace, name: str, unit: str, *, zero: bool = Fa
     return parse_quantity(str(getattr(args, name)), unit, what=f"--{name.replace('_', '-')}", allow_zero=zero)
 
 
-def load_labels(path: Path, count: int) -> npt.NDArray[np.integer[Any]] | None:
+def load_labels(path: Path, count: int) -> npt.NDArray[np.int64] | None:
     """Return ``labels`` of an .npz file, None where it holds none."""
     try:
         with np.load(path, allow_pickle=False) as archive:
             if "labels" not in archive.files:
                 return None
-            labels: Array = archive["labels"]
+            labels = archive["labels"]
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
         raise DataError(f"'{path}': labels cannot be read ({error}); save integers with np.savez") from error
     if labels.dtype.kind not in "iu" or labels.shape != (count,):
         raise DataError(f"'{path}': labels are {labels.shape} {labels.dtype}; {count} samples need ({count},) integers")
-    return labels
+    return labels.astype(np.int64)
 
 
 def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[str, Any]:
@@ -335,7 +334,9 @@ def _text(record: RunRecord, folder: Path) -> str:
             f"  answers    {format_quantity(s.mean_energy_j, 'J')} each, p50 {format_time(s.latency_p50_s)}, "
             f"p99 {format_time(s.latency_p99_s)}"
         )
-    parts = ", ".join(f"{name} {format_quantity(value, 'J')}" for name, value in stack.items() if value and name != "residual")
+    parts = ", ".join(
+        f"{name} {format_quantity(value, 'J')}" for name, value in stack.items() if value and name != "residual"
+    )
     lines.append(f"  energy     {parts}")
     closes = "closes" if record.ledger.closes else "DOES NOT CLOSE"
     lines.append(f"  ledger     {closes}, residual {record.ledger.residual_fraction:.1e} of what went through")

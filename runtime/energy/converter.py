@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
@@ -54,7 +55,7 @@ class TableConverter:
             raise UsageError(f"converter: {len(power_w)} powers but {len(efficiency)} efficiencies; give one for each")
         for value in efficiency:
             _check_efficiency(value)
-        if any(not later > earlier for earlier, later in zip(power_w, power_w[1:], strict=False)):
+        if any(not later > earlier for earlier, later in itertools.pairwise(power_w)):
             raise UsageError("converter: the powers of an efficiency table must rise")
         self._power_w = tuple(power_w)
         self._efficiency = tuple(efficiency)

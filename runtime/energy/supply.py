@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from joulet.energy.ledger import Ledger
 from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.records import LoadFigures, StepRecord
@@ -114,6 +116,22 @@ class Supply:
         if self.now_s >= self._next_sample_s:
             self._next_sample_s = self.now_s + self._sample_every_s
             self.mark(event, path, exit)
+
+    def provenance(self, sources: Mapping[str, str]) -> dict[str, str]:
+        """Return where the figures of each account come from; ``sources`` is keyed as a board's file."""
+        cycles = f"{sources.get('cycles', 'not stated')}; energy: {sources.get('pj_per_cycle', 'not stated')}"
+        return {
+            "harvested": self.harvester.provenance,
+            "stored": self.storage.provenance,
+            "compute": cycles,
+            "abandoned": cycles,
+            "sleep": sources.get("sleep_w", "not stated"),
+            "sensing": sources.get("sensing_j", "not stated"),
+            "policy": sources.get("decision_cycles", "not stated"),
+            "conversion": self.converter.provenance,
+            "leakage": self.storage.provenance,
+            "clipped": self.storage.provenance,
+        }
 
     def _brown_out(self) -> None:
         self.powered = False
