@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-
 _ARENA_BYTES = 1 << 24  # its own guess, ten times the file, is too small for a model without weights
 
 
@@ -50,7 +49,9 @@ def litert(model: bytes) -> Judge:
     """Return LiteRT with its reference kernels on ``model``."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
-    interpreter = Interpreter(model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1)
+    interpreter = Interpreter(
+        model_content=model, experimental_op_resolver_type=OpResolverType.BUILTIN_REF, num_threads=1
+    )
     interpreter.allocate_tensors()
     details = interpreter.get_input_details()
     outputs = interpreter.get_output_details()

@@ -188,7 +188,7 @@ def test_parameter_classes_mirror_the_records() -> None:
 
 
 def test_a_value_that_does_not_fit_its_field_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"Layer\.bits"):
+    with pytest.raises(PlanError, match=r"Layer\.bits"):
         record("Layer", bits=256)
 
 

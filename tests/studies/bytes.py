@@ -19,14 +19,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from judges import Judge, judge_for  # noqa: E402
+from judges import Judge, judge_for
 
-from joulet.container.write import write_container  # noqa: E402
-from joulet.engine.host import HostEngine  # noqa: E402
-from joulet.errors import JouletError  # noqa: E402
-from joulet.importers.tflite import load_tflite  # noqa: E402
-from joulet.passes.pipeline import exact_passes  # noqa: E402
-from joulet.quant.bare import bare_quant_graph  # noqa: E402
+from joulet.container.write import write_container
+from joulet.engine.host import HostEngine
+from joulet.errors import JouletError
+from joulet.importers.tflite import load_tflite
+from joulet.passes.pipeline import exact_passes
+from joulet.quant.bare import bare_quant_graph
 
 
 def random_inputs(judge: Judge, samples: int, rng: np.random.Generator) -> list[np.ndarray]:
@@ -57,7 +57,9 @@ def real_inputs(shared: Path, name: str, judge: Judge) -> list[np.ndarray] | Non
         return None
     shape, dtype = judge.inputs[0]
     with np.load(source, allow_pickle=False) as data:
-        fits = [data[key] for key in data.files if data[key].dtype == dtype and data[key].size % int(np.prod(shape)) == 0]
+        fits = [
+            data[key] for key in data.files if data[key].dtype == dtype and data[key].size % int(np.prod(shape)) == 0
+        ]
     fits = [array for array in fits if array.size]
     return [fits[0].reshape(-1, *shape)] if fits and len(judge.inputs) == 1 else None
 
@@ -97,13 +99,17 @@ def compare(path: Path, shared: Path, samples: int) -> dict[str, object]:
 def main() -> int:
     """Compare and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/mlperf_tiny and data/tflite_corpus")
+    parser.add_argument(
+        "--shared", type=Path, required=True, help="folder that holds data/mlperf_tiny and data/tflite_corpus"
+    )
     parser.add_argument("--samples", type=int, default=64, help="random inputs a model")
     parser.add_argument("--model", default="", help="only models whose name contains this")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     args = parser.parse_args()
     folders = [args.shared / "data" / part / "models" for part in ("mlperf_tiny", "tflite_corpus")]
-    paths = sorted(path for folder in folders for path in folder.glob("*.tflite") if "int8" in path.stem or "fullint" in path.stem)
+    paths = sorted(
+        path for folder in folders for path in folder.glob("*.tflite") if "int8" in path.stem or "fullint" in path.stem
+    )
     rows = []
     for path in paths:
         if args.model not in path.stem:

@@ -89,8 +89,16 @@ def fuzz_container(seconds: float, seed: int, findings: Path) -> int:
         sources = sorted(str(path) for path in (ROOT / "csrc").rglob("*.c"))
         harness = str(ROOT / "tests" / "c" / "fuzz_container.c")
         flags = ["-g", "-O1", "-std=c11", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
-        subprocess.run([clang, *flags, "-I", str(ROOT / "csrc"), harness, *sources, "-lm", "-o", str(program)], check=True)
-        options = [f"-max_total_time={int(seconds)}", f"-seed={seed}", "-max_len=200000", "-timeout=20", "-print_final_stats=1"]
+        subprocess.run(
+            [clang, *flags, "-I", str(ROOT / "csrc"), harness, *sources, "-lm", "-o", str(program)], check=True
+        )
+        options = [
+            f"-max_total_time={int(seconds)}",
+            f"-seed={seed}",
+            "-max_len=200000",
+            "-timeout=20",
+            "-print_final_stats=1",
+        ]
         command = [str(program), *options, f"-artifact_prefix={findings}/container-", str(corpus)]
         done = subprocess.run(command, check=False, capture_output=True, text=True, errors="replace")
         stats = [line for line in done.stderr.splitlines() if "number_of_executed_units" in line or "ERROR" in line]
@@ -108,7 +116,9 @@ def main() -> int:
     parser.add_argument("--findings", type=Path, default=Path("build/fuzz"), help="where failing inputs are kept")
     args = parser.parse_args()
     args.findings.mkdir(parents=True, exist_ok=True)
-    found = fuzz_importer(args.seconds, args.seed, args.findings) + fuzz_container(args.seconds, args.seed, args.findings)
+    found = fuzz_importer(args.seconds, args.seed, args.findings) + fuzz_container(
+        args.seconds, args.seed, args.findings
+    )
     return int(found > 0)
 
 

@@ -80,7 +80,9 @@ def call_overheads_us(container: bytes) -> dict[str, float]:
 
 def decision_us() -> float:
     """Return the host time of one decision of the session loop, engine excluded [µs]."""
-    data = np.random.default_rng(0).integers(-128, 128, (64, *HostEngine(compile_model(MODEL).container).inputs[0].shape[1:]))
+    data = np.random.default_rng(0).integers(
+        -128, 128, (64, *HostEngine(compile_model(MODEL).container).inputs[0].shape[1:])
+    )
     compiled = compile_model(MODEL, data={"input_0": data.astype(np.int8)}, exits="auto", board="nucleo_l4r5zi")
     container = Container.from_bytes(compiled.container)
     board = load_board("nucleo_l4r5zi")
