@@ -201,7 +201,8 @@ def load_labels(path: Path, count: int) -> npt.NDArray[np.int64] | None:
         raise DataError(f"'{path}': labels cannot be read ({error}); save integers with np.savez") from error
     if labels.dtype.kind not in "iu" or labels.shape != (count,):
         raise DataError(f"'{path}': labels are {labels.shape} {labels.dtype}; {count} samples need ({count},) integers")
-    return labels.astype(np.int64)
+    found: npt.NDArray[np.int64] = labels.astype(np.int64)
+    return found
 
 
 def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[str, Any]:
