@@ -27,9 +27,7 @@ def main() -> int:
         (package / "policies").symlink_to(ROOT / "policies")
         (package / "tools").symlink_to(ROOT / "tools")
         command = [sys.executable, "-m", "mypy", "--config-file", str(ROOT / "pyproject.toml"), "-p", "joulet"]
-        return subprocess.run(
-            command, cwd=folder, env={**os.environ, "MYPYPATH": folder}, check=False
-        ).returncode
+        return subprocess.run(command, cwd=folder, env={**os.environ, "MYPYPATH": folder}, check=False).returncode
 
 
 if __name__ == "__main__":

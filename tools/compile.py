@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from joulet.errors import UsageError
 
@@ -101,7 +102,7 @@ def _write_whole(path: Path, content: bytes) -> None:
 
 def _progress() -> Callable[[str, int, int], None]:
     """Return a reporter for people: one line a task on a terminal, one line at its end elsewhere."""
-    state = {"task": "", "shown": 0.0}
+    state: dict[str, Any] = {"task": "", "shown": 0.0}
     live = sys.stderr.isatty()
 
     def show(what: str, done: int, total: int) -> None:
@@ -109,7 +110,7 @@ def _progress() -> Callable[[str, int, int], None]:
         if live:
             if what != state["task"] and state["task"]:
                 sys.stderr.write("\n")
-            if what != state["task"] or done == total or now - float(state["shown"]) > 0.1:
+            if what != state["task"] or done == total or now - state["shown"] > 0.1:
                 sys.stderr.write(f"\r  {what}  {done}/{total}" + ("\n" if done == total else ""))
                 sys.stderr.flush()
                 state["shown"] = now
@@ -121,9 +122,9 @@ def _progress() -> Callable[[str, int, int], None]:
     return show
 
 
-def _text(output: Path, report: dict[str, object]) -> str:
+def _text(output: Path, report: dict[str, Any]) -> str:
     lines = [f"{output}: {report['name']}, {report['container_bytes']:,} bytes, model {str(report['model_hash'])[:16]}"]
-    before, after = int(str(report["macs_imported"])), int(str(report["macs"]))
+    before, after = int(report["macs_imported"]), int(report["macs"])
     saved = f" ({before:,} before dead channels were removed)" if before > after else ""
     lines.append(f"  {after:,} MACs an inference{saved}; {report['calibration_samples']} calibration samples")
     lines.append("  precision   weights read   mean bits")
@@ -140,11 +141,9 @@ def _text(output: Path, report: dict[str, object]) -> str:
         shares = "  ".join(f"{100 * a:5.1f} %" for a in path["accuracies"])
         auto = f"{100 * path['auto_accuracy']:5.1f} %  {100 * path['auto_macs_share']:5.1f} %"
         lines.append(f"  {path['name']:<10}  {shares}   {auto}")
-    lines.extend(f"  note: {note}" for note in report["notes"])  # type: ignore[attr-defined]
+    lines.extend(f"  note: {note}" for note in report["notes"])
     return "\n".join(lines)
 
 
-def _rows(report: dict[str, object], key: str) -> list[dict[str, object]]:
-    rows = report[key]
-    assert isinstance(rows, (list, tuple))
-    return list(rows)
+def _rows(report: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    return list(report[key])
