@@ -300,8 +300,9 @@ def _search(
 
 
 def _rank(stops: Stops, base: float) -> float:
-    """Saving, less what lost accuracy costs: a point of accuracy outweighs a fifth of the MACs."""
-    return 1.0 - stops.mean_macs - 20.0 * max(0.0, base - stops.accuracy)
+    """Worth of a set of exits: up to one half of the MACs saved a point of accuracy is worth 2.5 % of them, then 25 %."""
+    saving = 1.0 - stops.mean_macs
+    return min(saving, 0.5) + 0.1 * saving + 2.5 * (stops.accuracy - base)
 
 
 def _thinned(early: Sequence[_Scored], size: int) -> Sequence[_Scored]:

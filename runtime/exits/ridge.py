@@ -28,7 +28,7 @@ class Ridge:
 
 
 def fit(features: F64, labels: I64, n_classes: int, penalty: float | None = None) -> Ridge:
-    """Fit a ridge head on standardised features.
+    """Fit a ridge head on centred features.
 
     Parameters
     ----------
@@ -43,9 +43,10 @@ def fit(features: F64, labels: I64, n_classes: int, penalty: float | None = None
     """
     n = len(features)
     centre = features.mean(axis=0)
-    spread = features.std(axis=0)
-    spread = np.where(spread > 1e-9 * max(float(spread.max(initial=0.0)), 1e-30), spread, np.inf)
-    x = (features - centre) / spread
+    # One scale for all features: a scale for each would blow up the weights of those that hardly vary, and what int8
+    # weights lose then costs more than the fit gains.
+    unit = max(float(features.std(axis=0).max(initial=0.0)), 1e-12)
+    x = (features - centre) / unit
     y = np.zeros((n, n_classes))
     y[np.arange(n), labels] = 1.0
     mean = y.mean(axis=0)
@@ -55,7 +56,7 @@ def fit(features: F64, labels: I64, n_classes: int, penalty: float | None = None
     if penalty is None:
         penalty = _leave_one_out(x @ vectors, target, values, n)
     inner = (vectors.T @ (x.T @ target)) / (values + penalty * n)[:, None]
-    weights = (vectors @ inner).T / spread
+    weights = (vectors @ inner).T / unit
     return Ridge(weights=weights, bias=mean - weights @ centre, penalty=penalty)
 
 
