@@ -149,7 +149,9 @@ class HostEngine:
                 raise UsageError(f"path {path} does not exist; this container has 0..{len(self.path_names) - 1}")
             return path
         if path not in self.path_names:
-            raise UsageError(f"precision or path {path!r} is not in this container; choose from {', '.join(self.path_names)}")
+            raise UsageError(
+                f"precision or path {path!r} is not in this container; choose from {', '.join(self.path_names)}"
+            )
         return self.path_names.index(path)
 
     def infer(
