@@ -87,12 +87,12 @@ def clamp_s8(value: int) -> int:
 
 
 def conv_multiplier(in_scale: float, weight_scale: float, out_scale: float) -> tuple[int, int]:
-    """Multiplier and shift of one output channel of conv and dwconv (product of scales in double precision)."""
+    """Multiplier and shift of one output channel of conv, dwconv and fc (product of scales in double precision)."""
     return quantize_multiplier(float(in_scale) * float(weight_scale) / float(out_scale))
 
 
-def fc_multiplier(in_scale: float, weight_scale: float, out_scale: float) -> tuple[int, int]:
-    """Multiplier and shift of a per-tensor fully-connected op: the product of scales is rounded to float32."""
+def uint8_multiplier(in_scale: float, weight_scale: float, out_scale: float) -> tuple[int, int]:
+    """Multiplier and shift of a weighted op that was uint8: its reference rounds the product of scales to float32."""
     product = np.float32(in_scale) * np.float32(weight_scale)
     return quantize_multiplier(float(product) / float(out_scale))
 

@@ -34,9 +34,9 @@ from joulet.numerics import (
     activation_range,
     add_multipliers,
     conv_multiplier,
-    fc_multiplier,
     mean_multiplier,
     mul_multiplier,
+    uint8_multiplier,
 )
 
 
@@ -150,7 +150,7 @@ def _weighted(graph: Graph, op: Op, bits: int, bias: np.ndarray | None, x: list[
     else:
         total = _convolve(op, real[:, 0], w, out.shape[1:3])
     scales = weight.quant.scale
-    multiplier = fc_multiplier if op.kind is OpKind.FULLY_CONNECTED and len(scales) == 1 else conv_multiplier
+    multiplier = uint8_multiplier if weight.border == "uint8" else conv_multiplier
     pairs = np.array([multiplier(source.quant.scale[0], s, out.quant.scale[0]) for s in scales], np.int64)
     low, high = activation_range(op.attrs.activation, out.quant)
     accumulator = total.astype(np.int64) + bias

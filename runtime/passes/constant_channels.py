@@ -113,8 +113,8 @@ def requantised(graph: Graph, op: Op, total: Values) -> Values:
     x, w, y = (quant_of(graph.tensors[i]) for i in (op.inputs[0], op.inputs[1], op.outputs[0]))
     assert isinstance(op.attrs, (Conv, Dense))
     low, high = numerics.activation_range(op.attrs.activation, y)
-    scalar = graph.tensors[op.inputs[1]].border == "uint8" or op.kind is OpKind.FULLY_CONNECTED
-    rule = numerics.fc_multiplier if scalar and len(w.scale) == 1 else numerics.conv_multiplier
+    was_uint8 = graph.tensors[op.inputs[1]].border == "uint8"
+    rule = numerics.uint8_multiplier if was_uint8 else numerics.conv_multiplier
     scales = w.scale * len(total) if len(w.scale) == 1 else w.scale
     out = np.full(len(total), VARYING, np.int64)
     for o, value in enumerate(total.tolist()):

@@ -145,8 +145,6 @@ def _multipliers(graph: Graph, op: Op, channels: int) -> tuple[tuple[int, ...], 
         raise MalformedModelError(f"op {op.name!r} has {len(scales)} weight scales for {channels} channels")
     in_scale = quant_of(graph.tensors[op.inputs[0]]).scale[0]
     out_scale = quant_of(graph.tensors[op.outputs[0]]).scale[0]
-    # The reference rounds the product of scales to f32 where it keeps one multiplier for a whole op.
-    scalar = weights.border == "uint8" or op.kind is OpKind.FULLY_CONNECTED
-    rule = numerics.fc_multiplier if scalar and len(scales) == 1 else numerics.conv_multiplier
+    rule = numerics.uint8_multiplier if weights.border == "uint8" else numerics.conv_multiplier
     pairs = [rule(in_scale, scale, out_scale) for scale in scales]
     return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)
