@@ -10,11 +10,13 @@ import judges
 import numpy as np
 import pytest
 import tflite
+from oracle import scaled
 from tflite_build import ModelBuilder
 
 from joulet.container.write import write_container
 from joulet.engine.host import HostEngine
 from joulet.importers.tflite import load_tflite
+from joulet.numerics import conv_multiplier, uint8_multiplier
 from joulet.quant.bare import bare_quant_graph
 
 SAMPLES = 4
@@ -257,3 +259,37 @@ def test_op_equals_its_judge(name: str) -> None:
     pytest.importorskip("ai_edge_litert")
     bad = {seed: count for seed in SEEDS for count, _ in [differing(name, seed)] if count}
     assert not bad, f"{name}: differing bytes by seed: {bad}"
+
+
+def _sums_that_tell_the_rules_apart(in_scale: float, weight_scale: float, out_scale: float) -> np.ndarray:
+    """Return the accumulators whose output depends on how the product of scales was rounded."""
+    ties = (np.arange(-120, 120) + 0.5) * (out_scale / in_scale / weight_scale)
+    sums = (ties.astype(np.int64)[:, None] + np.arange(-20, 21)).reshape(-1)
+    rules = (conv_multiplier, uint8_multiplier)
+    results = [scaled(sums, *rule(in_scale, weight_scale, out_scale)) for rule in rules]
+    return sums[results[0] != results[1]]
+
+
+def test_dense_layers_round_the_product_of_scales_like_their_judge() -> None:
+    """Biases alone choose the accumulators, so the few that matter can all be asked."""
+    pytest.importorskip("tflite_micro")
+    draw = Draw(np.random.default_rng(3))
+    asked = 0
+    for _ in range(4):
+        in_scale, weight_scale = draw.scale(), draw.scale()
+        out_scale = float(np.float32(in_scale * weight_scale * 1_000_000))
+        sums = _sums_that_tell_the_rules_apart(in_scale, weight_scale, out_scale).astype(np.int32)
+        if len(sums) == 0:
+            continue
+        asked += len(sums)
+        builder = ModelBuilder("dense")
+        x = builder.tensor("x", (1, 1), scale=in_scale, zero=0)
+        weight = builder.tensor("w", (len(sums), 1), scale=weight_scale, data=np.ones((len(sums), 1), np.int8))
+        bias = builder.tensor("b", sums.shape, "INT32", scale=float(np.float32(in_scale * weight_scale)), data=sums)
+        y = builder.tensor("y", (1, len(sums)), scale=out_scale, zero=0)
+        builder.op("FULLY_CONNECTED", (x, weight, bias), (y,), "FullyConnectedOptions", FusedActivationFunction=0)
+        model = builder.finish([x], [y])
+        zeros = [np.zeros((1, 1, 1), np.int8)]
+        ours = HostEngine(write_container(bare_quant_graph(load_tflite(model)))).infer(zeros).outputs[0]
+        np.testing.assert_array_equal(ours.reshape(-1), judges.tflm(model).run(zeros)[0].reshape(-1))
+    assert asked > 10
