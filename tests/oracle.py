@@ -148,7 +148,7 @@ def _weighted(graph: Graph, op: Op, bits: int, bias: np.ndarray | None, x: list[
     if op.kind is OpKind.FULLY_CONNECTED:
         total = real.reshape(len(real), -1, w.shape[1]) @ w.T
     else:
-        total = _convolve(op, real[:, 0], w, out.shape[1:3])
+        total = convolve(op, real[:, 0], w, out.shape[1:3])
     scales = weight.quant.scale
     multiplier = uint8_multiplier if weight.border == "uint8" else conv_multiplier
     pairs = np.array([multiplier(source.quant.scale[0], s, out.quant.scale[0]) for s in scales], np.int64)
@@ -157,7 +157,8 @@ def _weighted(graph: Graph, op: Op, bits: int, bias: np.ndarray | None, x: list[
     return np.clip(scaled(accumulator, pairs[:, 0], pairs[:, 1]) + out.quant.zero_point, low, high)
 
 
-def _convolve(op: Op, x: np.ndarray, w: np.ndarray, out: tuple[int, int]) -> np.ndarray:
+def convolve(op: Op, x: np.ndarray, w: np.ndarray, out: tuple[int, int]) -> np.ndarray:
+    """Return the accumulators ``(n, *out, o)`` of a convolution of real values, without bias."""
     windows = patches(x, w.shape[1:3], op.attrs, out, 0.0)
     n, height, width = windows.shape[:3]
     if op.kind is OpKind.DEPTHWISE_CONV2D:
