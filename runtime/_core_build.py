@@ -29,7 +29,7 @@ ffibuilder.set_source(
     '#include "joulet.h"\n#include "host/batch.h"\n',
     sources=sorted(str(path) for path in CSRC.rglob("*.c")),
     include_dirs=[str(CSRC)],
-    extra_compile_args=["-std=c11", "-O3"],
+    extra_compile_args=["-std=c11", "-O3", "-fno-strict-aliasing"],
     libraries=["m"],
 )
 

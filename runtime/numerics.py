@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import ModelError
-from joulet.ir import Activation, Quant, UnaryKind
+from joulet.ir import Activation, OpKind, Quant, UnaryKind
 
 S8_MIN = -128
 S8_MAX = 127
@@ -78,6 +78,13 @@ def multiply_by_multiplier(value: int, multiplier_q31: int, shift: int) -> int:
     return rounding_shift_right(saturating_high_mul(left, multiplier_q31), -shift if shift < 0 else 0)
 
 
+def multiply_rounding_once(value: int, multiplier_q31: int, shift: int) -> int:
+    """Return ``value × multiplier × 2^(shift − 31)`` rounded once to nearest, halves up, saturated to int32."""
+    right = 31 - shift
+    scaled = (value * multiplier_q31 + (1 << (right - 1))) >> right
+    return min(max(scaled, -(1 << 31)), (1 << 31) - 1)
+
+
 def clamp_s8(value: int) -> int:
     """Return ``value`` saturated to int8."""
     return min(max(value, S8_MIN), S8_MAX)
@@ -95,6 +102,20 @@ def uint8_multiplier(in_scale: float, weight_scale: float, out_scale: float) -> 
     """Multiplier and shift of a weighted op that was uint8: its reference rounds the product of scales to float32."""
     product = np.float32(in_scale) * np.float32(weight_scale)
     return quantize_multiplier(float(product) / float(out_scale))
+
+
+def rounds_once(kind: OpKind, was_uint8: bool) -> bool:
+    """Whether a weighted op scales with one rounding: the reference's uint8 fully connected, and nothing else."""
+    return was_uint8 and kind is OpKind.FULLY_CONNECTED
+
+
+def weighted_multiplier(
+    kind: OpKind, was_uint8: bool, in_scale: float, weight_scale: float, out_scale: float
+) -> tuple[int, int]:
+    """Multiplier and shift of a weighted op, by the rule of its reference."""
+    float_product = was_uint8 and kind is not OpKind.FULLY_CONNECTED
+    rule = uint8_multiplier if float_product else conv_multiplier
+    return rule(in_scale, weight_scale, out_scale)
 
 
 def mean_multiplier(in_scale: float, out_scale: float, count: int) -> tuple[int, int]:

@@ -33,10 +33,10 @@ from joulet.numerics import (
     ADD_LEFT_SHIFT,
     activation_range,
     add_multipliers,
-    conv_multiplier,
     mean_multiplier,
     mul_multiplier,
-    uint8_multiplier,
+    rounds_once,
+    weighted_multiplier,
 )
 
 
@@ -50,6 +50,12 @@ def scaled(value: np.ndarray, multiplier: np.ndarray | int, shift: np.ndarray | 
     mask = (np.int64(1) << right) - 1
     threshold = (mask >> 1) + (high < 0)
     return (high >> right) + ((high & mask) > threshold)
+
+
+def scaled_once(value: np.ndarray, multiplier: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Return the same with one rounding, halves up."""
+    right = 31 - np.asarray(shift, np.int64)
+    return (value.astype(np.int64) * multiplier + (np.int64(1) << (right - 1))) >> right
 
 
 def sliced(weights: np.ndarray, bits: int) -> np.ndarray:
@@ -150,11 +156,15 @@ def _weighted(graph: Graph, op: Op, bits: int, bias: np.ndarray | None, x: list[
     else:
         total = convolve(op, real[:, 0], w, out.shape[1:3])
     scales = weight.quant.scale
-    multiplier = uint8_multiplier if weight.border == "uint8" else conv_multiplier
-    pairs = np.array([multiplier(source.quant.scale[0], s, out.quant.scale[0]) for s in scales], np.int64)
+    was_uint8 = weight.border == "uint8"
+    pairs = np.array(
+        [weighted_multiplier(op.kind, was_uint8, source.quant.scale[0], s, out.quant.scale[0]) for s in scales],
+        np.int64,
+    )
     low, high = activation_range(op.attrs.activation, out.quant)
     accumulator = total.astype(np.int64) + bias
-    return np.clip(scaled(accumulator, pairs[:, 0], pairs[:, 1]) + out.quant.zero_point, low, high)
+    rule = scaled_once if rounds_once(op.kind, was_uint8) else scaled
+    return np.clip(rule(accumulator, pairs[:, 0], pairs[:, 1]) + out.quant.zero_point, low, high)
 
 
 def convolve(op: Op, x: np.ndarray, w: np.ndarray, out: tuple[int, int]) -> np.ndarray:

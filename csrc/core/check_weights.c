@@ -23,7 +23,7 @@ static bool stored(const jlt_container_t *c, const jlt_weight_t *w) {
 static jlt_status_t check_weight(const jlt_container_t *c, const jlt_weight_t *w, bool with_f32) {
   const uint32_t extents[] = {w->rows, w->row_elements};
   const uint64_t elements = jlt_elements(extents, 2);
-  if (elements == 0 || w->channels == 0 || !jlt_is_s8(w->zero_point) || !stored(c, w)) {
+  if (elements == 0 || w->channels == 0 || w->rounding > JLT_ROUNDING_ONCE || !jlt_is_s8(w->zero_point) || !stored(c, w)) {
     return JLT_ERR_WEIGHT;
   }
   const uint64_t f32_bytes = 4u * (elements + w->channels);

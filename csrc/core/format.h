@@ -78,6 +78,11 @@ enum {
 };
 
 enum {
+  JLT_ROUNDING_TWICE = 0,
+  JLT_ROUNDING_ONCE = 1,
+};
+
+enum {
   JLT_TENSOR_FLAG_INPUT = 1,
   JLT_TENSOR_FLAG_OUTPUT = 2,
   JLT_TENSOR_FLAG_CONST = 4,
@@ -179,7 +184,7 @@ _Static_assert(sizeof(jlt_op_t) == 24, "Op: layout");
 // Weight: how the weights of one op are stored; rows are output channels (one row for dwconv)
 typedef struct {
   uint8_t storage;  // Storage
-  uint8_t reserved;  // 0
+  uint8_t rounding;  // Rounding; once only for fc that was uint8
   uint16_t channels;  // output channels = entries of every bias
   uint32_t rows;  // rows of weights
   uint32_t row_elements;  // weights in a row; a nibble row takes (row_elements + 1) / 2 bytes

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scaling of accumulators as NUMERICS.md §2 defines it: two roundings, to nearest, the second away from zero.
+// Scaling of accumulators as NUMERICS.md §2 defines it: two roundings, to nearest, the second away from zero; or one.
 #ifndef JLT_CORE_REQUANTISE_H
 #define JLT_CORE_REQUANTISE_H
 
@@ -24,15 +24,26 @@ static inline int32_t jlt_scale(int32_t value, int32_t multiplier, int32_t shift
   return jlt_shift_right_rounding(jlt_high_mul((int32_t)((uint32_t)value << left), multiplier), right);
 }
 
+// The same with one rounding to nearest, halves up, saturated to 32 bits.
+static inline int32_t jlt_scale_once(int32_t value, int32_t multiplier, int32_t shift) {
+  const uint32_t right = (uint32_t)(31 - shift);  // 1..62
+  const int64_t scaled = ((int64_t)value * multiplier + ((int64_t)1 << (right - 1u))) >> right;
+  return scaled < INT32_MIN ? INT32_MIN : (scaled > INT32_MAX ? INT32_MAX : (int32_t)scaled);
+}
+
 static inline int32_t jlt_clamp(int32_t value, int32_t low, int32_t high) {
   return value < low ? low : (value > high ? high : value);
 }
 
-// The last step of every s8 kernel. The zero point moves to the bounds so that no addition can overflow.
+// The zero point moves to the bounds so that no addition can overflow.
+static inline int8_t jlt_to_s8(int32_t scaled, int32_t zero_point, int32_t act_min, int32_t act_max) {
+  return (int8_t)(jlt_clamp(scaled, act_min - zero_point, act_max - zero_point) + zero_point);
+}
+
+// The last step of every s8 kernel.
 static inline int8_t jlt_requantise_s8(int32_t accumulator, int32_t multiplier, int32_t shift, int32_t zero_point,
                                        int32_t act_min, int32_t act_max) {
-  const int32_t scaled = jlt_scale(accumulator, multiplier, shift);
-  return (int8_t)(jlt_clamp(scaled, act_min - zero_point, act_max - zero_point) + zero_point);
+  return jlt_to_s8(jlt_scale(accumulator, multiplier, shift), zero_point, act_min, act_max);
 }
 
 #endif

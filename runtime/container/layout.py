@@ -71,6 +71,7 @@ CODES = {
         "ARGMAX": 18,
     },
     "Storage": {"S8": 1, "NESTED": 2},
+    "Rounding": {"TWICE": 0, "ONCE": 1},
     "TensorFlag": {"INPUT": 1, "OUTPUT": 2, "CONST": 4, "BORDER_U8": 8},
     "ExitFlag": {"IMPORTED": 1, "REFIT": 2, "CLASSES": 4},
     "SectionFlag": {"PRESENT": 1},
@@ -177,7 +178,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         "how the weights of one op are stored; rows are output channels (one row for dwconv)",
         (
             _f("storage", "u8", "Storage"),
-            _f("reserved", "u8", "0"),
+            _f("rounding", "u8", "Rounding; once only for fc that was uint8"),
             _f("channels", "u16", "output channels = entries of every bias"),
             _f("rows", "u32", "rows of weights"),
             _f("row_elements", "u32", "weights in a row; a nibble row takes (row_elements + 1) / 2 bytes"),

@@ -242,6 +242,7 @@ def _weight(block: WeightBlock, pool: Pool, planes: _Planes) -> bytes:
     return record(
         "Weight",
         storage=layout.CODES["Storage"]["NESTED" if block.storage == "nested" else "S8"],
+        rounding=layout.CODES["Rounding"]["ONCE" if block.rounds_once else "TWICE"],
         channels=block.channels,
         rows=block.values.shape[0],
         row_elements=block.values.shape[1],

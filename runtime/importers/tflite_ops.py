@@ -168,10 +168,6 @@ def _conv(context: Context, op: RawOp) -> None:
 def _dense(context: Context, op: RawOp) -> None:
     options = op.options or {}
     activation = fused(op)
-    if context.is_uint8(op):
-        context.notes.append(
-            f"'{context.name(op)}': LiteRT rounds uint8 fully connected once, we twice; they may differ by 1"
-        )
     if options.get("WeightsFormat", 0) != 0:
         raise NotCoveredError("shuffled weights")
     x = context.input(op)

@@ -114,13 +114,14 @@ def requantised(graph: Graph, op: Op, total: Values) -> Values:
     assert isinstance(op.attrs, (Conv, Dense))
     low, high = numerics.activation_range(op.attrs.activation, y)
     was_uint8 = graph.tensors[op.inputs[1]].border == "uint8"
-    rule = numerics.uint8_multiplier if was_uint8 else numerics.conv_multiplier
+    once = numerics.rounds_once(op.kind, was_uint8)
+    scaled = numerics.multiply_rounding_once if once else numerics.multiply_by_multiplier
     scales = w.scale * len(total) if len(w.scale) == 1 else w.scale
     out = np.full(len(total), VARYING, np.int64)
     for o, value in enumerate(total.tolist()):
         if _I32[0] <= value <= _I32[1]:
-            multiplier = rule(x.scale[0], scales[o], y.scale[0])
-            out[o] = min(max(numerics.multiply_by_multiplier(value, *multiplier) + y.zero_point, low), high)
+            multiplier = numerics.weighted_multiplier(op.kind, was_uint8, x.scale[0], scales[o], y.scale[0])
+            out[o] = min(max(scaled(value, *multiplier) + y.zero_point, low), high)
     return out
 
 

@@ -245,6 +245,7 @@ class WeightBlock:
     zero_point: int
     multipliers: tuple[int, ...]
     shifts: tuple[int, ...]
+    rounds_once: bool
     bits: tuple[int, ...]
     biases: tuple[npt.NDArray[np.int32], ...]
     float_values: npt.NDArray[np.float32] | None = None

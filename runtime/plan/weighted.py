@@ -116,6 +116,7 @@ def weight_block(source: QuantGraph, index: int) -> WeightBlock:
         zero_point=w.quant.zero_point,
         multipliers=multipliers,
         shifts=shifts,
+        rounds_once=numerics.rounds_once(op.kind, w.border == "uint8"),
         bits=tuple(precision.bits[index] for precision in source.precisions),
         biases=tuple(
             np.asarray(precision.bias.get(index, own), np.int32).reshape(channels)
@@ -145,6 +146,6 @@ def _multipliers(graph: Graph, op: Op, channels: int) -> tuple[tuple[int, ...], 
         raise MalformedModelError(f"op {op.name!r} has {len(scales)} weight scales for {channels} channels")
     in_scale = quant_of(graph.tensors[op.inputs[0]]).scale[0]
     out_scale = quant_of(graph.tensors[op.outputs[0]]).scale[0]
-    rule = numerics.uint8_multiplier if weights.border == "uint8" else numerics.conv_multiplier
-    pairs = [rule(in_scale, scale, out_scale) for scale in scales]
+    was_uint8 = weights.border == "uint8"
+    pairs = [numerics.weighted_multiplier(op.kind, was_uint8, in_scale, scale, out_scale) for scale in scales]
     return tuple(pair[0] for pair in pairs), tuple(pair[1] for pair in pairs)

@@ -112,6 +112,7 @@ static void multiply_rows(const jlt_call_t *call, uint32_t group, const int16_t 
   const jlt_weights_t *w = &call->weights;
   const uint32_t per_group = p->out_c / p->groups;
   const bool per_channel = w->record->n_multipliers > 1;
+  const bool once = w->record->rounding == JLT_ROUNDING_ONCE;
   for (uint32_t o = group * per_group; o < (group + 1) * per_group; o++) {
     int32_t sums[PIXELS];
     jlt_unpack_row(w, o, row);
@@ -124,8 +125,10 @@ static void multiply_rows(const jlt_call_t *call, uint32_t group, const int16_t 
     }
     const uint32_t m = per_channel ? o : 0;
     for (uint32_t i = 0; i < pixels; i++) {
-      out[(size_t)i * p->out_c + o] = jlt_requantise_s8(sums[i] + w->bias[o], w->multipliers[m], w->shifts[m],
-                                                        p->out_zero_point, p->act_min, p->act_max);
+      const int32_t acc = sums[i] + w->bias[o];
+      const int32_t scaled = once ? jlt_scale_once(acc, w->multipliers[m], w->shifts[m])
+                                  : jlt_scale(acc, w->multipliers[m], w->shifts[m]);
+      out[(size_t)i * p->out_c + o] = jlt_to_s8(scaled, p->out_zero_point, p->act_min, p->act_max);
     }
   }
 }
