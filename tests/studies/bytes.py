@@ -13,6 +13,7 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ from judges import Judge, judge_for
 
 from joulet.container.write import write_container
 from joulet.engine.host import HostEngine
+from joulet.engine.seam import TensorInfo
 from joulet.errors import JouletError
 from joulet.importers.tflite import load_tflite
 from joulet.passes.pipeline import exact_passes
@@ -41,27 +43,41 @@ def random_inputs(judge: Judge, samples: int, rng: np.random.Generator) -> list[
     return arrays
 
 
-def real_inputs(shared: Path, name: str, judge: Judge) -> list[np.ndarray] | None:
-    """Return the recorded inputs that fit a model, or None where there are none."""
-    inputs = shared / "data" / "mlperf_tiny" / "inputs"
+def as_borders(arrays: Sequence[np.ndarray], infos: Sequence[TensorInfo]) -> list[np.ndarray]:
+    """Return recorded arrays, one an input, shaped as batches and quantised where they are real values."""
+    out = []
+    for array, info in zip(arrays, infos, strict=True):
+        if array.dtype != info.dtype and array.dtype.kind == "f" and info.scale:
+            bounds = np.iinfo(info.dtype)
+            array = np.clip(np.round(array / info.scale) + info.zero_point, bounds.min, bounds.max)
+        elif array.dtype == np.uint8 and info.dtype == np.int8:
+            array = array.astype(np.int16) - 128
+        out.append(array.astype(info.dtype).reshape(-1, *info.shape))
+    return out
+
+
+def recorded(data: Path, name: str) -> list[list[np.ndarray]]:
+    """Return the recorded inputs that come with a model: sets of one array an input, ``(n, …)``."""
+    inputs = data / "mlperf_tiny" / "inputs"
+    sets: list[list[np.ndarray]] = []
     if name == "kws_ref_model_int8":
-        with np.load(shared / "data" / "speech_commands" / "mfcc.npz", allow_pickle=False) as data:
-            return [data["mfcc_int8"].reshape(-1, *judge.inputs[0][0])]
-    if name.startswith("ic_resnet8"):
-        with np.load(shared / "data" / "cifar10" / "test.npz", allow_pickle=False) as data:
-            return [(data["x"][:500].astype(np.int16) - 128).astype(np.int8).reshape(-1, *judge.inputs[0][0])]
-    golden = shared / "data" / "tflite_corpus" / "golden" / f"{name}.npz"
-    samples = {"vww_96_int8": "vww_sample_inputs.npz", "sww_streaming_int8": "sww_calibration_samples.npz"}.get(name)
-    source = inputs / samples if samples else golden
-    if not source.exists():
-        return None
-    shape, dtype = judge.inputs[0]
-    with np.load(source, allow_pickle=False) as data:
-        fits = [
-            data[key] for key in data.files if data[key].dtype == dtype and data[key].size % int(np.prod(shape)) == 0
-        ]
-    fits = [array for array in fits if array.size]
-    return [fits[0].reshape(-1, *shape)] if fits and len(judge.inputs) == 1 else None
+        sets.append([np.load(data / "speech_commands" / "mfcc.npz")["mfcc_int8"]])
+        sets.append([np.load(inputs / "kws_sample_inputs.npz")["x"]])
+    elif name.startswith("ic_resnet8"):
+        sets.append([np.load(data / "cifar10" / "test.npz")["x"][:500]])
+        sets.append([np.load(inputs / "ic_sample_inputs.npz")["x"]])
+    elif name == "sww_streaming_int8":
+        sets.append([np.load(inputs / "sww_calibration_samples.npz")["specs"]])
+    elif name.startswith("ad"):
+        mels = np.fromfile(next(inputs.glob("ad01_*.bin")), "<f4").reshape(-1, 128)
+        sets.append([np.lib.stride_tricks.sliding_window_view(mels, (5, 128))[:, 0].reshape(-1, 640)])
+    golden = data / "tflite_corpus" / "golden" / f"{name}.npz"
+    if golden.exists():
+        with np.load(golden) as vectors:
+            count = len({key.split("_")[0] for key in vectors.files if key.startswith("in")})
+            for sample in range(sum(key.startswith("in0_") for key in vectors.files)):
+                sets.append([vectors[f"in{index}_s{sample}"] for index in range(count)])
+    return sets
 
 
 def compare(path: Path, shared: Path, samples: int) -> dict[str, object]:
@@ -74,9 +90,7 @@ def compare(path: Path, shared: Path, samples: int) -> dict[str, object]:
     judge = judge_for(path)
     rng = np.random.default_rng(1)
     sets = [random_inputs(judge, samples, rng)]
-    real = real_inputs(shared, path.stem, judge)
-    if real is not None:
-        sets.append(real)
+    sets += [as_borders(arrays, engine.inputs) for arrays in recorded(shared / "data", path.stem)]
     differing, total, spent = 0, 0, 0.0
     for arrays in sets:
         expected = judge.run(arrays)
@@ -89,7 +103,8 @@ def compare(path: Path, shared: Path, samples: int) -> dict[str, object]:
     return {
         "model": path.stem,
         "judge": judge.name,
-        "samples": sum(len(arrays[0]) for arrays in sets),
+        "samples_random": samples,
+        "samples_recorded": sum(len(arrays[0]) for arrays in sets[1:]),
         "values": total,
         "differing": differing,
         "seconds": round(spent, 2),
@@ -108,7 +123,10 @@ def main() -> int:
     args = parser.parse_args()
     folders = [args.shared / "data" / part / "models" for part in ("mlperf_tiny", "tflite_corpus")]
     paths = sorted(
-        path for folder in folders for path in folder.glob("*.tflite") if "int8" in path.stem or "fullint" in path.stem
+        path
+        for folder in folders
+        for path in folder.glob("*.tflite")
+        if any(part in path.stem for part in ("int8", "fullint"))
     )
     rows = []
     for path in paths:
@@ -118,6 +136,8 @@ def main() -> int:
         rows.append(row)
         if not args.json:
             verdict = row.get("refused") or f"{row['differing']} of {row['values']} values differ from {row['judge']}"
+            if "judge" in row:
+                verdict += f" ({row['samples_random']} random and {row['samples_recorded']} recorded samples)"
             print(f"{row['model']:40} {verdict}", flush=True)
     if args.json:
         print(json.dumps({"models": rows}))
