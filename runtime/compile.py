@@ -188,7 +188,8 @@ def _integer_graph(
 
         graph, feeds, remark = quantise_float(imported, calibration.feeds, progress=progress)
         calibration = replace(calibration, feeds=feeds)
-        return exact_passes(graph), calibration, (*notes, *remark)
+        smaller = exact_passes(graph)
+        return smaller, _moved(graph, smaller, calibration), (*notes, *remark)
     check_integer(imported)
     graph = exact_passes(imported)
     return graph, _moved(imported, graph, calibration), notes

@@ -4,17 +4,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tflite_build import ModelBuilder
 
 from joulet.compile import compile_model
 from joulet.container.write import write_container
 from joulet.engine.host import HostEngine
 from joulet.errors import DataError, UsageError
+from joulet.exits.attach import as_classifier, attach_exits
 from joulet.importers.tflite import load_tflite
-from joulet.quant.bare import bare_quant_graph
+from joulet.quant.bare import bare_quant_graph, with_exit
+from joulet.quant.on_engine import execute_on_engine
 from joulet.tools.main import main
 
 
@@ -27,6 +31,23 @@ def data(n: int = 160) -> dict[str, np.ndarray]:
 @pytest.fixture(scope="module")
 def residual(models: Path) -> Path:
     return models / "residual_int8.tflite"
+
+
+@pytest.fixture
+def float_model(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(6)
+    net = ModelBuilder("float fully_connected, softmax")
+    x, hidden, logits, y = (
+        net.tensor(name, (1, width), "FLOAT32") for name, width in zip("xhly", (6, 8, 3, 3), strict=True)
+    )
+    first = net.tensor("w0", (8, 6), "FLOAT32", data=rng.normal(0, 1, (8, 6)).astype(np.float32))
+    second = net.tensor("w1", (3, 8), "FLOAT32", data=rng.normal(0, 1, (3, 8)).astype(np.float32))
+    net.op("FULLY_CONNECTED", (x, first, -1), (hidden,), "FullyConnectedOptions", FusedActivationFunction=1)
+    net.op("FULLY_CONNECTED", (hidden, second, -1), (logits,), "FullyConnectedOptions", FusedActivationFunction=0)
+    net.op("SOFTMAX", (logits,), (y,), "SoftmaxOptions", Beta=1.0)
+    path = tmp_path / "float.tflite"
+    path.write_bytes(net.finish((x,), (y,)))
+    return path
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +86,28 @@ def test_auto_depth_spends_what_the_report_says(compiled) -> None:
 def test_the_same_input_gives_the_same_bytes(residual: Path, compiled) -> None:
     again = compile_model(residual, data=data(), exits=2, board="nucleo_l4r5zi")
     assert again.container == compiled.container
+
+
+def test_labels_make_a_classifier_of_a_plain_vector(models: Path) -> None:
+    rng = np.random.default_rng(0)
+    graph = load_tflite(models / "dense_int8.tflite")
+    plain = replace(graph, ops=graph.ops[:-1], outputs=(graph.ops[-1].inputs[0],))
+    assert as_classifier(with_exit(plain)).exits[-1].n_classes == 10
+    x = rng.integers(-128, 128, (200, 24), dtype=np.int8)
+    attached = attach_exits(execute_on_engine, plain, {plain.inputs[0]: x}, np.arange(200) % 10, exits=1)
+    own = plain.tensors[plain.outputs[0]].quant
+    assert [e.n_classes for e in attached.graph.exits] == [10, 10, 10]
+    assert all(attached.graph.tensors[e.output].quant == own for e in attached.graph.exits)
+
+
+def test_a_float_model_is_quantised_and_keeps_its_borders(float_model: Path) -> None:
+    x = np.random.default_rng(0).normal(0, 1, (64, 6)).astype(np.float32)
+    result = compile_model(float_model, data={"input_0": x}, exits="off")
+    answers = HostEngine(result.container).infer([x], path="w8").outputs[0]
+    assert answers.dtype == np.float32
+    assert any("quantised to int8 here" in note for note in result.report.notes)
+    with pytest.raises(UsageError, match="is float"):
+        compile_model(float_model)
 
 
 def test_without_data_the_report_says_what_is_bare(residual: Path) -> None:

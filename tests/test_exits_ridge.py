@@ -29,6 +29,17 @@ def test_a_head_solves_the_ridge_equations() -> None:
     assert (head.scores(x).argmax(axis=1) == labels).mean() > 0.75  # four overlapping classes
 
 
+def test_more_features_than_samples_give_the_same_equations() -> None:
+    rng = np.random.default_rng(3)
+    x, labels = rng.normal(0, 1, (20, 50)), np.arange(20) % 4
+    head = fit(x, labels, 4, penalty=0.1)
+    unit = x.std(axis=0).max()
+    centred = (x - x.mean(axis=0)) / unit
+    target = np.eye(4)[labels] - 0.25
+    solution = np.linalg.solve(centred.T @ centred + 2.0 * np.eye(50), centred.T @ target)
+    np.testing.assert_allclose(head.weights, solution.T / unit, atol=1e-10)
+
+
 def test_the_chosen_penalty_is_the_best_by_leaving_one_out() -> None:
     x, labels = blobs(n=40)
     chosen = fit(x, labels, 4).penalty

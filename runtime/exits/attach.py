@@ -8,7 +8,7 @@ int8 with one scale a class, and they answer in the quantisation of the model's 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -18,7 +18,7 @@ from joulet.exits.confidence import BINS, Stops, choose_stops
 from joulet.exits.graft import Candidate, Tail, candidates_of, find_tail, graft, pooled_graph
 from joulet.exits.heads import IntHead, logits_quant, margins, quantise
 from joulet.exits.ridge import F64, I64, Ridge, fit, folds, temperature
-from joulet.ir import ExitOrigin, Graph, Quant
+from joulet.ir import DType, ExitOrigin, Graph, OpKind, Quant
 from joulet.passes.macs import macs
 from joulet.quant.bare import with_exit
 from joulet.quant.probe import Array, Execute, full, probe, spread_samples
@@ -115,11 +115,15 @@ def attach_exits(
         When exits are asked for by number and the model has no classes, or no layer to attach them to.
     """
     graph = with_exit(graph)
+    if labels is not None:
+        graph = as_classifier(graph)
+    if labels is not None and graph.exits[-1].n_classes >= 2:
+        _check_labels(labels, graph.exits[-1].n_classes)
     count = wanted_exits(exits)
-    obstacle = _obstacle(graph)
+    n = len(next(iter(feeds.values())))
+    obstacle = _obstacle(graph, n)
     if obstacle and count is not None and count > 0:
         raise UsageError(f"exits {exits!r}: model {graph.name!r} {obstacle}; compile it with --exits off")
-    n = len(next(iter(feeds.values())))
     if obstacle or count == 0:
         note = (f"no exits attached: the model {obstacle}",) if obstacle else ()
         none = np.zeros(n, np.int64)
@@ -132,6 +136,25 @@ def attach_exits(
     return _attach(execute, graph, feeds, labels, count, notes, progress)
 
 
+def as_classifier(graph: Graph) -> Graph:
+    """Return a graph whose last exit has classes where labels say that its plain output is a vector of scores.
+
+    A model that answers with at least half as many values as it reads is taken for what it looks like, an autoencoder.
+    """
+    last = graph.exits[-1]
+    producers = {op.outputs[0]: op for op in graph.ops}
+    tensor = last.logits
+    while tensor in producers and producers[tensor].kind in (OpKind.DEQUANTIZE, OpKind.RESHAPE):
+        tensor = producers[tensor].inputs[0]
+    scores = graph.tensors[tensor]
+    width = scores.shape[-1] if scores.shape else 1
+    read = max((graph.tensors[t].elements for t in graph.inputs), default=0)
+    vector = scores.dtype is DType.S8 and scores.elements == width >= 2 and 2 * width <= read
+    if last.n_classes >= 2 or not vector or tensor not in producers:
+        return graph
+    return replace(graph, exits=(*graph.exits[:-1], replace(last, logits=tensor, n_classes=width)))
+
+
 def own_answers(execute: Execute, graph: Graph, feeds: Mapping[int, Array]) -> I64:
     """Return the class the imported model gives each sample, ``(n,)``; zeros for a model without classes."""
     last = graph.exits[-1]
@@ -142,15 +165,19 @@ def own_answers(execute: Execute, graph: Graph, feeds: Mapping[int, Array]) -> I
     return np.asarray(logits.reshape(n, -1).argmax(axis=1), np.int64)
 
 
-def _obstacle(graph: Graph) -> str:
+def _obstacle(graph: Graph, samples: int) -> str:
     if len(graph.exits) > 1:
         return "comes with several exits, which it keeps"
     if graph.exits[-1].n_classes < 2:
-        return "has no classes (it does not end in a softmax), so its confidence is constant and it has one exit"
+        return "has no classes (no softmax, no labels): its confidence is constant and it has one exit"
     if len(graph.outputs) != 1:
         return f"has {len(graph.outputs)} outputs"
     if find_tail(graph) is None:
         return "ends in layers between its last weights and its softmax that a head cannot repeat"
+    least = graph.exits[-1].n_classes * _MIN_SAMPLES_A_CLASS
+    if samples < least:
+        few = f"{samples} calibration samples are too few (give {least}, better ten times that)"
+        return f"has {graph.exits[-1].n_classes} classes, for which {few}"
     return ""
 
 
@@ -166,12 +193,6 @@ def _attach(
     tail = find_tail(graph)
     assert tail is not None
     n_classes = graph.exits[-1].n_classes
-    _check_labels(labels, n_classes)
-    if len(labels) < n_classes * _MIN_SAMPLES_A_CLASS:
-        raise UsageError(
-            f"{len(labels)} calibration samples are too few for exits over {n_classes} classes; give at least "
-            f"{n_classes * _MIN_SAMPLES_A_CLASS}, better ten times that, or --exits off"
-        )
     points, features, logits = _features(execute, graph, feeds, tail, progress)
     fold = folds(labels)
     scored = []

@@ -30,6 +30,7 @@ _MOST_CANDIDATES = 14
 _LEAST_FEATURES = 4
 _MOST_FEATURES = 1024
 _MOST_POOLED = 512
+_MOST_REFIT = 4096  # features of the imported head that a re-fit still takes
 _EARLIEST_SHARE, _LATEST_SHARE = 0.02, 0.97
 _BRANCHES = WEIGHTED | {OpKind.ADD, OpKind.CONCAT, OpKind.UNARY, OpKind.MAX_POOL2D, OpKind.AVG_POOL2D, OpKind.MUL}
 
@@ -86,7 +87,8 @@ def find_tail(graph: Graph) -> Tail | None:
         weighted = producers[graph.ops[weighted].inputs[0]]
     source = _linear_source(graph, weighted)
     start = weighted if source is not None else first
-    fixed = None if repeat else graph.tensors[last.logits].quant
+    moves_only = all(graph.ops[index].kind is OpKind.RESHAPE for index in repeat)
+    fixed = graph.tensors[last.logits].quant if moves_only else None
     return Tail(
         first=start, logits=last.logits, repeat=tuple(reversed(repeat)), refit_source=source, fixed_logits=fixed
     )
@@ -97,7 +99,8 @@ def _linear_source(graph: Graph, index: int) -> int | None:
     source = op.inputs[0]
     width = graph.tensors[op.inputs[1]].shape if op.kind in WEIGHTED else ()
     linear = op.kind is OpKind.FULLY_CONNECTED or (op.kind is OpKind.CONV2D and width[1:3] == (1, 1))
-    if not linear or graph.tensors[source].elements != width[-1] or source in graph.inputs:
+    fits = graph.tensors[source].elements == (width[-1] if width else 0) <= _MOST_REFIT
+    if not linear or not fits or source in graph.inputs:
         return None
     return source
 

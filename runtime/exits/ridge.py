@@ -51,12 +51,18 @@ def fit(features: F64, labels: I64, n_classes: int, penalty: float | None = None
     y[np.arange(n), labels] = 1.0
     mean = y.mean(axis=0)
     target = y - mean
-    values, vectors = np.linalg.eigh(x.T @ x)
+    # Of XᵀX and XXᵀ, which have the same eigenvalues, the smaller one is decomposed: X = U √values Vᵀ.
+    wide = x.shape[1] > n
+    values, vectors = np.linalg.eigh(x @ x.T if wide else x.T @ x)
     values = np.maximum(values, 0.0)
+    rotated = vectors * np.sqrt(values) if wide else x @ vectors
     if penalty is None:
-        penalty = _leave_one_out(x @ vectors, target, values, n)
-    inner = (vectors.T @ (x.T @ target)) / (values + penalty * n)[:, None]
-    weights = (vectors @ inner).T / unit
+        penalty = _leave_one_out(rotated, target, values, n)
+    shrink = 1.0 / (values + penalty * n)
+    if wide:
+        weights = ((vectors * shrink) @ (vectors.T @ target)).T @ x / unit
+    else:
+        weights = (vectors @ (shrink[:, None] * (rotated.T @ target))).T / unit
     return Ridge(weights=weights, bias=mean - weights @ centre, penalty=penalty)
 
 
