@@ -111,8 +111,9 @@ def compile_model(
     source
         A .tflite file, or its bytes.
     data
-        Calibration data: an .npz file or a mapping with ``input_0`` … ``(n, *shape[1:])`` and optional ``labels``
-        ``(n,)``. Without it ``w4`` and ``mix`` are bare, no exits are attached, and float models are refused.
+        Calibration data: an .npz file or a mapping with ``input_0`` … ``(n, *shape[1:])``, optional ``labels`` ``(n,)``
+        and optional ``groups`` ``(n,)``, who or what was recorded. Without data ``w4`` and ``mix`` are bare, no exits
+        are attached, and float models are refused.
     exits
         ``auto`` (up to three and a re-fitted last head), a number, or ``off``.
     precisions
@@ -226,7 +227,9 @@ def _calibrated(
     progress: Progress | None,
 ) -> tuple[Attached, QuantGraph, tuple[PathReport, ...]]:
     feeds = calibration.feeds
-    attached = attach_exits(execute, graph, feeds, calibration.labels, exits=exits, progress=progress)
+    attached = attach_exits(
+        execute, graph, feeds, calibration.labels, groups=calibration.groups, exits=exits, progress=progress
+    )
     if len(attached.graph.exits) > MAX_EXITS:
         raise UsageError(
             f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included"

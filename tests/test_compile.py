@@ -182,3 +182,9 @@ def test_a_damaged_archive_is_one_line(residual: Path, tmp_path: Path) -> None:
         (tmp_path / "cal.npz").write_bytes(content)
         with pytest.raises(DataError, match=r"cal\.npz"):
             compile_model(residual, data=tmp_path / "cal.npz")
+
+
+def test_groups_of_the_wrong_length_are_refused(models: Path) -> None:
+    data = {"input_0": np.zeros((4, 12, 12, 2), np.int8), "labels": np.zeros(4, np.int64), "groups": np.arange(3)}
+    with pytest.raises(DataError, match="groups"):
+        compile_model(models / "residual_int8.tflite", data=data)

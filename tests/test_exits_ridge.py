@@ -58,7 +58,7 @@ def test_the_chosen_penalty_is_the_best_by_leaving_one_out() -> None:
 
 def test_folds_keep_neighbours_together() -> None:
     labels = np.repeat([0, 1, 2], 20)
-    fold = folds(labels, 5)
+    fold = folds(labels)
     for label in range(3):
         part = fold[labels == label]
         assert (np.diff(part) >= 0).all()
@@ -90,3 +90,10 @@ def test_margins_take_the_first_of_equal_classes() -> None:
     margin, answer = margins(np.array([[5, 9, 9], [-128, 127, 0]], np.int8))
     assert margin.tolist() == [0, 127]
     assert answer.tolist() == [1, 1]
+
+
+def test_folds_keep_groups_whole_and_even() -> None:
+    groups = np.repeat(np.arange(12), [40, 30, 20, 10, 10, 10, 10, 10, 10, 10, 20, 20])
+    fold = folds(np.zeros(len(groups), np.int64), np.random.default_rng(0).permutation(12)[groups])
+    assert all(len(set(fold[groups == group])) == 1 for group in range(12))
+    assert np.bincount(fold, minlength=5).tolist() == [40, 40, 40, 40, 40]

@@ -21,7 +21,8 @@ Import a TensorFlow Lite model, attach early exits, slice its weights into neste
 of every exit, and write one container that holds all of it.
 
 Calibration data is needed for exits, for the bias correction of w4 and mix, and for float models. A few hundred
-samples do; exits want ten or more a class. Without labels the model's own answers are taken.
+samples do; exits want ten or more a class. Without labels the model's own answers are taken. Groups (who or what was
+recorded, one a sample) keep the confidences honest: exits are judged on groups that they were not fitted on.
 """
 _EPILOG = """
 examples:
@@ -29,8 +30,8 @@ examples:
   joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
   joulet compile model.tflite --data cal.npz --board nucleo_l4r5zi --json -o model.jlt
 
-CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, and optional labels:
-  np.savez("cal.npz", input_0=x, labels=y)
+CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, optional labels and optional groups:
+  np.savez("cal.npz", input_0=x, labels=y, groups=people)
 """
 
 

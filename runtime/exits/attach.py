@@ -89,6 +89,7 @@ def attach_exits(
     feeds: Mapping[int, Array],
     labels: I64 | None,
     *,
+    groups: I64 | None = None,
     exits: str | int = "auto",
     progress: Progress | None = None,
 ) -> Attached:
@@ -104,6 +105,8 @@ def attach_exits(
         Calibration inputs ``(n, *shape[1:])`` by tensor index.
     labels
         ``(n,)`` classes, or None to take the model's own answers.
+    groups
+        ``(n,)`` who or what was recorded; heads are judged on groups they were not fitted on.
     exits
         ``auto`` (up to three and a re-fitted last head), a number of early exits (and a re-fitted last head), ``off``.
     progress
@@ -133,7 +136,8 @@ def attach_exits(
     if labels is None:
         labels = own_answers(execute, graph, feeds)
         notes.append("labels: none given, so exits and confidences are fitted on the model's own answers")
-    return _attach(execute, graph, feeds, labels, count, notes, progress)
+    fold = folds(labels, groups)
+    return _attach(execute, graph, feeds, labels, fold, count, notes, progress)
 
 
 def as_classifier(graph: Graph) -> Graph:
@@ -186,6 +190,7 @@ def _attach(
     graph: Graph,
     feeds: Mapping[int, Array],
     labels: I64,
+    fold: I64,
     count: int | None,
     notes: list[str],
     progress: Progress | None,
@@ -194,7 +199,6 @@ def _attach(
     assert tail is not None
     n_classes = graph.exits[-1].n_classes
     points, features, logits = _features(execute, graph, feeds, tail, progress)
-    fold = folds(labels)
     scored = []
     for done, candidate in enumerate(points):
         scored.append(_score(candidate, features[candidate.features], labels, fold, n_classes, tail))

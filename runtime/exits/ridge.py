@@ -81,13 +81,23 @@ def _leave_one_out(rotated: F64, target: F64, values: F64, n: int) -> float:
     return best
 
 
-def folds(labels: I64, n_folds: int = 5) -> I64:
+def folds(labels: I64, groups: I64 | None = None, n_folds: int = 5) -> I64:
     """Return the fold of each sample, ``(n,)``.
 
-    Every class is cut into contiguous runs, so that recordings of one speaker or session, which mostly lie next to
-    each other in a file, fall into the same fold.
+    Samples of one group (a speaker, a session) share a fold; the largest groups are dealt out first, each to the
+    smallest fold. Without groups every class is cut into contiguous runs, so that recordings of one speaker or session,
+    which mostly lie next to each other in a file, fall into the same fold.
     """
     fold = np.zeros(len(labels), np.int64)
+    if groups is not None:
+        names, member, counts = np.unique(groups, return_inverse=True, return_counts=True)
+        sizes = np.zeros(n_folds, np.int64)
+        place = np.zeros(len(names), np.int64)
+        for group in np.argsort(-counts, kind="stable"):
+            place[group] = int(np.argmin(sizes))
+            sizes[place[group]] += counts[group]
+        fold[:] = place[member]
+        return fold
     for label in np.unique(labels):
         index = np.flatnonzero(labels == label)
         fold[index] = np.arange(len(index)) * n_folds // max(len(index), 1)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calibration data: ``input_0``, ``input_1`` … with samples first, and optional ``labels``, checked against the model."""
+"""Calibration data: ``input_0``, ``input_1`` … with samples first, optional ``labels`` and ``groups``, checked."""
 
 from __future__ import annotations
 
@@ -19,10 +19,14 @@ from joulet.quant.probe import Array
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Calibration:
-    """Arrays by graph tensor (int8 where the border is uint8), labels ``(n,)`` or None, and the number of samples."""
+    """Arrays by graph tensor (int8 where the border is uint8), and the number of samples.
+
+    ``labels`` and ``groups`` are ``(n,)`` or None; a group is who or what was recorded.
+    """
 
     feeds: dict[int, Array]
     labels: npt.NDArray[np.int64] | None
+    groups: npt.NDArray[np.int64] | None
     samples: int
 
 
@@ -55,7 +59,8 @@ def check_calibration(
     graph
         The imported graph.
     arrays
-        ``input_0`` … ``(n, *shape[1:])`` in the model's own dtype; ``labels`` ``(n,)`` integers.
+        ``input_0`` … ``(n, *shape[1:])`` in the model's own dtype; ``labels`` ``(n,)`` integers; ``groups`` ``(n,)``
+        integers or strings.
     most
         Samples to keep, drawn without replacement in file order by ``seed``; all when None.
     seed
@@ -80,12 +85,14 @@ def check_calibration(
             raise DataError(f"calibration data: {name} has {len(feeds[index])} samples, input_0 has {samples}")
         samples = len(feeds[index])
     labels = _checked_labels(arrays["labels"], samples) if "labels" in arrays else None
+    groups = _checked_groups(arrays["groups"], samples) if "groups" in arrays else None
     if most is not None and samples > most:
         kept = np.sort(np.random.default_rng(seed).permutation(samples)[:most])
         feeds = {t: a[kept] for t, a in feeds.items()}
         labels = labels[kept] if labels is not None else None
+        groups = groups[kept] if groups is not None else None
         samples = most
-    return Calibration(feeds=feeds, labels=labels, samples=samples)
+    return Calibration(feeds=feeds, labels=labels, groups=groups, samples=samples)
 
 
 def _checked_input(graph: Graph, index: int, name: str, array: Array) -> Array:
@@ -117,3 +124,15 @@ def _checked_labels(labels: Any, samples: int) -> npt.NDArray[np.int64]:
     if labels.min(initial=0) < 0:
         raise DataError(f"calibration data: labels hold {labels.min()}; classes start at 0")
     return np.asarray(labels, np.int64)
+
+
+def _checked_groups(groups: Any, samples: int) -> npt.NDArray[np.int64]:
+    groups = np.asarray(groups)
+    if groups.shape != (samples,) or groups.dtype.kind not in "iuUS":
+        raise DataError(
+            f"calibration data: groups are {groups.dtype} {groups.shape}; give {samples} integers or strings, one a sample"
+        )
+    found, member = np.unique(groups, return_inverse=True)
+    if len(found) < 2:
+        raise DataError("calibration data: groups are all the same; leave them out or give two or more")
+    return np.asarray(member, np.int64)
