@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from joulet.records import Action, CostTable, Decision, Observation
+import numpy as np
+import numpy.typing as npt
+
+from joulet.records import Action, CostTable, Decision, Observation, OutcomeModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +39,18 @@ class PolicyContext:
         Brown-out, power-good and full [V].
     period_s, deadline_s
         Mean time between events and time until an answer is late [s].
+    off_j
+        Energy held at brown-out, which cannot be used [J].
+    on_j
+        Usable energy at the power-good threshold [J].
+    sleep_w, running_w
+        Drawn asleep and while computing [W].
+    leak_tau_s
+        Time constant at which all energy held, ``off_j`` included, leaks away; ``inf`` for none [s].
+    decision_j
+        What one question to the policy costs [J].
+    queue
+        Events that may wait.
     """
 
     path_names: tuple[str, ...]
@@ -50,6 +66,13 @@ class PolicyContext:
     max_v: float
     period_s: float
     deadline_s: float
+    off_j: float = 0.0
+    on_j: float = 0.0
+    sleep_w: float = 0.0
+    running_w: float = 0.0
+    leak_tau_s: float = math.inf
+    decision_j: float = 0.0
+    queue: int = 1
 
     @property
     def n_paths(self) -> int:
@@ -78,6 +101,58 @@ class Policy(Protocol):
 
     def decide(self, observation: Observation) -> Decision:
         """Answer one observation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stretch:
+    """A stretch of past life without gaps, on a regular grid; a day, or a recording.
+
+    Attributes
+    ----------
+    start_s
+        Time of day of its first step, 0..86400 [s].
+    step_s
+        Length of a step [s].
+    power_w
+        ``(n,)`` mean power that reached the store in each step, after the converter; negative in the dark [W].
+    event_s
+        ``(k,)`` times of the events that arrived, from the start of the stretch [s].
+    """
+
+    start_s: float
+    step_s: float
+    power_w: npt.NDArray[np.float64]
+    event_s: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Experience:
+    """What a policy may learn from: never what it is judged on.
+
+    Attributes
+    ----------
+    context
+        Costs and board, as :meth:`Policy.reset` gets them.
+    outcomes
+        Calibrated model of the exits, from samples that are not judged.
+    stretches
+        Past harvest and events.
+    seed
+        Of everything random in the fit.
+    """
+
+    context: PolicyContext
+    outcomes: OutcomeModel
+    stretches: tuple[Stretch, ...]
+    seed: int = 0
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """A policy that is fitted before its first run; ``reset`` keeps what was learnt and clears the rest."""
+
+    def fit(self, experience: Experience) -> None:
+        """Learn from past harvest, events and samples."""
 
 
 def fault(observation: Observation, decision: Decision, context: PolicyContext) -> str | None:
@@ -114,6 +189,12 @@ def make_context(
     full_j: float,
     period_s: float,
     deadline_s: float,
+    off_j: float = 0.0,
+    on_j: float = 0.0,
+    sleep_w: float = 0.0,
+    leak_tau_s: float = math.inf,
+    decision_cycles: int = 0,
+    queue: int = 1,
 ) -> PolicyContext:
     """Return the context of a cost table; ``store_v`` is (off, on, max) [V]."""
     infinite = float("inf")
@@ -153,4 +234,11 @@ def make_context(
         max_v=store_v[2],
         period_s=period_s,
         deadline_s=deadline_s,
+        off_j=off_j,
+        on_j=on_j,
+        sleep_w=sleep_w,
+        running_w=energy_j_per_cycle * clock_hz,
+        leak_tau_s=leak_tau_s,
+        decision_j=decision_cycles * energy_j_per_cycle,
+        queue=queue,
     )

@@ -53,6 +53,9 @@ class Observation:
         a start.
     spent_j
         Spent on this event so far [J].
+    delivered_j
+        Energy that has reached the store since the start of the run, after the converter; it can fall in the dark. The
+        difference of two observations over their time apart is the mean power between them [J].
     """
 
     time_s: float
@@ -67,6 +70,7 @@ class Observation:
     exit: int | None = None
     confidence_q15: int | None = None
     spent_j: float = 0.0
+    delivered_j: float = 0.0
 
     @property
     def at_exit(self) -> bool:
@@ -163,6 +167,7 @@ class InferenceRecord:
 
 ACCOUNTS = (
     "compute",
+    "redone",
     "abandoned",
     "sleep",
     "sensing",
@@ -378,3 +383,216 @@ class CostTable:
     steps: tuple[tuple[tuple[StepCost | None, ...], ...], ...]
     prefixes: tuple[tuple[int, ...], ...]
     accuracy: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class SampleOutcomes:
+    """What the engine says about every sample at every exit of every path, computed once.
+
+    Paths that agree up to an exit share a *node* there: the same precisions give the same answer.
+
+    Attributes
+    ----------
+    nodes
+        (path, exit) that stands for each node, in rising order of exit.
+    node_of
+        ``node_of[path][exit]``: index of the node.
+    confidence_q15
+        ``(n_nodes, n_samples)`` uint16.
+    correct
+        ``(n_nodes, n_samples)`` bool.
+    """
+
+    nodes: tuple[tuple[int, int], ...]
+    node_of: tuple[tuple[int, ...], ...]
+    confidence_q15: npt.NDArray[np.uint16]
+    correct: npt.NDArray[np.bool_]
+
+    @property
+    def n_samples(self) -> int:
+        """Number of samples."""
+        return int(self.correct.shape[1])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OutcomeModel:
+    """Calibrated model of outcomes: along a path, confidences are a Markov chain over bins; each bin has its accuracy.
+
+    Attributes
+    ----------
+    nodes, node_of
+        As in :class:`SampleOutcomes`.
+    borders_q15
+        ``(n_nodes, n_bins − 1)`` uint16, not falling: a confidence lies in bin "number of borders at most it".
+    confidence_q15
+        ``(n_nodes, n_bins)`` uint16: mean confidence of each bin.
+    accuracy
+        ``(n_nodes, n_bins)`` float64: P(correct) in each bin, 0..1.
+    start
+        ``(n_nodes, n_bins)`` float64: distribution over bins when a node is the first one evaluated.
+    links
+        ``(n_links, 2)`` int16: (from node, −1 for the start; to node) of every step that a policy may take.
+    transition
+        ``(n_links, n_bins, n_bins)`` float64: P(bin at the end | bin at the beginning); rows of a link from the start
+        are all ``start``.
+    """
+
+    nodes: tuple[tuple[int, int], ...]
+    node_of: tuple[tuple[int, ...], ...]
+    borders_q15: npt.NDArray[np.uint16]
+    confidence_q15: npt.NDArray[np.uint16]
+    accuracy: npt.NDArray[np.float64]
+    start: npt.NDArray[np.float64]
+    links: npt.NDArray[np.int16]
+    transition: npt.NDArray[np.float64]
+
+    @property
+    def n_bins(self) -> int:
+        """Number of bins, the same for all nodes."""
+        return int(self.accuracy.shape[1])
+
+    def bin_of(self, node: int, confidence_q15: int) -> int:
+        """Return the bin of a confidence at a node."""
+        return int(np.searchsorted(self.borders_q15[node], confidence_q15, side="right"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """A day (or another block of time) of a simulated run, for intervals by bootstrap.
+
+    ``correct`` counts answers that were right and on time; ``expected`` sums what the calibrated model says of them.
+    """
+
+    arrived: int
+    correct: int
+    expected: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SimulationRecord:
+    """One policy on one trace, store and arrival process.
+
+    Attributes
+    ----------
+    policy, model, board, trace
+        Names.
+    family
+        Kind of source: ``solar``, ``rf``, ``indoor`` or another word.
+    capacitor_f
+        Store [F].
+    arrivals
+        The spec, such as ``periodic:1s``.
+    harvest_ratio
+        Mean harvest after conversion over the demand of full-depth inference at the arrival rate; None without scaling.
+    store_inferences
+        Usable energy of the full store in full-depth inferences.
+    arrived, served, on_time, late, missed, dropped, expired, lost, pending, correct_on_time
+        Counts of events, as in :class:`Summary`.
+    score
+        ``correct_on_time / arrived``, 0..1.
+    score_low, score_high
+        95 % interval of ``score`` by bootstrap over ``blocks``.
+    expected_score
+        The score when outcomes are drawn from the calibrated model, answers weighed by its accuracy, 0..1.
+    oracle_energy_score, oracle_all_score
+        Upper bounds: harvest and arrivals known; outcomes known too. None where not computed.
+    pct_of_oracle_energy
+        100 × expected_score / oracle_energy_score.
+    pct_of_oracle_all
+        100 × score / oracle_all_score.
+    brownouts, cut
+        Times the store ran down to brown-out, and inferences cut by it.
+    time_off
+        Share of time without power, 0..1.
+    longest_outage_s, latency_p50_s, latency_p95_s, latency_p99_s
+        [s]; latencies over served events, None without any.
+    mean_bits, mean_exit
+        Over served events; bits weighted by MACs. None without any.
+    exits_taken, paths_taken
+        Served events by exit and by path.
+    decisions
+        Questions asked.
+    energy_nj
+        harvested, stored, every account of :data:`ACCOUNTS` and residual [nJ].
+    residual
+        Share of the energy that went through the store, 0..1.
+    blocks
+        By day, or by equal parts of a shorter run.
+    provenance
+        Where figures come from.
+    """
+
+    policy: str
+    model: str
+    board: str
+    trace: str
+    family: str
+    capacitor_f: float
+    arrivals: str
+    harvest_ratio: float | None
+    store_inferences: float
+    arrived: int
+    served: int
+    on_time: int
+    late: int
+    missed: int
+    dropped: int
+    expired: int
+    lost: int
+    pending: int
+    correct_on_time: int
+    score: float
+    score_low: float
+    score_high: float
+    expected_score: float
+    oracle_energy_score: float | None
+    oracle_all_score: float | None
+    pct_of_oracle_energy: float | None
+    pct_of_oracle_all: float | None
+    brownouts: int
+    cut: int
+    time_off: float
+    longest_outage_s: float
+    latency_p50_s: float | None
+    latency_p95_s: float | None
+    latency_p99_s: float | None
+    mean_bits: float | None
+    mean_exit: float | None
+    exits_taken: tuple[int, ...]
+    paths_taken: tuple[int, ...]
+    decisions: int
+    energy_nj: Mapping[str, float]
+    residual: float
+    blocks: tuple[Block, ...]
+    provenance: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class PriceMap:
+    """What a value-based policy would do and pay over stored energy and time of day, for one harvest level.
+
+    Attributes
+    ----------
+    policy
+        Its name.
+    harvest_w
+        Power that reaches the store, for which the map holds [W].
+    energy_j
+        ``(n_e,)`` usable energies [J].
+    slot_s
+        ``(n_t,)`` beginnings of the slots of the day [s].
+    price_per_j
+        ``(n_t, n_e)`` dJ/dE: expected later correct answers per joule [1/J].
+    point
+        ``(n_t, n_e)`` int16: index into ``point_names`` of what a start would aim at, −1 for none.
+    point_names
+        Operating points, such as ``w4@exit1``.
+    """
+
+    policy: str
+    harvest_w: float
+    energy_j: npt.NDArray[np.float64]
+    slot_s: npt.NDArray[np.float64]
+    price_per_j: npt.NDArray[np.float64]
+    point: npt.NDArray[np.int16]
+    point_names: tuple[str, ...]

@@ -37,7 +37,7 @@ from joulet.records import (
 _SENSING_S = 1e-3  # a sample's energy is drawn over this time
 __all__ = ["Answers", "SessionSettings", "run"]
 
-_NOT_MODELLED = ("memory", "nvm", "radio")
+_NOT_MODELLED = ("redone", "memory", "nvm", "radio")  # nothing is redone until checkpoints exist
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,6 +129,12 @@ def run(
         full_j=storage.full_energy_j - off_j,
         period_s=span_s,
         deadline_s=deadline_s,
+        off_j=off_j,
+        on_j=storage.energy_at_j(load.on_v) - off_j,
+        sleep_w=load.sleep_w,
+        leak_tau_s=storage.leak_tau_s,
+        decision_cycles=load.decision_cycles,
+        queue=settings.queue,
     )
     policy.reset(context)
     world = Supply(harvester, converter, storage, load, duration_s)
@@ -330,6 +336,7 @@ class _Loop:
             exit=event.exit,
             confidence_q15=event.confidence_q15,
             spent_j=event.energy_j,
+            delivered_j=world.delivered_j,
         )
         decision = self.policy.decide(observation)
         wrong = fault(observation, decision, self.context)

@@ -66,6 +66,11 @@ class Capacitor:
         """``energy_j`` of a full store [J]."""
         return self._full_j
 
+    @property
+    def leak_tau_s(self) -> float:
+        """Time constant at which the energy held leaks away [s]."""
+        return self._tau_s
+
     def energy_at_j(self, voltage_v: float) -> float:
         """Return the energy held at a voltage [J]."""
         return 0.5 * self._capacitance_f * voltage_v * voltage_v

@@ -79,6 +79,10 @@ class Storage(Protocol):
     def provenance(self) -> str:
         """Where the figures come from."""
 
+    @property
+    def leak_tau_s(self) -> float:
+        """Time constant at which the energy held leaks away; ``inf`` for none [s]."""
+
     def energy_at_j(self, voltage_v: float) -> float:
         """Return the energy held at a voltage [J]."""
 

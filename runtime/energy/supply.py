@@ -38,6 +38,7 @@ class Supply:
         self.brownouts = 0
         self.off_s = self.outage_s = self.longest_outage_s = 0.0
         self.last_drawn_j = 0.0
+        self.delivered_j = 0.0
         self.timeline: list[StepRecord] = []
         self._sample_every_s = duration_s / _TIMELINE_POINTS
         self._next_sample_s = 0.0
@@ -71,6 +72,7 @@ class Supply:
             leaked_j += step.leaked_j
             clipped_j += step.clipped_j
             unmet_j += step.unmet_j
+        self.delivered_j += delivered_j + unmet_j
         post = self.ledger.post
         post("harvested", harvested_j)
         # an empty store delivers nothing to the converter either

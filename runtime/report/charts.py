@@ -17,6 +17,7 @@ WIDTH = 1040.0
 SERIES = ("#64707f", "#a5702c", "#0b7f86", "#2f5fc4", "#9c2f86", "#4a8a2a", "#c2562d", "#5b4bb5")
 ENERGY_COLOURS = {
     "compute": "#1c6f8c",
+    "redone": "#e07a5f",
     "abandoned": "#c8372d",
     "sleep": "#8fb7c9",
     "sensing": "#5aa897",
