@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between harvester and store: an efficiency and a quiescent draw."""
+"""What stands between harvester and store, and between store and load, where the store's voltage does not matter.
+
+For converters whose behaviour changes with the store's voltage see :mod:`joulet.energy.banded`.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,51 @@ import itertools
 import math
 from bisect import bisect_right
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from joulet.errors import UsageError
 
 
+@dataclass(frozen=True, slots=True)
+class EfficiencyTable:
+    """An efficiency over power, interpolated linearly, constant beyond its ends.
+
+    Attributes
+    ----------
+    power_w
+        Powers, rising, one or more [W].
+    efficiency
+        Out over in at each, more than 0 and at most 1.
+    """
+
+    power_w: tuple[float, ...]
+    efficiency: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        powers, efficiencies = len(self.power_w), len(self.efficiency)
+        if powers != efficiencies or not powers:
+            raise UsageError(f"converter: {powers} powers but {efficiencies} efficiencies; give one for each")
+        for value in self.efficiency:
+            check_efficiency(value)
+        if not all(math.isfinite(power) for power in self.power_w) or any(
+            not later > earlier for earlier, later in itertools.pairwise(self.power_w)
+        ):
+            raise UsageError("converter: the powers of an efficiency table must rise")
+
+    def at(self, power_w: float) -> float:
+        """Return the efficiency at a power."""
+        right = bisect_right(self.power_w, power_w)
+        if right == 0:
+            return self.efficiency[0]
+        if right == len(self.power_w):
+            return self.efficiency[-1]
+        low, high = self.power_w[right - 1], self.power_w[right]
+        share = (power_w - low) / (high - low)
+        return self.efficiency[right - 1] * (1.0 - share) + self.efficiency[right] * share
+
+
 class ConstantConverter:
-    """A converter of constant efficiency.
+    """A converter of constant efficiency; the load is fed straight from the store.
 
     Parameters
     ----------
@@ -22,20 +64,28 @@ class ConstantConverter:
         Drawn all the time, 0 or more [W].
     """
 
+    band_edges_v: tuple[float, ...] = ()
+    on_v: float | None = None
+    off_v: float | None = None
+
     def __init__(self, efficiency: float, *, quiescent_w: float = 0.0, provenance: str = "") -> None:
-        _check_quiescent(quiescent_w)
-        _check_efficiency(efficiency)
+        check_quiescent(quiescent_w)
+        check_efficiency(efficiency)
         self._efficiency = efficiency
         self._quiescent_w = quiescent_w
         self.provenance = provenance or f"modelled: constant efficiency {efficiency:g}, quiescent {quiescent_w:g} W"
 
-    def output_w(self, power_w: float) -> float:
+    def output_w(self, power_w: float, voltage_v: float = math.inf) -> float:
         """Return the power that reaches the store [W]; negative in the dark."""
         return self._efficiency * power_w - self._quiescent_w
 
+    def draw_w(self, load_w: float, voltage_v: float = math.inf) -> float:
+        """Return the power drawn from the store for a load [W]: the load's own."""
+        return load_w
+
 
 class TableConverter:
-    """A converter whose efficiency is a table over input power, interpolated linearly, constant beyond its ends.
+    """A converter whose efficiency is a table over input power; the load is fed straight from the store.
 
     Parameters
     ----------
@@ -47,41 +97,34 @@ class TableConverter:
         Drawn all the time, 0 or more [W].
     """
 
+    band_edges_v: tuple[float, ...] = ()
+    on_v: float | None = None
+    off_v: float | None = None
+
     def __init__(
         self, power_w: Sequence[float], efficiency: Sequence[float], *, quiescent_w: float = 0.0, provenance: str = ""
     ) -> None:
-        _check_quiescent(quiescent_w)
-        if len(power_w) != len(efficiency) or not power_w:
-            raise UsageError(f"converter: {len(power_w)} powers but {len(efficiency)} efficiencies; give one for each")
-        for value in efficiency:
-            _check_efficiency(value)
-        if any(not later > earlier for earlier, later in itertools.pairwise(power_w)):
-            raise UsageError("converter: the powers of an efficiency table must rise")
-        self._power_w = tuple(power_w)
-        self._efficiency = tuple(efficiency)
+        check_quiescent(quiescent_w)
+        self._table = EfficiencyTable(tuple(power_w), tuple(efficiency))
         self._quiescent_w = quiescent_w
         self.provenance = provenance or f"modelled: efficiency table of {len(power_w)} points"
 
-    def output_w(self, power_w: float) -> float:
+    def output_w(self, power_w: float, voltage_v: float = math.inf) -> float:
         """Return the power that reaches the store [W]; negative in the dark."""
-        return self._at(power_w) * power_w - self._quiescent_w
+        return self._table.at(power_w) * power_w - self._quiescent_w
 
-    def _at(self, power_w: float) -> float:
-        right = bisect_right(self._power_w, power_w)
-        if right == 0:
-            return self._efficiency[0]
-        if right == len(self._power_w):
-            return self._efficiency[-1]
-        low, high = self._power_w[right - 1], self._power_w[right]
-        share = (power_w - low) / (high - low)
-        return self._efficiency[right - 1] * (1.0 - share) + self._efficiency[right] * share
+    def draw_w(self, load_w: float, voltage_v: float = math.inf) -> float:
+        """Return the power drawn from the store for a load [W]: the load's own."""
+        return load_w
 
 
-def _check_efficiency(value: float) -> None:
+def check_efficiency(value: float) -> None:
+    """Refuse what is no efficiency."""
     if not 0.0 < value <= 1.0:
         raise UsageError(f"converter: efficiency {value} is outside 0..1")
 
 
-def _check_quiescent(value: float) -> None:
+def check_quiescent(value: float) -> None:
+    """Refuse what is no quiescent power."""
     if not (value >= 0.0 and math.isfinite(value)):
         raise UsageError(f"converter: quiescent power {value} W must be zero or more")

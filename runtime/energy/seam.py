@@ -7,6 +7,7 @@ Another harvester (Shepherd, irradiance) or storage (battery) plugs in by having
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -27,14 +28,35 @@ class Harvester(Protocol):
 
 
 class Converter(Protocol):
-    """What stands between harvester and store."""
+    """What stands between harvester and store, and between store and load.
+
+    Its behaviour is constant in the store's voltage within each band, so that between two edges all powers are constant.
+    """
 
     @property
     def provenance(self) -> str:
         """Where the figures come from."""
 
-    def output_w(self, power_w: float) -> float:
-        """Return the power that reaches the store [W]; negative where the converter draws more than it passes on."""
+    @property
+    def band_edges_v(self) -> tuple[float, ...]:
+        """Rising voltages of the store at which behaviour changes [V]; empty for one band. An edge is in the band above."""
+
+    @property
+    def on_v(self) -> float | None:
+        """Rising threshold of the converter's own power-good signal, None without one [V]."""
+
+    @property
+    def off_v(self) -> float | None:
+        """Falling threshold of the converter's own power-good signal, None without one [V]."""
+
+    def output_w(self, power_w: float, voltage_v: float = math.inf) -> float:
+        """Return the power that reaches the store [W]; negative where the converter draws more than it passes on.
+
+        ``voltage_v`` is the store's; without one the highest band answers.
+        """
+
+    def draw_w(self, load_w: float, voltage_v: float = math.inf) -> float:
+        """Return the power drawn from the store so that the load gets ``load_w`` [W]; not less than it, 0 for 0."""
 
 
 @dataclass(frozen=True, slots=True)

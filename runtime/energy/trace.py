@@ -92,6 +92,19 @@ class TraceHarvester:
         # base + local end may round onto the present; time must still go on
         return self._powers[index], max(base_s + local_end_s, math.nextafter(time_s, math.inf))
 
+    def expand(self, duration_s: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Return (starts [s], powers [W]) of all segments that begin before ``duration_s``."""
+        starts, powers = np.array(self._starts), np.array(self._powers)
+        if self._loop:
+            n_passes = math.ceil(duration_s / self._end_s)
+            bases = np.arange(n_passes, dtype=np.float64) * self._end_s
+            starts = (bases[:, np.newaxis] + starts).reshape(-1)
+            powers = np.tile(powers, n_passes)
+        else:
+            starts, powers = np.append(starts, self._end_s), np.append(powers, 0.0)
+        within = starts < duration_s
+        return starts[within], powers[within]
+
 
 def load_trace(path: str | Path, *, scale: float = 1.0, loop: bool = False) -> TraceHarvester:
     """Read a trace.
