@@ -19,19 +19,18 @@ from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.energy.supply import Supply
 from joulet.engine.answers import Answers
 from joulet.errors import PolicyError, UsageError
+from joulet.events import Event, summarise
 from joulet.policies.seam import Policy, PolicyContext, fault, make_context
 from joulet.records import (
     Action,
     CostTable,
     Decision,
-    InferenceRecord,
     LoadFigures,
     Observation,
     PathRecord,
     RunRecord,
     Status,
     StepCost,
-    Summary,
 )
 
 _SENSING_S = 1e-3  # a sample's energy is drawn over this time
@@ -150,7 +149,14 @@ def run(
         duration_s=duration_s,
         exit_names=costs.exit_names,
         paths=_paths(costs, context),
-        summary=_summary(loop, world, duration_s, len(costs.exit_names)),
+        summary=summarise(
+            loop.events,
+            n_exits=len(costs.exit_names),
+            labelled=answers.labels is not None,
+            duration_s=duration_s,
+            supply=world,
+            decisions=loop.decisions,
+        ),
         ledger=world.ledger.close(
             storage.energy_j,
             provenance=world.provenance(sources),
@@ -188,53 +194,6 @@ def _timing(settings: SessionSettings, harvester: Harvester) -> tuple[list[float
 
 
 @dataclass(slots=True)
-class _Event:
-    """An event while it lives; becomes an :class:`InferenceRecord`."""
-
-    index: int
-    sample: int
-    arrival_s: float
-    label: int | None
-    status: Status = Status.PENDING
-    start_s: float | None = None
-    end_s: float | None = None
-    path: int | None = None
-    exit: int | None = None
-    confidence_q15: int | None = None
-    predicted: int | None = None
-    macs: int = 0
-    bit_macs: int = 0
-    cycles: int = 0
-    energy_j: float = 0.0
-    decisions: int = 0
-    cut: bool = False
-
-    def record(self) -> InferenceRecord:
-        answered = self.exit is not None
-        known = answered and self.label is not None and self.predicted is not None
-        return InferenceRecord(
-            index=self.index,
-            sample=self.sample,
-            arrival_s=self.arrival_s,
-            status=self.status,
-            start_s=self.start_s,
-            end_s=self.end_s,
-            path=self.path,
-            exit=self.exit,
-            confidence_q15=self.confidence_q15,
-            predicted=self.predicted,
-            label=self.label,
-            correct=self.predicted == self.label if known else None,
-            mean_bits=self.bit_macs / self.macs if answered and self.macs else None,
-            macs=self.macs,
-            cycles=self.cycles,
-            energy_j=self.energy_j,
-            decisions=self.decisions,
-            cut=self.cut,
-        )
-
-
-@dataclass(slots=True)
 class _Loop:
     """The control loop of one run."""
 
@@ -248,8 +207,8 @@ class _Loop:
     duration_s: float
     deadline_s: float
     sensing_j: float
-    events: list[_Event] = field(default_factory=list)
-    waiting: deque[_Event] = field(default_factory=deque)
+    events: list[Event] = field(default_factory=list)
+    waiting: deque[Event] = field(default_factory=deque)
     decisions: int = 0
     order: list[int] = field(default_factory=list)
 
@@ -292,11 +251,11 @@ class _Loop:
         while self.waiting and self.world.now_s > self.waiting[0].arrival_s + self.deadline_s:
             self.waiting.popleft().status = Status.EXPIRED
 
-    def arrive(self) -> _Event:
+    def arrive(self) -> Event:
         """Let the next event happen."""
         index = len(self.events)
         sample, labels = self.order[index % len(self.order)], self.answers.labels
-        event = _Event(index, sample, self.times_s[index], None if labels is None else labels[sample])
+        event = Event(index, sample, self.times_s[index], None if labels is None else labels[sample])
         self.events.append(event)
         return event
 
@@ -305,7 +264,7 @@ class _Loop:
         if not self.world.advance(until_s, self.world.load.sleep_w, "sleep", stop_above_v=wake_v):
             self.lose_waiting()
 
-    def spend(self, power_w: float, duration_s: float, account: str | None, event: _Event) -> bool:
+    def spend(self, power_w: float, duration_s: float, account: str | None, event: Event) -> bool:
         """Draw power for an event; events that arrive meanwhile are taken in later. False after a brown-out."""
         alive = self.world.advance(self.world.now_s + duration_s, power_w, account)
         event.energy_j += self.world.last_drawn_j
@@ -320,7 +279,7 @@ class _Loop:
         while self.waiting:
             self.waiting.popleft().status = Status.LOST
 
-    def ask(self, event: _Event, backlog: int) -> Decision | None:
+    def ask(self, event: Event, backlog: int) -> Decision | None:
         """Ask the policy and pay for it; None after a brown-out."""
         world = self.world
         observation = Observation(
@@ -370,7 +329,7 @@ class _Loop:
             wake_j = 1.02 * need_j + 2.0 * load.decision_cycles * load.energy_pj_per_cycle * 1e-12
         self.defer(event, next_s, wake_j)
 
-    def defer(self, event: _Event, next_s: float, wake_j: float | None) -> None:
+    def defer(self, event: Event, next_s: float, wake_j: float | None) -> None:
         """Sleep until something changes: energy, the next event, the deadline, or a quarter of the deadline."""
         world = self.world
         expiry_s = math.nextafter(event.arrival_s + self.deadline_s, math.inf)
@@ -384,7 +343,7 @@ class _Loop:
         if world.now_s == before_s and world.powered:
             self.sleep(min(next_s, pace_s))
 
-    def infer(self, event: _Event, path: int, exit: int) -> None:
+    def infer(self, event: Event, path: int, exit: int) -> None:
         """Run one inference, exit by exit, as the policy decides; commit the answer of each exit."""
         world, reached = self.world, -1
         event.start_s = world.now_s
@@ -415,7 +374,7 @@ class _Loop:
         event.status = Status.ON_TIME if on_time else Status.LATE
         world.sample("answer", event.path, event.exit)
 
-    def step(self, event: _Event, step: StepCost, *, waking: bool) -> bool:
+    def step(self, event: Event, step: StepCost, *, waking: bool) -> bool:
         """Spend what a step costs; its energy is compute when it completes and abandoned when it does not."""
         world = self.world
         cycles = step.cycles + (world.load.wake_cycles if waking else 0)
@@ -438,47 +397,6 @@ def _paths(costs: CostTable, context: PolicyContext) -> tuple[PathRecord, ...]:
             )
         )
     return tuple(records)
-
-
-def _summary(loop: _Loop, world: Supply, duration_s: float, n_exits: int) -> Summary:
-    events = loop.events
-    count = {status: sum(event.status is status for event in events) for status in Status}
-    served = [event for event in events if event.status in (Status.ON_TIME, Status.LATE)]
-    latencies_s = [(event.end_s or 0.0) - event.arrival_s for event in served]
-    p50, p95, p99 = np.percentile(latencies_s, [50, 95, 99]).tolist() if served else (None, None, None)
-    correct = None
-    if loop.answers.labels is not None:
-        correct = sum(event.status is Status.ON_TIME and event.predicted == event.label for event in events)
-    macs = sum(event.macs for event in served)
-    compute_j, abandoned_j = world.ledger.balance_j("compute"), world.ledger.balance_j("abandoned")
-    taken = [event.exit for event in served if event.exit is not None]
-    return Summary(
-        arrived=len(events),
-        served=len(served),
-        on_time=count[Status.ON_TIME],
-        late=count[Status.LATE],
-        missed=count[Status.MISSED],
-        dropped=count[Status.DROPPED],
-        expired=count[Status.EXPIRED],
-        lost=count[Status.LOST],
-        pending=count[Status.PENDING],
-        correct_on_time=correct,
-        score=None if correct is None or not events else correct / len(events),
-        mean_bits=sum(event.bit_macs for event in served) / macs if macs else None,
-        mean_exit=sum(taken) / len(taken) if taken else None,
-        exits_taken=tuple(taken.count(exit) for exit in range(n_exits)),
-        brownouts=world.brownouts,
-        cut=sum(event.cut for event in events),
-        off_s=world.off_s,
-        off_fraction=world.off_s / duration_s,
-        longest_outage_s=world.longest_outage_s,
-        latency_p50_s=p50,
-        latency_p95_s=p95,
-        latency_p99_s=p99,
-        mean_energy_j=sum(event.energy_j for event in served) / len(served) if served else None,
-        useful_fraction=compute_j / (compute_j + abandoned_j) if compute_j + abandoned_j > 0.0 else None,
-        decisions=loop.decisions,
-    )
 
 
 def _settings_dict(

@@ -26,7 +26,8 @@ ALLOWED: dict[str, set[str]] = {
     "boards": {"errors", "records", "units", "_src"},
     "energy": {"records", "units", "errors"},
     "policies": {"records", "units", "errors"},
-    "session": {"engine", "energy", "policies", "records", "units", "errors"},
+    "events": {"energy", "records"},
+    "session": {"events", "engine", "energy", "policies", "records", "units", "errors"},
     "compile": {
         "importers", "passes", "quant", "exits", "plan", "container", "boards", "ir", "errors", "records", "engine",
     },
