@@ -126,6 +126,7 @@ def _board(table: Mapping[str, Any]) -> Board:
         max_v=_number(store, "v_max"),
         on_v=_number(store, "v_on"),
         off_v=_number(store, "v_off"),
+        read_j=_number(energy, "read_j", zero=True) if "read_j" in energy else 0.0,
     )
     if not load.off_v < load.on_v <= load.max_v:
         raise ValueError(f"store voltages must rise: v_off {load.off_v}, v_on {load.on_v}, v_max {load.max_v}")

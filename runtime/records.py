@@ -56,6 +56,9 @@ class Observation:
     delivered_j
         Energy that has reached the store since the start of the run, after the converter; it can fall in the dark. The
         difference of two observations over their time apart is the mean power between them [J].
+    energy_ratio
+        After a decision with ``read``: energy drawn over energy foretold by the cost table, of what ran since the last
+        reading; None without one.
     """
 
     time_s: float
@@ -71,6 +74,7 @@ class Observation:
     confidence_q15: int | None = None
     spent_j: float = 0.0
     delivered_j: float = 0.0
+    energy_ratio: float | None = None
 
     @property
     def at_exit(self) -> bool:
@@ -94,12 +98,15 @@ class Decision:
         skipped, so nothing can be answered there.
     wake_j
         DEFER: ask again when this usable energy is reached [J]; None asks again at the session's own pace.
+    read
+        Also read the board's energy counter: its price is paid, and the next observation carries the reading.
     """
 
     action: Action
     path: int | None = None
     exit: int | None = None
     wake_j: float | None = None
+    read: bool = False
 
 
 class Status(Enum):
@@ -334,6 +341,8 @@ class LoadFigures:
         From sleep to running, and for one decision, 0 or more.
     max_v, on_v, off_v
         Full store, power-good threshold and brown-out, falling [V].
+    read_j
+        One reading of the board's energy counter, 0 where it has none or it is not modelled [J].
     """
 
     clock_hz: int
@@ -345,6 +354,7 @@ class LoadFigures:
     max_v: float
     on_v: float
     off_v: float
+    read_j: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from joulet.energy.counter import EnergyCounter
 from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.energy.supply import Supply
 from joulet.engine.answers import Answers
@@ -33,7 +34,7 @@ from joulet.records import (
     StepCost,
 )
 
-_SENSING_S = 1e-3  # a sample's energy is drawn over this time
+_SENSING_S = 1e-3  # the energy of a sample, or of a reading, is drawn over this time
 __all__ = ["Answers", "SessionSettings", "run"]
 
 _NOT_MODELLED = ("redone", "memory", "nvm", "radio")  # nothing is redone until checkpoints exist
@@ -58,9 +59,16 @@ class SessionSettings:
     sensing_j
         Energy of taking one sample; None for the board's figure [J].
     guard
-        Hold a start until the store has the energy of its first step.
+        Hold a start until the store has the energy of its first step, above the voltage at which the running board
+        would brown out through the store's series resistance; ask nothing below that voltage.
     shuffle_seed
         Order of samples: None as they are, else a seed of a permutation.
+    cost_scale
+        Energy that running really draws over what the cost table says, more than 0: what a policy does not know.
+    read_noise
+        Standard deviation of a reading of the energy counter relative to its value, 0 or more.
+    read_seed
+        Of that noise.
     """
 
     period_s: float = 1.0
@@ -71,6 +79,9 @@ class SessionSettings:
     sensing_j: float | None = None
     guard: bool = True
     shuffle_seed: int | None = None
+    cost_scale: float = 1.0
+    read_noise: float = 0.0
+    read_seed: int = 0
 
 
 def run(
@@ -117,28 +128,11 @@ def run(
     times_s, duration_s, deadline_s = _timing(settings, harvester)
     if storage.voltage_at_v(storage.full_energy_j) < load.on_v:
         raise UsageError(f"the store is full below the power-good threshold of {load.on_v} V; the board never starts")
-    off_j = storage.energy_at_j(load.off_v)
-    span_s = duration_s / max(len(times_s), 1)
-    context = make_context(
-        costs,
-        clock_hz=load.clock_hz,
-        energy_j_per_cycle=load.energy_pj_per_cycle * 1e-12,
-        wake_cycles=load.wake_cycles,
-        store_v=(load.off_v, load.on_v, storage.voltage_at_v(storage.full_energy_j)),
-        full_j=storage.full_energy_j - off_j,
-        period_s=span_s,
-        deadline_s=deadline_s,
-        off_j=off_j,
-        on_j=storage.energy_at_j(load.on_v) - off_j,
-        sleep_w=load.sleep_w,
-        leak_tau_s=storage.leak_tau_s,
-        decision_cycles=load.decision_cycles,
-        queue=settings.queue,
-    )
-    policy.reset(context)
     world = Supply(harvester, converter, storage, load, duration_s)
+    context = _context(world, costs, duration_s / max(len(times_s), 1), deadline_s, settings.queue)
+    policy.reset(context)
     sensing_j = load.sensing_j if settings.sensing_j is None else settings.sensing_j
-    loop = _Loop(answers, costs, context, world, policy, settings, times_s, duration_s, deadline_s, sensing_j)
+    loop = _Loop(answers, costs, context, world, policy, settings, times_s, duration_s, deadline_s, sensing_j, counter)
     loop.run(progress)
     sources = dict(provenance or {})
     record = RunRecord(
@@ -148,7 +142,7 @@ def run(
         policy=policy.name,
         duration_s=duration_s,
         exit_names=costs.exit_names,
-        paths=_paths(costs, context),
+        paths=_paths(costs, load),
         summary=summarise(
             loop.events,
             n_exits=len(costs.exit_names),
@@ -159,7 +153,7 @@ def run(
         ),
         ledger=world.ledger.close(
             storage.energy_j,
-            provenance=world.provenance(sources),
+            provenance=world.provenance(_with_readings(sources) if loop.readings and load.read_j > 0.0 else sources),
             not_modelled=_NOT_MODELLED + (() if sensing_j > 0.0 else ("sensing",)),
         ),
         events=tuple(event.record() for event in loop.events),
@@ -168,6 +162,33 @@ def run(
         provenance={**sources, "harvest": harvester.provenance, "converter": converter.provenance},
     )
     return record
+
+
+def _context(world: Supply, costs: CostTable, period_s: float, deadline_s: float, queue: int) -> PolicyContext:
+    """Return what the policy may know: every cost as what it takes from the store, at worst."""
+    load, storage = world.load, world.storage
+    on_j = storage.energy_at_j(load.on_v) - world.off_j
+    if not on_j > 0.0:
+        raise UsageError(
+            f"at the power-good threshold of {load.on_v} V the store cannot bear the running board, which needs "
+            f"{world.off_v:.3g} V at least; take a store with less series resistance or raise the threshold"
+        )
+    return make_context(
+        costs,
+        clock_hz=load.clock_hz,
+        energy_j_per_cycle=load.energy_pj_per_cycle * 1e-12 * world.dearness,
+        wake_cycles=load.wake_cycles,
+        store_v=(world.off_v, load.on_v, storage.voltage_at_v(storage.full_energy_j)),
+        full_j=world.full_j,
+        period_s=period_s,
+        deadline_s=deadline_s,
+        off_j=world.off_j,
+        on_j=on_j,
+        sleep_w=world.cost_w(load.sleep_w),
+        leak_tau_s=storage.leak_tau_s,
+        decision_cycles=load.decision_cycles,
+        queue=queue,
+    )
 
 
 def _timing(settings: SessionSettings, harvester: Harvester) -> tuple[list[float], float, float]:
@@ -188,6 +209,8 @@ def _timing(settings: SessionSettings, harvester: Harvester) -> tuple[list[float
         raise UsageError("no event falls into the run; lengthen it or shorten the period")
     mean_s = duration_s / len(times_s) if settings.times_s else settings.period_s
     deadline_s = mean_s if settings.deadline_s is None else settings.deadline_s
+    if not (settings.cost_scale > 0.0 and math.isfinite(settings.cost_scale)):
+        raise UsageError(f"cost scale is {settings.cost_scale}; it must be more than zero")
     if not deadline_s > 0.0:
         raise UsageError(f"deadline is {deadline_s} s; it must be more than zero")
     return times_s, duration_s, deadline_s
@@ -207,6 +230,9 @@ class _Loop:
     duration_s: float
     deadline_s: float
     sensing_j: float
+    counter: EnergyCounter
+    reading: float | None = None
+    readings: int = 0
     events: list[Event] = field(default_factory=list)
     waiting: deque[Event] = field(default_factory=deque)
     decisions: int = 0
@@ -273,6 +299,8 @@ class _Loop:
         return alive
 
     def lose_waiting(self) -> None:
+        self.counter.clear()
+        self.reading = None
         # what arrived before the cut waits in RAM too, and goes with it
         while len(self.events) < len(self.times_s) and self.times_s[len(self.events)] <= self.world.now_s:
             self.arrive().status = Status.LOST
@@ -288,7 +316,7 @@ class _Loop:
             store_voltage_v=world.storage.voltage_v,
             usable_energy_j=world.usable_j,
             full_energy_j=world.full_j,
-            harvest_power_w=world.converter.output_w(world.harvester.segment(world.now_s)[0]),
+            harvest_power_w=world.given_w,
             backlog=backlog,
             deadline_left_s=event.arrival_s + self.deadline_s - world.now_s,
             path=event.path,
@@ -296,7 +324,9 @@ class _Loop:
             confidence_q15=event.confidence_q15,
             spent_j=event.energy_j,
             delivered_j=world.delivered_j,
+            energy_ratio=self.reading,
         )
+        self.reading = None
         decision = self.policy.decide(observation)
         wrong = fault(observation, decision, self.context)
         if wrong is not None:
@@ -304,11 +334,25 @@ class _Loop:
         self.decisions += 1
         event.decisions += 1
         seconds = world.load.decision_cycles / world.load.clock_hz
-        return decision if self.spend(world.running_w, seconds, "policy", event) else None
+        alive = self.spend(world.running_w * self.settings.cost_scale, seconds, "policy", event)
+        if alive and decision.read:
+            alive = self.read(event)
+        return decision if alive else None
+
+    def read(self, event: Event) -> bool:
+        """Read the energy counter and pay for it; False after a brown-out."""
+        self.reading = self.counter.read()
+        self.readings += 1
+        read_j = self.world.load.read_j
+        return read_j <= 0.0 or self.spend(read_j / _SENSING_S, _SENSING_S, "policy", event)
 
     def serve(self, next_s: float) -> None:
         """Decide on the oldest event that waits, and run it if the policy says so."""
         event = self.waiting[0]
+        if self.settings.guard and self.world.sags and self.world.usable_j < 2.0 * self.context.decision_j:
+            # through series resistance, asking alone would pull the terminal down to brown-out
+            self.defer(event, next_s, 4.0 * self.context.decision_j)
+            return
         decision = self.ask(event, len(self.waiting))
         if decision is None:
             return
@@ -326,7 +370,7 @@ class _Loop:
                 return
             # asking again has its price too: woken at need_j itself, the board would ask, fall short, and ask for ever
             load = self.world.load
-            wake_j = 1.02 * need_j + 2.0 * load.decision_cycles * load.energy_pj_per_cycle * 1e-12
+            wake_j = 1.02 * need_j + 2.0 * load.decision_cycles * load.energy_pj_per_cycle * 1e-12 * self.world.dearness
         self.defer(event, next_s, wake_j)
 
     def defer(self, event: Event, next_s: float, wake_j: float | None) -> None:
@@ -378,19 +422,29 @@ class _Loop:
         """Spend what a step costs; its energy is compute when it completes and abandoned when it does not."""
         world = self.world
         cycles = step.cycles + (world.load.wake_cycles if waking else 0)
-        alive = self.spend(world.running_w, cycles / world.load.clock_hz, None, event)
+        seconds = cycles / world.load.clock_hz
+        alive = self.spend(world.running_w * self.settings.cost_scale, seconds, None, event)
         world.ledger.post("compute" if alive else "abandoned", world.last_drawn_j)
+        if alive:
+            self.counter.count(world.last_drawn_j, world.running_w * seconds)
         return alive
 
 
-def _paths(costs: CostTable, context: PolicyContext) -> tuple[PathRecord, ...]:
+def _with_readings(sources: Mapping[str, str]) -> dict[str, str]:
+    deciding, reading = (sources.get(key, "not stated") for key in ("decision_cycles", "read_j"))
+    return {**sources, "decision_cycles": f"{deciding}; readings: {reading}"}
+
+
+def _paths(costs: CostTable, load: LoadFigures) -> tuple[PathRecord, ...]:
+    """Return what the board spends along each path, losses of its supply not included."""
     records = []
+    energy_j = load.energy_pj_per_cycle * 1e-12
     for path, name in enumerate(costs.path_names):
         steps = [step for step in costs.steps[path][0] if step is not None]
         records.append(
             PathRecord(
                 name=name,
-                energy_j=tuple(context.energy_j(path, exit) for exit in range(context.n_exits)),
+                energy_j=tuple((step.cycles + load.wake_cycles) * energy_j for step in steps),
                 cycles=tuple(step.cycles for step in steps),
                 accuracy=costs.accuracy[path],
                 mean_bits=tuple(step.bit_macs / step.macs if step.macs else 0.0 for step in steps),
@@ -409,6 +463,7 @@ def _settings_dict(
         "guard": int(settings.guard),
         "shuffle_seed": settings.shuffle_seed,
         "sensing_j": sensing_j,
+        "cost_scale": settings.cost_scale,
         "full_energy_j": storage.full_energy_j,
         "off_v": load.off_v,
         "on_v": load.on_v,

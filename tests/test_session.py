@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import sys
 import time
@@ -19,7 +20,7 @@ from joulet.energy.trace import TraceHarvester
 from joulet.engine.answers import Answers
 from joulet.errors import DataError, PolicyError, UsageError
 from joulet.policies import Policy, PolicyContext, make_policy
-from joulet.records import Action, Decision, Observation, RunRecord, Status
+from joulet.records import Action, Decision, LoadFigures, Observation, RunRecord, Status
 from joulet.session import SessionSettings, run
 
 sys.path.append(str(Path(__file__).parent))
@@ -165,6 +166,56 @@ def test_the_engine_is_asked_once_for_the_same_decisions() -> None:
     assert engine.calls == [("start", 1), ("run_to_exit", 0), ("switch", 2), ("run_to_exit", 1)]
 
 
+class Reader:
+    """Full depth, and a reading after every inference."""
+
+    name = "reader"
+
+    def reset(self, context: PolicyContext) -> None:
+        self.seen: list[float | None] = []
+
+    def decide(self, observation: Observation) -> Decision:
+        self.seen.append(observation.energy_ratio)
+        return Decision(action=Action.START, path=0, exit=2, read=True)
+
+
+def read_run(load: LoadFigures = LOAD, duration_s: float = 100.0, **options: object) -> tuple[Reader, RunRecord]:
+    reader = Reader()
+    record = run(
+        answers(),
+        cost_table(),
+        load,
+        harvester=steady(5e-3, duration_s),
+        converter=ConstantConverter(1.0),
+        storage=Capacitor(1e-3, max_v=3.6, initial_v=2.4),
+        policy=reader,
+        settings=SessionSettings(**options),  # type: ignore[arg-type]
+        provenance={"decision_cycles": "modelled: a", "read_j": "datasheet: b"},
+    )
+    return reader, record
+
+
+def test_running_may_cost_more_than_the_table_says() -> None:
+    reader, record = read_run(cost_scale=1.5)
+    assert record.ledger.spent_pj["compute"] == pytest.approx(100 * 180e6, rel=1e-9)
+    assert record.ledger.closes
+    # the first question reads before anything ran; the third observation is the first with a ratio
+    assert reader.seen[:2] == [None, None]
+    assert reader.seen[2:] == pytest.approx([1.5] * 98, rel=1e-9)
+    assert record.settings["cost_scale"] == 1.5
+
+
+def test_readings_are_paid_for_and_noisy_by_their_seed() -> None:
+    load = dataclasses.replace(LOAD, read_j=3e-6)
+    reader, record = read_run(load, read_noise=0.1, read_seed=5)
+    assert record.ledger.spent_pj["policy"] == pytest.approx(100 * 3e6, rel=1e-6)
+    assert record.ledger.provenance["policy"] == "modelled: a; readings: datasheet: b"
+    ratios = [ratio for ratio in reader.seen if ratio is not None]
+    assert np.std(ratios) == pytest.approx(0.1, rel=0.25)
+    assert read_run(load, read_noise=0.1, read_seed=5)[0].seen == reader.seen
+    assert read_run(load, read_noise=0.1, read_seed=6)[0].seen != reader.seen
+
+
 def test_without_labels_there_is_no_score() -> None:
     record = run(
         answers(labels=False),
@@ -296,7 +347,8 @@ def test_a_policy_that_breaks_its_contract_is_named() -> None:
 @pytest.mark.parametrize(
     ("options", "word"),
     [({"queue": 0}, "queue"), ({"period_s": 0.0}, "period"), ({"deadline_s": -1.0}, "deadline"),
-     ({"times_s": (2.0, 1.0)}, "fall"), ({"times_s": (200.0,)}, "no event")],
+     ({"times_s": (2.0, 1.0)}, "fall"), ({"times_s": (200.0,)}, "no event"),
+     ({"cost_scale": 0.0}, "cost scale"), ({"read_noise": -0.1}, "noise")],
 )  # fmt: skip
 def test_contradictory_settings_are_refused(options: dict[str, object], word: str) -> None:
     with pytest.raises(UsageError, match=word):
