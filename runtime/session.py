@@ -132,6 +132,7 @@ def run(
     context = _context(world, costs, duration_s / max(len(times_s), 1), deadline_s, settings.queue)
     policy.reset(context)
     sensing_j = load.sensing_j if settings.sensing_j is None else settings.sensing_j
+    counter = EnergyCounter(settings.read_noise, settings.read_seed)
     loop = _Loop(answers, costs, context, world, policy, settings, times_s, duration_s, deadline_s, sensing_j, counter)
     loop.run(progress)
     sources = dict(provenance or {})

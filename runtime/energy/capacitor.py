@@ -27,6 +27,8 @@ class Capacitor:
         0..``max_v`` [V].
     leakage_ohm : float
         Parallel leakage resistance [ohm]; ``inf`` for none.
+    esr_ohm : float
+        Equivalent series resistance, 0 or more [ohm]; see :mod:`joulet.energy.esr`.
     provenance : str
         Where these figures come from.
     """
@@ -38,18 +40,23 @@ class Capacitor:
         max_v: float,
         initial_v: float = 0.0,
         leakage_ohm: float = math.inf,
-        provenance: str = "modelled: ideal capacitor with a leakage resistance, no ESR",
+        esr_ohm: float = 0.0,
+        provenance: str = "",
     ) -> None:
         for name, value in (("capacitance", capacitance_f), ("maximum voltage", max_v), ("leakage", leakage_ohm)):
             if not value > 0.0 or (math.isinf(value) and name != "leakage"):
                 raise UsageError(f"capacitor: {name} is {value}; it must be more than zero")
         if not 0.0 <= initial_v <= max_v:
             raise UsageError(f"capacitor: initial voltage {initial_v} V is outside 0..{max_v} V")
+        if not (esr_ohm >= 0.0 and math.isfinite(esr_ohm)):
+            raise UsageError(f"capacitor: ESR is {esr_ohm} ohm; it must be zero or more")
         self._capacitance_f = capacitance_f
         self._tau_s = leakage_ohm * capacitance_f / 2.0
         self._full_j = 0.5 * capacitance_f * max_v * max_v
         self._voltage_v = initial_v
-        self.provenance = provenance
+        self._esr_ohm = esr_ohm
+        resistance = f"{esr_ohm:g} ohm of ESR under load" if esr_ohm else "no ESR"
+        self.provenance = provenance or f"modelled: ideal capacitor with a leakage resistance, {resistance}"
 
     @property
     def voltage_v(self) -> float:
@@ -70,6 +77,11 @@ class Capacitor:
     def leak_tau_s(self) -> float:
         """Time constant at which the energy held leaks away [s]."""
         return self._tau_s
+
+    @property
+    def esr_ohm(self) -> float:
+        """Equivalent series resistance [ohm]."""
+        return self._esr_ohm
 
     def energy_at_j(self, voltage_v: float) -> float:
         """Return the energy held at a voltage [J]."""
@@ -93,7 +105,7 @@ class Capacitor:
         high_j = self._full_j if stop_above_v is None else min(self._full_j, self.energy_at_j(stop_above_v))
         # already at or beyond a stop: nothing passes
         if (stop_below_v is not None and start_j <= low_j) or (stop_above_v is not None and start_j >= high_j):
-            return StorageStep(0.0, 0.0, 0.0, 0.0, True)
+            return StorageStep(0.0, 0.0, 0.0, 0.0, True, stop_below_v is not None and start_j <= low_j)
         end_j = self._relax(start_j, power_w, duration_s)
         limit_j = low_j if end_j < low_j else high_j if end_j > high_j else None
         if limit_j is None:
@@ -103,12 +115,20 @@ class Capacitor:
         leaked_j = self._leaked(start_j, power_w, reach_s)
         self._set(limit_j)
         if (stop_below_v if limit_j == low_j else stop_above_v) is not None:
-            return StorageStep(reach_s, leaked_j, 0.0, 0.0, True)
+            return StorageStep(reach_s, leaked_j, 0.0, 0.0, True, limit_j == low_j)
         rest_s = duration_s - reach_s
         if limit_j == low_j:  # empty: what the load still asks for is not there
             return StorageStep(duration_s, leaked_j, 0.0, -power_w * rest_s, False)
         held_w = limit_j / self._tau_s  # full: leakage is topped up, the rest is refused
         return StorageStep(duration_s, leaked_j + held_w * rest_s, (power_w - held_w) * rest_s, 0.0, False)
+
+    def rate_w(self, power_w: float) -> float:
+        """Return how fast the energy held changes now under a net power [W]."""
+        return power_w - self.energy_j / self._tau_s
+
+    def hold(self, power_w: float, duration_s: float) -> StorageStep:
+        """Return what passes while the energy held stays as it is."""
+        return StorageStep(duration_s, self.energy_j / self._tau_s * duration_s, 0.0, 0.0, False)
 
     def _set(self, energy_j: float) -> None:
         self._voltage_v = self.voltage_at_v(energy_j)

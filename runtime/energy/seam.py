@@ -73,6 +73,10 @@ class StorageStep:
         Asked from a store that was empty and not delivered; 0 or more [J].
     stopped
         True when a stop voltage was met.
+    below
+        True when it was the lower one.
+    lost_j
+        Lost in charging; 0 or more [J].
     """
 
     elapsed_s: float
@@ -80,6 +84,8 @@ class StorageStep:
     clipped_j: float
     unmet_j: float
     stopped: bool
+    below: bool = False
+    lost_j: float = 0.0
 
 
 class Storage(Protocol):
@@ -105,8 +111,12 @@ class Storage(Protocol):
     def leak_tau_s(self) -> float:
         """Time constant at which the energy held leaks away; ``inf`` for none [s]."""
 
+    @property
+    def esr_ohm(self) -> float:
+        """Series resistance, 0 for none [ohm]; :mod:`joulet.energy.esr` says what it does."""
+
     def energy_at_j(self, voltage_v: float) -> float:
-        """Return the energy held at a voltage [J]."""
+        """Return the energy held at a voltage [J]; 0 below the voltage of an empty store."""
 
     def voltage_at_v(self, energy_j: float) -> float:
         """Return the voltage at an energy held [V]; the inverse of :meth:`energy_at_j`."""
@@ -120,3 +130,9 @@ class Storage(Protocol):
         stop_above_v: float | None = None,
     ) -> StorageStep:
         """Advance under constant net power, at most ``duration_s``; stop early at a voltage when it is crossed."""
+
+    def rate_w(self, power_w: float) -> float:
+        """Return how fast the energy held changes now under a net power [W]; not for a full or empty store."""
+
+    def hold(self, power_w: float, duration_s: float) -> StorageStep:
+        """Return what passes under a net power while the energy held stays as it is; the store is not advanced."""
