@@ -50,6 +50,7 @@ typedef enum {
   JLT_ERR_ABSENT = -20,      // the path needs a section that is not in this file (the low planes)
   JLT_ERR_STATE = -21,       // the engine was driven in the wrong order
   JLT_ERR_SWITCH = -22,      // the other path differs in what has already run
+  JLT_ERR_POLICY = -23,      // policy tables: counts, indices or an order
 } jlt_status_t;
 
 // A checked container. Valid as long as the bytes under it; every pointer points into them or is null.

@@ -20,13 +20,13 @@ def _declarations(header: str) -> str:
     return text.replace("JLT_MUST_CHECK ", "")
 
 
-HEADERS = ("core/format.h", "joulet.h", "host/batch.h")
+HEADERS = ("core/format.h", "joulet.h", "host/batch.h", "core/ledger.h", "core/governor.h", "sim/optimum.h", "sim/supply.h", "sim/simulate.h")
 
 ffibuilder = FFI()
 ffibuilder.cdef("\n".join(_declarations((CSRC / name).read_text()) for name in HEADERS))
 ffibuilder.set_source(
     "joulet._core",
-    '#include "joulet.h"\n#include "host/batch.h"\n',
+    "".join(f'#include "{name}"\n' for name in HEADERS),
     sources=sorted(str(path) for path in CSRC.rglob("*.c")),
     include_dirs=[str(CSRC)],
     extra_compile_args=["-std=c11", "-O3", "-fno-strict-aliasing"],

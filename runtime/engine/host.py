@@ -42,6 +42,7 @@ _REASONS = {
     -20: "the path needs the low planes, which this container lacks; choose a w4 path",
     -21: "the engine was driven in the wrong order",
     -22: "the other path differs in what has already run",
+    -23: "policy tables are broken",
 }
 
 

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core/governor.h"
+
+#include <string.h>
+
+#include "core/crc32.h"
+
+// Worth of an energy. 65535 * 65535 + (65535 << 8) < 2^32.
+static inline uint32_t worth_at(const uint16_t *row, uint32_t top_q16, uint32_t energy_q16) {
+  const uint32_t energy = energy_q16 < top_q16 ? energy_q16 : top_q16 - 1U;
+  const uint16_t *at = row + (energy >> 16);
+  return ((uint32_t)at[0] << 8) + (((uint32_t)(at[1] - at[0]) * (energy & 0xFFFFU)) >> 8);
+}
+
+static inline uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0U; }
+
+static const uint16_t *worth_row(const jlt_governor_t *governor, const jlt_question_t *question) {
+  const jlt_policy_header_t *header = governor->header;
+  uint32_t harvest = 0;
+  while (harvest + 1U < header->n_harvest && question->harvest_nw >= governor->harvest_nw[harvest]) {
+    harvest++;
+  }
+  const uint32_t slot = (uint32_t)question->half_hour * header->n_slots / JLT_HALF_HOURS;
+  return governor->worth + (slot * header->n_harvest + harvest) * header->n_levels;
+}
+
+// An inference that waits until its energy is there is worth its gain times the patience of the queue; both sides are
+// compared as if all of the inflow had come.
+static jlt_answer_t start(const jlt_governor_t *governor, const jlt_question_t *question, const uint16_t *row) {
+  const jlt_policy_header_t *header = governor->header;
+  const uint32_t top = (uint32_t)(header->n_levels - 1U) << 16;
+  const uint64_t rate = (uint64_t)question->harvest_nw * header->inflow_q32 >> 8;
+  const uint64_t inflow = (rate < INT32_MAX ? rate : INT32_MAX) * question->deadline_left_us >> 24;
+  const uint32_t energy = question->energy_q16;
+  const uint32_t later = inflow < top ? energy + (uint32_t)inflow : energy + top;
+  const uint32_t reach = later - ((uint32_t)(later - energy) >> 3);  // not the last eighth of what is only expected
+  uint32_t best = worth_at(row, top, later);
+  jlt_answer_t answer = {.action = JLT_ANSWER_DEFER};
+  for (uint32_t i = governor->menus[0]; i < governor->menus[1]; i++) {
+    const jlt_policy_option_t *option = governor->options + i;
+    const jlt_policy_link_t *link = governor->links + option->link;
+    const bool ready = link->need_q16 <= energy;
+    if ((!ready && (link->need_q16 > reach || link->need_q16 > top)) || link->time_us > question->deadline_left_us) {
+      continue;
+    }
+    const uint32_t gain = ready ? option->gain : (uint32_t)((uint64_t)option->gain * header->patience_q15 >> 15);
+    const uint32_t total = gain + worth_at(row, top, less(later, option->cost_q16));
+    if (total > best) {
+      best = total;
+      answer.action = ready ? JLT_ANSWER_START : JLT_ANSWER_DEFER;
+      answer.path = link->path;
+      answer.exit = link->exit;
+      answer.wake_q16 = ready ? 0U : link->need_q16 + (link->need_q16 >> 5);
+    }
+  }
+  return answer;
+}
+
+static jlt_answer_t go_on(const jlt_governor_t *governor, const jlt_question_t *question, const uint16_t *row) {
+  const jlt_policy_header_t *header = governor->header;
+  jlt_answer_t answer = {.action = JLT_ANSWER_STOP};
+  const uint32_t node = governor->node_of[(uint32_t)question->path * header->n_exits + question->exit];
+  if (node == JLT_POLICY_NO_NODE) {
+    return answer;
+  }
+  const uint16_t *borders = governor->borders_q15 + node * (header->n_bins - 1U);
+  uint32_t bin = 0;
+  while (bin + 1U < header->n_bins && question->confidence_q15 >= borders[bin]) {
+    bin++;
+  }
+  const uint32_t at = node * header->n_bins + bin;
+  const uint32_t top = (uint32_t)(header->n_levels - 1U) << 16;
+  const uint32_t energy = question->energy_q16;
+  uint32_t best = governor->stop_gain[at] + worth_at(row, top, energy);
+  for (uint32_t i = governor->menus[1U + at]; i < governor->menus[2U + at]; i++) {
+    const jlt_policy_option_t *option = governor->options + i;
+    const jlt_policy_link_t *link = governor->links + option->link;
+    if (link->need_q16 > energy || link->time_us > question->deadline_left_us) {
+      continue;
+    }
+    const uint32_t total = option->gain + worth_at(row, top, less(energy, option->cost_q16));
+    if (total > best) {
+      best = total;
+      answer.action = JLT_ANSWER_CONTINUE;
+      answer.path = link->path;
+      answer.exit = link->exit;
+    }
+  }
+  return answer;
+}
+
+jlt_answer_t jlt_governor_decide(const jlt_governor_t *governor, const jlt_question_t *question) {
+  const uint16_t *row = worth_row(governor, question);
+  return question->at_exit ? go_on(governor, question, row) : start(governor, question, row);
+}
+
+void jlt_harvest_mean_take(jlt_harvest_mean_t *mean, const jlt_governor_t *governor, uint64_t time_us,
+                           int64_t delivered_nj, uint32_t now_nw) {
+  const jlt_policy_header_t *header = governor->header;
+  if (!mean->begun) {
+    mean->begun = true;
+    mean->time_us = time_us;
+    mean->delivered_nj = delivered_nj;
+  }
+  const uint64_t passed_us = time_us - mean->time_us;
+  if (passed_us >= header->window_us && passed_us > 0U) {
+    // 2^63 nJ are 9 GJ: times 1e6 it stays in range for 9 kJ a window
+    const int64_t power_nw = (delivered_nj - mean->delivered_nj) * 1000000 / (int64_t)passed_us;
+    const int64_t fresh_nw = power_nw < 0 ? 0 : power_nw > INT32_MAX ? INT32_MAX : power_nw;
+    const int64_t old_nw = mean->mean_nw;
+    mean->mean_nw = (uint32_t)(mean->warm ? old_nw + (fresh_nw - old_nw) / (1 << header->mean_shift) : fresh_nw);
+    mean->warm = true;
+    mean->time_us = time_us;
+    mean->delivered_nj = delivered_nj;
+  }
+  if (!mean->warm) {
+    mean->mean_nw = now_nw;
+  }
+}
+
+/// Check ///
+
+typedef struct {
+  const uint8_t *base;
+  uint64_t at;
+} reader_t;
+
+static const void *take(reader_t *reader, uint64_t count, uint64_t bytes_each) {
+  const void *here = reader->base + reader->at;
+  reader->at += (count * bytes_each + 3U) & ~(uint64_t)3U;
+  return here;
+}
+
+static bool rises(const uint16_t *row, uint32_t n) {
+  for (uint32_t i = 1; i < n; i++) {
+    if (row[i] < row[i - 1U]) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool counts_fit(const jlt_policy_header_t *h, uint32_t bytes) {
+  return h->magic == JLT_POLICY_MAGIC && h->version == JLT_POLICY_VERSION &&
+         h->header_bytes == JLT_POLICY_HEADER_BYTES && h->bytes == bytes && h->n_levels >= 2 && h->n_slots >= 1 &&
+         JLT_HALF_HOURS % h->n_slots == 0 && h->n_harvest >= 1 && h->n_bins >= 1 && h->n_paths >= 1 &&
+         h->n_exits >= 1 && h->gain_q <= 23 && h->mean_shift <= 15;
+}
+
+static bool contents_fit(const jlt_governor_t *g) {
+  const jlt_policy_header_t *h = g->header;
+  const uint32_t n_states = (uint32_t)h->n_nodes * h->n_bins;
+  for (uint32_t i = 0; i < h->n_links; i++) {
+    if (g->links[i].path >= h->n_paths || g->links[i].exit >= h->n_exits) {
+      return false;
+    }
+  }
+  for (uint32_t i = 0; i < h->n_options; i++) {
+    // a gain is at most one right answer, so that a gain and a worth stay in 32 bits
+    if (g->options[i].link >= h->n_links || g->options[i].gain > (1U << h->gain_q)) {
+      return false;
+    }
+  }
+  for (uint32_t i = 0; i < n_states; i++) {
+    if (g->stop_gain[i] > (1U << h->gain_q)) {
+      return false;
+    }
+  }
+  for (uint32_t i = 0; i < (uint32_t)h->n_paths * h->n_exits; i++) {
+    if (g->node_of[i] >= h->n_nodes && g->node_of[i] != JLT_POLICY_NO_NODE) {
+      return false;
+    }
+  }
+  for (uint32_t row = 0; row < (uint32_t)h->n_slots * h->n_harvest; row++) {
+    if (!rises(g->worth + row * h->n_levels, h->n_levels)) {
+      return false;
+    }
+  }
+  return rises(g->menus, n_states + 2U) && g->menus[n_states + 1U] <= h->n_options;
+}
+
+jlt_status_t jlt_governor_check(const void *base, uint32_t bytes, jlt_governor_t *out) {
+  if (base == NULL || out == NULL) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if (((uintptr_t)base & 3U) != 0) {
+    return JLT_ERR_ALIGNMENT;
+  }
+  const jlt_policy_header_t *h = base;
+  if (bytes < JLT_POLICY_HEADER_BYTES) {
+    return JLT_ERR_TRUNCATED;
+  }
+  if (!counts_fit(h, bytes)) {
+    return JLT_ERR_POLICY;
+  }
+  reader_t reader = {.base = base, .at = JLT_POLICY_HEADER_BYTES};
+  const uint64_t n_states = (uint64_t)h->n_nodes * h->n_bins;
+  jlt_governor_t governor = {.header = h};
+  governor.harvest_nw = take(&reader, h->n_harvest - 1U, 4);
+  governor.links = take(&reader, h->n_links, sizeof(jlt_policy_link_t));
+  governor.options = take(&reader, h->n_options, sizeof(jlt_policy_option_t));
+  governor.stop_gain = take(&reader, n_states, 4);
+  governor.menus = take(&reader, n_states + 2U, 2);
+  governor.borders_q15 = take(&reader, (uint64_t)h->n_nodes * (h->n_bins - 1U), 2);
+  governor.worth = take(&reader, (uint64_t)h->n_slots * h->n_harvest * h->n_levels, 2);
+  governor.node_of = take(&reader, (uint64_t)h->n_paths * h->n_exits, 1);
+  if (reader.at != bytes) {
+    return JLT_ERR_POLICY;
+  }
+  if (jlt_crc32(0, (const uint8_t *)base + JLT_POLICY_HEADER_BYTES, bytes - JLT_POLICY_HEADER_BYTES) != h->crc32) {
+    return JLT_ERR_CRC;
+  }
+  if (!contents_fit(&governor)) {
+    return JLT_ERR_POLICY;
+  }
+  *out = governor;
+  return JLT_OK;
+}
