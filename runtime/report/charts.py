@@ -14,7 +14,10 @@ from joulet.units import format_quantity
 Runs = Mapping[str, RunRecord]
 
 WIDTH = 1040.0
-SERIES = ("#64707f", "#a5702c", "#0b7f86", "#2f5fc4", "#9c2f86", "#4a8a2a", "#c2562d", "#5b4bb5")
+SERIES = (
+    "#64707f", "#a5702c", "#0b7f86", "#2f5fc4", "#9c2f86", "#4a8a2a", "#c2562d", "#5b4bb5",
+    "#c79a00", "#d0679a", "#5aa7c7", "#7a2e2e",
+)  # fmt: skip
 ENERGY_COLOURS = {
     "compute": "#1c6f8c",
     "redone": "#e07a5f",
@@ -74,6 +77,18 @@ def legend(entries: Mapping[str, str], x: float, y: float) -> str:
         parts.append(svg.text(x + 18, y, name, kind="legend"))
         x += 36 + 6.6 * len(name)
     return "".join(parts)
+
+
+def wrapped_legend(entries: Mapping[str, str], left: float, top: float, width: float) -> tuple[str, float]:
+    """Return colour swatches with names in as many rows as ``width`` asks for, and the pixels these take."""
+    parts, x, y = [], left, top + 12
+    for name, colour in entries.items():
+        taken = 36 + 6.6 * len(name)
+        if x > left and x + taken - 18 > left + width:
+            x, y = left, y + 20
+        parts.append(legend({name: colour}, x, y))
+        x += taken
+    return "".join(parts), y + 8 - top
 
 
 def outcome_bars(runs: Runs) -> str:
@@ -198,37 +213,40 @@ def policy_front(runs: Runs) -> str:
     parts = [svg.y_axis(frame, svg.ticks(low, high, 5), "correct on time / arrived [%]")]
     parts.append(svg.x_axis(frame, svg.ticks(0.0, frame.x_high, 5), "mean energy per answered event [mJ]"))
     marks = {name: (frame.x(energy_mj), frame.y(score)) for name, (energy_mj, score) in points.items()}
-    taken = [_Box(x - 9, y - 9, x + 9, y + 9) for x, y in marks.values()]
+    taken = [Box(x - 9, y - 9, x + 9, y + 9) for x, y in marks.values()]
     for name, (x, y) in marks.items():
         energy_mj, score = points[name]
         shape = "square" if name.startswith("fixed") else "diamond"
         title = f"{name}: {score:.1f} % correct on time, {energy_mj:.3g} mJ per answered event"
         parts.append(svg.mark(x, y, colours[name], shape=shape, size=7, title=title))
-        label_x, label_y, anchor = _free_place(x, y, 7.8 * len(name), taken, frame)
+        label_x, label_y, anchor = free_place(x, y, 7.8 * len(name), taken, frame)
         parts.append(svg.text(label_x, label_y, name, anchor=anchor, kind="name"))
     return svg.drawing(width, height, "".join(parts), summary="Correct on time against energy, by policy")
 
 
 @dataclass(frozen=True, slots=True)
-class _Box:
+class Box:
+    """A rectangle of the drawing [pixels]."""
+
     left: float
     top: float
     right: float
     bottom: float
 
-    def meets(self, other: _Box) -> bool:
+    def meets(self, other: Box) -> bool:
+        """Return True if the two overlap."""
         apart = self.right <= other.left or other.right <= self.left
         return not (apart or self.bottom <= other.top or other.bottom <= self.top)
 
 
-def _free_place(x: float, y: float, width: float, taken: list[_Box], frame: Frame) -> tuple[float, float, str]:
+def free_place(x: float, y: float, width: float, taken: list[Box], frame: Frame) -> tuple[float, float, str]:
     """Return where a mark's name goes (x, baseline, anchor): the first place beside it that nothing else takes."""
     options = [(x + 13, y + 5, "start"), (x - 13, y + 5, "end"), (x, y - 14, "middle"), (x, y + 24, "middle")]
     options += [(x + 9, y + 5 + lift, "start") for lift in (-18, 18, -34, 34)]
     shift = {"start": 0.0, "middle": 0.5, "end": 1.0}
     for place in options:
         left = place[0] - width * shift[place[2]]
-        box = _Box(left, place[1] - 12, left + width, place[1] + 4)
+        box = Box(left, place[1] - 12, left + width, place[1] + 4)
         inside = box.left >= frame.left and box.right <= frame.right + 12
         if inside and not any(box.meets(other) for other in taken):
             taken.append(box)

@@ -105,10 +105,10 @@ def _bits_range(runs: Iterable[RunRecord]) -> tuple[float, float]:
 
 
 def _harvest(run: RunRecord, frame: Frame) -> str:
-    scale, unit = _power_unit(frame.y_high)
+    scale, unit = power_unit(frame.y_high)
     ticks = svg.ticks(0.0, frame.y_high * scale, 3)
     axis = svg.y_axis(frame, [tick / scale for tick in ticks], "", as_label=[svg.label(tick) for tick in ticks])
-    points = [(frame.x(x), frame.y(y)) for x, y in _thin(run.timeline, "harvest_power_w")]
+    points = [(frame.x(x), frame.y(y)) for x, y in thin(run.timeline, "harvest_power_w")]
     corners = svg.steps(points)
     return "".join(
         (
@@ -121,14 +121,15 @@ def _harvest(run: RunRecord, frame: Frame) -> str:
     )
 
 
-def _power_unit(peak_w: float) -> tuple[float, str]:
+def power_unit(peak_w: float) -> tuple[float, str]:
+    """Return the factor and the unit in which ``peak_w`` is one or more."""
     for scale, unit in ((1.0, "W"), (1e3, "mW"), (1e6, "µW")):
         if peak_w * scale >= 1.0:
             return scale, unit
     return 1e9, "nW"
 
 
-def _thin(timeline: Sequence[StepRecord], field: str, bins: int = 900) -> list[tuple[float, float]]:
+def thin(timeline: Sequence[StepRecord], field: str, bins: int = 900) -> list[tuple[float, float]]:
     """Return (time, value) with at most the lowest and highest of each of ``bins`` spans, in order."""
     points = [(step.time_s, float(getattr(step, field))) for step in timeline]
     if len(points) <= 2 * bins:
@@ -153,7 +154,7 @@ def _voltage(run: RunRecord, frame: Frame, colour: str) -> str:
         title = f"no power for {(end - begin) / 60:.1f} min"
         width = max(frame.x(end) - x, 0.8)
         parts.append(svg.rect(x, frame.top, width, frame.height, "#cdd4dc", opacity=0.55, title=title))
-    points = [(frame.x(x), frame.y(y)) for x, y in _thin(run.timeline, "store_voltage_v")]
+    points = [(frame.x(x), frame.y(y)) for x, y in thin(run.timeline, "store_voltage_v")]
     parts.append(svg.area(points, frame.bottom, colour, opacity=0.13))
     parts.append(svg.line(points, colour, width=1.5) if points else "")
     return "".join(parts)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from joulet.errors import DataError
 from joulet.report import charts, day
+from joulet.report.archive import save_bytes
 from joulet.report.charts import Runs
 from joulet.units import format_quantity, format_time
 
@@ -41,6 +42,19 @@ th, td { padding: 7px 8px; border-bottom: 1px solid #e3e8ee; text-align: right; 
 th:first-child, td:first-child { text-align: left; padding-left: 0; }
 td:first-child { font-weight: 600; }
 td.best { font-weight: 700; color: #0b6f75; }
+td small { color: #46525f; font-size: 11.5px; font-weight: 400; }
+tr.focus td { background: #eef6f5; }
+table.wide { font-size: 13px; }
+table.wide th, table.wide td { padding: 7px 6px; }
+table.wide th { white-space: normal; }
+table td.long { white-space: normal; overflow-wrap: anywhere; min-width: 150px; max-width: 190px; }
+table.tinted { margin-bottom: 22px; width: auto; }
+table.tinted th { white-space: normal; }
+table.tinted th, table.tinted td { min-width: 56px; padding: 7px 7px; border-bottom-color: #fff; }
+table.tinted th.group { text-align: left; color: #17212e; padding-left: 24px; }
+table.tinted .first { border-left: 16px solid #fff; }
+tr.counts td { color: #46525f; font-weight: 400; font-size: 12.5px; }
+table.cells th, table.cells td { text-align: left; font-weight: 400; padding-right: 16px; }
 .swatch { display: inline-block; width: 11px; height: 11px; border-radius: 3px; margin-right: 8px; }
 dl { display: grid; grid-template-columns: minmax(180px, max-content) 1fr; gap: 5px 22px; margin: 8px 0 0; }
 dl { font-size: 14px; }
@@ -80,22 +94,21 @@ def render(
         raise DataError("a report needs at least one run; give one or more run records")
     body = "".join(
         (
-            f"<h1>{html.escape(title)}</h1>",
-            f'<p class="lead">{html.escape(lead)}</p>' if lead else "",
+            lead_in(title, lead),
             _tiles(runs),
-            _section(
+            section(
                 "What became of the events",
                 "An event counts only if its answer is right and on time. Grey events met a board without power.",
                 charts.outcome_bars(runs),
             ),
-            _section(
+            section(
                 "Over the day",
                 "Voltage of the store above, answers below: a taller mark means that an exit answered more often (root "
                 "scale), a darker one that the weights had more bits. Shaded spans are without power.",
                 day.day(runs, start_s=clock_start_s),
             ),
             _fronts(runs),
-            _section(
+            section(
                 "Where the energy went",
                 "A bar adds up what was spent and what stayed in the store; the black line marks what the harvester "
                 "gave. Point at a part for its figure and where the figure comes from.",
@@ -106,6 +119,11 @@ def render(
             "<footer>Made by Joulet from run records. Energy marked as modelled was not measured on a board.</footer>",
         )
     )
+    return document(title, body)
+
+
+def document(title: str, body: str) -> str:
+    """Return a whole page; ``title`` is plain text, ``body`` is HTML."""
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -115,13 +133,17 @@ def render(
 
 def write(path: Path, text: str) -> Path:
     """Write a rendered report whole or not at all; return ``path``."""
-    part = path.with_name(path.name + ".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
-    return path
+    return save_bytes(path, text.encode())
 
 
-def _section(heading: str, explanation: str, content: str) -> str:
+def lead_in(title: str, lead: str) -> str:
+    """Return the heading of a page and the paragraph below it, both plain text."""
+    below = f'<p class="lead">{html.escape(lead)}</p>' if lead else ""
+    return f"<h1>{html.escape(title)}</h1>{below}"
+
+
+def section(heading: str, explanation: str, content: str) -> str:
+    """Return a card of the page; heading and explanation are plain text, ``content`` is HTML."""
     return f"<section><h2>{html.escape(heading)}</h2><p>{html.escape(explanation)}</p>{content}</section>"
 
 
@@ -136,7 +158,7 @@ def _fronts(runs: Runs) -> str:
         "over the day: squares are fixed operating points, diamonds adapt."
     )
     figures = "".join(f"<div>{figure}</div>" for figure in (left, right) if figure)
-    return _section("Accuracy and energy", explanation, f'<div class="pair">{figures}</div>')
+    return section("Accuracy and energy", explanation, f'<div class="pair">{figures}</div>')
 
 
 def _tiles(runs: Runs) -> str:
@@ -152,6 +174,11 @@ def _tiles(runs: Runs) -> str:
     residual = max(run.ledger.residual_fraction for run in runs.values())
     closing = "every ledger closes; largest residual" if all(r.ledger.closes for r in runs.values()) else "NOT CLOSED"
     tiles.append((f"{100 * residual:.2g} %" if residual >= 1e-5 else "< 0.001 %", closing))
+    return tile_row(tiles)
+
+
+def tile_row(tiles: Sequence[tuple[str, str]]) -> str:
+    """Return a row of figures, each with what it means below it, both plain text."""
     cells = "".join(f'<div class="tile"><b>{html.escape(b)}</b><span>{html.escape(t)}</span></div>' for b, t in tiles)
     return f'<div class="tiles">{cells}</div>'
 
@@ -215,7 +242,7 @@ def _table_section(runs: Runs) -> str:
         f"Exits count from 0 ({', '.join(f'{i} = {name}' for i, name in enumerate(first.exit_names))}). Means are over "
         "answered events; bits are weighted by multiply-accumulates; latency runs from the event to its answer."
     )
-    return _section("Policies side by side", explanation, table)
+    return section("Policies side by side", explanation, table)
 
 
 def _conditions(runs: Runs, notes: Mapping[str, str]) -> str:
@@ -238,8 +265,12 @@ def _conditions(runs: Runs, notes: Mapping[str, str]) -> str:
     facts.update({f"figures of {name}": source for name, source in first.ledger.provenance.items()})
     if first.ledger.not_modelled:
         facts["not estimated here"] = ", ".join(first.ledger.not_modelled)
-    pairs = "".join(f"<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>" for k, v in facts.items())
-    return _section("Conditions and sources", "Everything that the figures above depend on.", f"<dl>{pairs}</dl>")
+    return section("Conditions and sources", "Everything that the figures above depend on.", fact_list(facts))
+
+
+def fact_list(facts: Mapping[str, str]) -> str:
+    """Return names and what is to be known of them, plain text, as a list of two columns."""
+    return f"<dl>{''.join(f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in facts.items())}</dl>"
 
 
 def _setting(value: float | int | str | None) -> str:
