@@ -233,6 +233,7 @@ def _example_section(timelines: Timelines, notes: ExampleNotes) -> str:
         (f"{notes.name}. " if notes.name else "")
         + "Voltage of the store, then answers by exit: a taller mark means that an exit gave more of the answers (root "
         "scale), its colour the path that gave most. Samples and answers are thinned; brown-outs are complete."
+        + (" Violet: the price of a joule, its peak in figures." if notes.prices else "")
     )
     return section("One cell over time", explanation, timelines_chart(timelines, notes))
 
@@ -247,7 +248,7 @@ def _map_section(maps: Sequence[PriceMap]) -> str:
              for m in maps[:MOST_MAPS]]  # fmt: skip
     explanation = (
         "Left, how many later correct answers one more joule in the store is worth; right, the operating point that a "
-        "start would aim at. Each pair holds for one harvest."
+        "start would aim at. Each pair holds for one harvest; the colours of prices are the same in all. White: no price."
     )
     if len(maps) > MOST_MAPS:
         explanation += f" {len(maps) - MOST_MAPS} more maps were given and are not drawn."
