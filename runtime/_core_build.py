@@ -20,7 +20,17 @@ def _declarations(header: str) -> str:
     return text.replace("JLT_MUST_CHECK ", "")
 
 
-HEADERS = ("core/format.h", "joulet.h", "host/batch.h", "core/ledger.h", "core/governor.h", "sim/optimum.h", "sim/supply.h", "sim/simulate.h")
+HEADERS = (
+    "core/format.h",
+    "joulet.h",
+    "host/batch.h",
+    "core/ledger.h",
+    "core/governor.h",
+    "sim/optimum.h",
+    "sim/value.h",
+    "sim/supply.h",
+    "sim/simulate.h",
+)
 
 ffibuilder = FFI()
 ffibuilder.cdef("\n".join(_declarations((CSRC / name).read_text()) for name in HEADERS))

@@ -129,7 +129,7 @@ def run(
     if storage.voltage_at_v(storage.full_energy_j) < load.on_v:
         raise UsageError(f"the store is full below the power-good threshold of {load.on_v} V; the board never starts")
     world = Supply(harvester, converter, storage, load, duration_s)
-    context = _context(world, costs, duration_s / max(len(times_s), 1), deadline_s, settings.queue)
+    context = policy_context(world, costs, duration_s / max(len(times_s), 1), deadline_s, settings.queue)
     policy.reset(context)
     sensing_j = load.sensing_j if settings.sensing_j is None else settings.sensing_j
     counter = EnergyCounter(settings.read_noise, settings.read_seed)
@@ -165,7 +165,7 @@ def run(
     return record
 
 
-def _context(world: Supply, costs: CostTable, period_s: float, deadline_s: float, queue: int) -> PolicyContext:
+def policy_context(world: Supply, costs: CostTable, period_s: float, deadline_s: float, queue: int) -> PolicyContext:
     """Return what the policy may know: every cost as what it takes from the store, at worst."""
     load, storage = world.load, world.storage
     on_j = storage.energy_at_j(load.on_v) - world.off_j

@@ -61,6 +61,42 @@ def fit_outcomes(outcomes: SampleOutcomes, *, n_bins: int = DEFAULT_BINS, smooth
     )
 
 
+def flat_outcomes(
+    accuracy: tuple[tuple[float, ...], ...], switches: tuple[tuple[tuple[int, ...], ...], ...] | None
+) -> OutcomeModel:
+    """Return a model that knows accuracies only: one bin, so that confidence says nothing.
+
+    Parameters
+    ----------
+    accuracy : tuple
+        ``accuracy[path][exit]``, 0..1; where all are 0, deeper counts as better.
+    switches : tuple or None
+        ``switches[path][exit]``: paths with the same prefix up to that exit; None: no path shares any.
+    """
+    n_paths, n_exits = len(accuracy), len(accuracy[0])
+    first = [
+        [min(switches[path][exit]) if switches is not None else path for exit in range(n_exits)]
+        for path in range(n_paths)
+    ]
+    nodes = [(path, exit) for exit in range(n_exits) for path in range(n_paths) if first[path][exit] == path]
+    index = {node: at for at, node in enumerate(nodes)}
+    node_of = tuple(tuple(index[(first[path][exit], exit)] for exit in range(n_exits)) for path in range(n_paths))
+    known = any(any(row) for row in accuracy)
+    values = [accuracy[path][exit] if known else (exit + 1) / (n_exits + 1) for path, exit in nodes]
+    links = _links(node_of, n_exits)
+    count = len(nodes)
+    return OutcomeModel(
+        nodes=tuple(nodes),
+        node_of=node_of,
+        borders_q15=np.zeros((count, 0), np.uint16),
+        confidence_q15=np.round(np.asarray(values)[:, None] * 32767).astype(np.uint16),
+        accuracy=np.asarray(values, np.float64)[:, None],
+        start=np.ones((count, 1)),
+        links=links,
+        transition=np.ones((len(links), 1, 1)),
+    )
+
+
 def _borders(confidence: npt.NDArray[np.uint16], n_bins: int) -> npt.NDArray[np.uint16]:
     """Return borders that split each node's samples evenly; equal ones leave a bin empty."""
     shares = np.arange(1, n_bins) / n_bins

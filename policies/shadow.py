@@ -1,0 +1,286 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every joule at its price: value iteration gives the worth J of stored energy, and each decision maximises the right
+answers it may bring plus the worth of what it leaves, so that spending c costs J(E) − J(E − c).
+
+One table decides starts, depths, bits and waiting. It is fitted on past harvest and samples, and exported as integers; a
+board and this file decide alike (:mod:`joulet.policies.governor`).
+
+A slope dJ/dE would do for large stores. Where one inference is a visible share of the store it misprices every step; the
+differences do not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.optimum.bound import chain_of
+from joulet.optimum.costs import link_path, link_values
+from joulet.optimum.harvest import HarvestChain, fit_harvest
+from joulet.optimum.outcomes import flat_outcomes
+from joulet.optimum.plans import Menus, Plan, make_menus
+from joulet.optimum.value import Pace, Store, iterate
+from joulet.policies.governor import Governor, HarvestMean, Question, to_decision
+from joulet.policies.seam import Experience, PolicyContext, Stretch
+from joulet.policies.tables import BYTES_LIMIT, HEADER_BYTES, LINK, NO_NODE, OPTION, PolicyTable
+from joulet.records import Decision, Observation, OutcomeModel
+
+Array = npt.NDArray[np.float64]
+_EXACT_BELOW = 8.0  # full-depth inferences in a full store: below it plans are no substitute for steps
+_DAY_S = 86400.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowSettings:
+    """Sizes of the fit and of the table.
+
+    Attributes
+    ----------
+    n_slots
+        Slots of the day where the experience knows days, dividing 48.
+    n_harvest
+        Levels of mean harvest.
+    n_levels
+        Most levels of energy in the table; fewer where 8 kB would not hold them.
+    fit_levels, exact_levels
+        Levels in value iteration, with plans and with single steps.
+    mean_shift
+        Weight 2^−mean_shift of a new window in the mean harvest.
+    """
+
+    n_slots: int = 12
+    n_harvest: int = 6
+    n_levels: int = 128
+    fit_levels: int = 512
+    exact_levels: int = 192
+    mean_shift: int = 1
+
+
+class Shadow:
+    """The policy that pays for every joule what it could have brought later.
+
+    Parameters
+    ----------
+    settings : ShadowSettings, optional
+        Sizes.
+    table : PolicyTable, optional
+        Already fitted.
+
+    Notes
+    -----
+    ``reset`` without a fit makes a table from the context alone, for a source of which nothing is known.
+    """
+
+    def __init__(self, settings: ShadowSettings | None = None, *, table: PolicyTable | None = None) -> None:
+        self.name = "shadow"
+        self._settings = settings or ShadowSettings()
+        self.table = table
+        self._governor: Governor | None = None
+        self._mean: HarvestMean | None = None
+
+    def fit(self, experience: Experience) -> None:
+        """Learn the worth of energy from past harvest, events and samples."""
+        self.table = fit_table(experience, self._settings)
+
+    def reset(self, context: PolicyContext) -> None:
+        """Begin a run."""
+        if self.table is None:
+            self.table = fit_table(without_experience(context), self._settings)
+        self._governor = Governor(self.table)
+        self._mean = HarvestMean(self.table)
+
+    def decide(self, observation: Observation) -> Decision:
+        """Answer as the governor does."""
+        governor, mean = self._governor, self._mean
+        assert governor is not None
+        assert mean is not None
+        top, full_j = governor.top_q16, observation.full_energy_j
+        now_nw = int(min(max(observation.harvest_power_w * 1e9, 0.0), 2147483647.0))
+        time_us, delivered_nj = int(observation.time_s * 1e6), math.floor(observation.delivered_j * 1e9)
+        question = Question(
+            energy_q16=int(min(max(math.floor(observation.usable_energy_j / full_j * top), 0.0), top)),
+            harvest_nw=mean.take(time_us, delivered_nj, now_nw),
+            deadline_left_us=int(min(max(math.floor(observation.deadline_left_s * 1e6), 0.0), 4294967295.0)),
+            half_hour=observation.slot,
+            path=observation.path or 0,
+            exit=observation.exit or 0,
+            confidence_q15=observation.confidence_q15 or 0,
+            at_exit=observation.exit is not None,
+        )
+        return to_decision(governor.decide(question), top, full_j)
+
+
+def without_experience(context: PolicyContext) -> Experience:
+    """Return what to assume of a source nobody has seen: a third of what full depth asks for, coming and going."""
+    demand_w = context.energy_j(0, context.n_exits - 1) / context.period_s
+    steps = np.tile(np.repeat([0.0, 0.2, 0.5, 1.0, 0.3], 12), 20) * demand_w
+    stretch = Stretch(
+        start_s=0.0, step_s=context.period_s, power_w=steps, event_s=np.arange(len(steps)) * context.period_s
+    )
+    outcomes = flat_outcomes(context.accuracy, context.switches)
+    return Experience(context=context, outcomes=outcomes, stretches=(stretch,))
+
+
+def fit_table(experience: Experience, settings: ShadowSettings) -> PolicyTable:
+    """Return the table fitted to an experience."""
+    context, model = experience.context, experience.outcomes
+    link_j = link_values(model, context.step_j) + context.decision_j
+    link_s = link_values(model, context.step_s)
+    allowed = (link_j <= context.full_j) & (link_s <= context.deadline_s)
+    if not allowed[model.links[:, 0] < 0].any():
+        allowed[int(np.argmin(np.where(model.links[:, 0] < 0, link_j, np.inf)))] = True  # legal, if hopeless
+    menus = make_menus(model, link_j, allowed=allowed)
+    inferences = context.full_j / max(rows[0][-1] for rows in context.step_j)
+    exact = inferences < _EXACT_BELOW
+    harvest = _harvest(experience, settings)
+    periodic = _periodic(experience)
+    pace = _pace(context, harvest, periodic, inferences)
+    chain, keep = _chain(model, menus, link_j, link_s, exact)
+    store = Store(
+        full_j=context.full_j,
+        off_j=context.off_j,
+        on_j=context.on_j,
+        leak_tau_s=context.leak_tau_s,
+        sleep_w=context.sleep_w,
+    )
+    worth, _ = iterate(
+        chain,
+        store,
+        harvest,
+        pace,
+        deadline_s=context.deadline_s,
+        n_levels=settings.exact_levels if exact else settings.fit_levels,
+    )
+    del keep
+    return _table(context, model, menus, harvest, worth, settings, patient=periodic)
+
+
+def _harvest(experience: Experience, settings: ShadowSettings) -> HarvestChain:
+    stretches = experience.stretches
+    knows_days = sum(len(s.power_w) * s.step_s for s in stretches) >= 0.75 * _DAY_S
+    return fit_harvest(
+        [s.power_w for s in stretches],
+        [s.step_s for s in stretches],
+        [s.start_s for s in stretches],
+        window_s=experience.context.period_s,
+        n_levels=settings.n_harvest,
+        n_slots=settings.n_slots if knows_days else 1,
+        mean_shift=settings.mean_shift,
+    )
+
+
+def _periodic(experience: Experience) -> bool:
+    """Return whether events come like clockwork."""
+    gaps = np.concatenate([np.diff(s.event_s) for s in experience.stretches])
+    return gaps.size > 0 and float(gaps.std()) < 0.1 * float(gaps.mean())
+
+
+def _pace(context: PolicyContext, harvest: HarvestChain, periodic: bool, inferences: float) -> Pace:
+    n_slots = len(harvest.power_w)
+    parts = 4 if inferences < _EXACT_BELOW else 1 if periodic else 2
+    epoch_s = context.period_s / parts
+    # a store forgets after a few fillings; iterating longer would change nothing
+    memory = math.ceil((60.0 + 12.0 * inferences) * parts)
+    n_epochs = min(math.ceil(_DAY_S / n_slots / epoch_s), memory) if n_slots > 1 else 2 * memory
+    n_sweeps = 1 if n_slots == 1 else min(8, 2 + math.ceil(inferences / 10.0))
+    late = max(0.0, 1.0 - epoch_s / context.deadline_s)
+    return Pace(
+        epoch_s=epoch_s,
+        phases=parts if periodic else 1,
+        arrival=1.0 if periodic else -math.expm1(-1.0 / parts),
+        survival=1.0 if periodic and context.deadline_s >= context.period_s else late,
+        n_epochs=n_epochs,
+        n_sweeps=n_sweeps,
+        epochs_per_window=parts,
+    )
+
+
+def _chain(model: OutcomeModel, menus: Menus, link_j: Array, link_s: Array, exact: bool) -> tuple[Any, Any]:
+    """Return how an event is served: step by step, or by a plan of the menu at its expected energy."""
+    if exact:
+        return chain_of(model, link_j, link_s, np.asarray(menus.links, np.int64))
+    plans = menus.start
+    count = len(plans)
+    stand_in = replace(
+        flat_outcomes((tuple(plan.gain for plan in plans),), None),
+        links=np.stack([np.full(count, -1), np.arange(count)], axis=1).astype(np.int16),
+        transition=np.ones((count, 1, 1)),
+    )
+    cost_j = np.asarray([plan.cost_j for plan in plans])
+    return chain_of(stand_in, cost_j, np.zeros(count), np.arange(count))
+
+
+def _table(
+    context: PolicyContext,
+    model: OutcomeModel,
+    menus: Menus,
+    harvest: HarvestChain,
+    worth: Array,
+    settings: ShadowSettings,
+    *,
+    patient: bool,
+) -> PolicyTable:
+    nodes = sorted({int(model.links[link, 1]) for link in menus.links})
+    links = sorted({plan.link for plan in _all_plans(menus, nodes)})
+    n_slots, n_harvest = harvest.power_w.shape
+    lists = [menus.start, *(menus.at_exit[node][at] for node in nodes for at in range(model.n_bins))]
+    lists = [tuple(plan for plan in plans if int(model.links[plan.link, 1]) in nodes) for plans in lists]
+    fixed = HEADER_BYTES + 12 * (len(links) + sum(map(len, lists))) + len(nodes) * model.n_bins * 8 + 512
+    n_levels = min(settings.n_levels, (BYTES_LIMIT - fixed) // (2 * n_slots * n_harvest))
+    top = (n_levels - 1) << 16
+    per_j = top / context.full_j
+    grid = np.linspace(0.0, 1.0, n_levels)
+    fine = np.linspace(0.0, 1.0, worth.shape[2])
+    rows = np.stack([[np.interp(grid, fine, row) for row in slot] for slot in worth])
+    gain_q = int(min(23, math.floor(math.log2(65535.0 * 256.0 / max(float(rows.max()), 1e-6)))))
+    unit = 2.0**gain_q
+    options = [
+        (round(min(plan.gain, 1.0) * unit), min(round(plan.cost_j * per_j), 2**32 - 1), links.index(plan.link))
+        for plans in lists
+        for plan in plans
+    ]
+    node_of = np.full((context.n_paths, context.n_exits), NO_NODE, np.uint8)
+    for path, row in enumerate(model.node_of):
+        for exit, node in enumerate(row):
+            if node in nodes:
+                node_of[path, exit] = nodes.index(node)
+    return PolicyTable(
+        n_levels=n_levels,
+        n_slots=n_slots,
+        n_harvest=n_harvest,
+        n_nodes=len(nodes),
+        n_bins=model.n_bins,
+        n_paths=context.n_paths,
+        n_exits=context.n_exits,
+        gain_q=gain_q,
+        mean_shift=harvest.mean_shift,
+        window_us=round(0.9 * harvest.window_s * 1e6),
+        inflow_q32=min(round(per_j * 1e-15 * 2.0**32), 2**32 - 1),
+        patience_q15=32768 if patient else 21845,  # two thirds
+        harvest_nw=np.minimum(harvest.borders_w * 1e9, 2.0**32 - 1).astype(np.uint32),
+        links=_link_records(context, model, links, per_j),
+        options=np.asarray(options, OPTION),
+        stop_gain=np.round(model.accuracy[nodes] * unit).astype(np.uint32),
+        menus=np.concatenate([[0], np.cumsum([len(plans) for plans in lists])]).astype(np.uint16),
+        borders_q15=model.borders_q15[nodes],
+        worth=np.round(rows * unit / 256.0).astype(np.uint16),
+        node_of=node_of,
+    )
+
+
+def _all_plans(menus: Menus, nodes: list[int]) -> list[Plan]:
+    return [*menus.start, *(plan for node in nodes for plans in menus.at_exit[node] for plan in plans)]
+
+
+def _link_records(context: PolicyContext, model: OutcomeModel, links: list[int], per_j: float) -> npt.NDArray[np.void]:
+    need_j, need_s = link_values(model, context.step_j), link_values(model, context.step_s)
+    rows = []
+    for link in links:
+        path, exit = link_path(model, link)
+        need = min(math.ceil(need_j[link] * per_j), 2**32 - 1)
+        rows.append((need, math.ceil(need_s[link] * 1e6), path, exit, 0))
+    return np.asarray(rows, LINK)
