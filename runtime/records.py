@@ -38,7 +38,8 @@ class Observation:
     store_voltage_v
         Voltage of the store [V].
     usable_energy_j
-        Energy that can be drawn before brown-out, 0..``full_energy_j`` [J].
+        Energy that can be drawn from the store before a running board browns out, 0..``full_energy_j`` [J]. Where the
+        store has series resistance it is counted from the voltage at which running pulls the terminal down to brown-out.
     full_energy_j
         The same with a full store [J].
     harvest_power_w

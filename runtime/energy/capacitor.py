@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 
+from joulet.energy.relax import leaked_j, reach_s, relaxed_j
 from joulet.energy.seam import StorageStep
 from joulet.errors import UsageError
 
@@ -106,21 +107,21 @@ class Capacitor:
         # already at or beyond a stop: nothing passes
         if (stop_below_v is not None and start_j <= low_j) or (stop_above_v is not None and start_j >= high_j):
             return StorageStep(0.0, 0.0, 0.0, 0.0, True, stop_below_v is not None and start_j <= low_j)
-        end_j = self._relax(start_j, power_w, duration_s)
+        end_j = relaxed_j(start_j, power_w, duration_s, self._tau_s)
         limit_j = low_j if end_j < low_j else high_j if end_j > high_j else None
         if limit_j is None:
             self._set(end_j)
-            return StorageStep(duration_s, self._leaked(start_j, power_w, duration_s), 0.0, 0.0, False)
-        reach_s = min(duration_s, self._reach(start_j, power_w, limit_j))
-        leaked_j = self._leaked(start_j, power_w, reach_s)
+            return StorageStep(duration_s, leaked_j(start_j, power_w, duration_s, self._tau_s), 0.0, 0.0, False)
+        passed_s = min(duration_s, reach_s(start_j, power_w, limit_j, self._tau_s))
+        lost_j = leaked_j(start_j, power_w, passed_s, self._tau_s)
         self._set(limit_j)
         if (stop_below_v if limit_j == low_j else stop_above_v) is not None:
-            return StorageStep(reach_s, leaked_j, 0.0, 0.0, True, limit_j == low_j)
-        rest_s = duration_s - reach_s
+            return StorageStep(passed_s, lost_j, 0.0, 0.0, True, limit_j == low_j)
+        rest_s = duration_s - passed_s
         if limit_j == low_j:  # empty: what the load still asks for is not there
-            return StorageStep(duration_s, leaked_j, 0.0, -power_w * rest_s, False)
+            return StorageStep(duration_s, lost_j, 0.0, -power_w * rest_s, False)
         held_w = limit_j / self._tau_s  # full: leakage is topped up, the rest is refused
-        return StorageStep(duration_s, leaked_j + held_w * rest_s, (power_w - held_w) * rest_s, 0.0, False)
+        return StorageStep(duration_s, lost_j + held_w * rest_s, (power_w - held_w) * rest_s, 0.0, False)
 
     def rate_w(self, power_w: float) -> float:
         """Return how fast the energy held changes now under a net power [W]."""
@@ -132,24 +133,3 @@ class Capacitor:
 
     def _set(self, energy_j: float) -> None:
         self._voltage_v = self.voltage_at_v(energy_j)
-
-    def _relax(self, start_j: float, power_w: float, duration_s: float) -> float:
-        if math.isinf(self._tau_s):
-            return start_j + power_w * duration_s
-        rest_j = power_w * self._tau_s
-        # expm1 keeps the digits when the step is short against tau
-        return start_j + (start_j - rest_j) * math.expm1(-duration_s / self._tau_s)
-
-    def _leaked(self, start_j: float, power_w: float, duration_s: float) -> float:
-        """Integral of E/tau over the step, from its own formula: the ledger checks it against the voltage."""
-        if math.isinf(self._tau_s):
-            return 0.0
-        rest_j = power_w * self._tau_s
-        return max(0.0, power_w * duration_s - (start_j - rest_j) * math.expm1(-duration_s / self._tau_s))
-
-    def _reach(self, start_j: float, power_w: float, limit_j: float) -> float:
-        if math.isinf(self._tau_s):
-            return (limit_j - start_j) / power_w
-        rest_j = power_w * self._tau_s
-        # time at which the curve, known to pass the limit, meets it; log1p for short times
-        return -self._tau_s * math.log1p((limit_j - start_j) / (start_j - rest_j))

@@ -86,7 +86,7 @@ class Feed:
     def __init__(self, converter: Converter, storage: Storage) -> None:
         self._converter, self._storage = converter, storage
         self.edges_v, self.bands_v = reachable_bands(converter, storage)
-        self._full_v = storage.voltage_at_v(storage.full_energy_j)
+        self._empty_v, self._full_v = storage.voltage_at_v(0.0), storage.voltage_at_v(storage.full_energy_j)
         self._band = bisect_right(self.edges_v, storage.voltage_v)
         self._edge: int | None = None  # the edge at which the store stands, None between edges
         self._came_up = False  # whether it came to that edge from below
@@ -158,7 +158,8 @@ class Feed:
             limit_v, stop = self.edges_v[below], Stop.EDGE
         if powers.heat_w > 0.0:
             bound_v = step_limits_v(self._storage.voltage_v)[0]
-            if limit_v is None or bound_v > limit_v:
+            # an empty battery is a brown-out, not the end of a step
+            if bound_v > self._empty_v and (limit_v is None or bound_v > limit_v):
                 limit_v, stop = bound_v, Stop.BOUND
         return limit_v, stop
 
