@@ -7,15 +7,15 @@ import argparse
 import itertools
 import json
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from joulet.engine.seam import Depth, Engine, InferResult, TensorInfo
-from joulet.errors import DataError, UsageError
+from joulet.engine.samples import load_inputs
+from joulet.engine.seam import Depth, Engine, InferResult
+from joulet.errors import UsageError
 
 Array = npt.NDArray[np.generic]
 
@@ -100,54 +100,6 @@ def pick_depth(engine: Engine, text: str) -> Depth:
         return int(text)
     listed = ", ".join(f"{index} ({name})" for index, name in enumerate(names))
     raise UsageError(f"--depth {text}: give last, auto or one of the exits {listed}")
-
-
-def load_inputs(path: Path, infos: Sequence[TensorInfo]) -> tuple[Array, ...]:
-    """Read and check ``input_0…`` of an .npz file.
-
-    Raises
-    ------
-    UsageError
-        When the file cannot be read.
-    DataError
-        For missing or empty arrays, other shapes or types than the model's, or values that are not finite.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"'{path}' is a single array; save it with np.savez(path, input_0=array)")
-            arrays = tuple(_one_input(path, archive, index, info) for index, info in enumerate(infos))
-    except OSError as error:
-        raise UsageError(f"cannot read '{path}': {error.strerror or error}") from error
-    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise DataError(f"'{path}' is no .npz file of plain arrays ({error}); write it with np.savez") from error
-    counts = {len(array) for array in arrays}
-    if len(counts) > 1:
-        raise DataError(f"'{path}': the inputs hold {sorted(counts)} samples; give the same number of each")
-    return arrays
-
-
-def _one_input(path: Path, archive: np.lib.npyio.NpzFile, index: int, info: TensorInfo) -> Array:
-    name = f"input_{index}"
-    if name not in archive.files:
-        held = ", ".join(archive.files) or "nothing"
-        raise DataError(f"'{path}' has no {name} (it holds {held}); add it for model input '{info.name}'")
-    array: Array = archive[name]
-    shape = info.shape[1:]
-    wanted = f"(samples{''.join(f', {extent}' for extent in shape)}) {info.dtype}"
-    if array.ndim == 0 or array.shape[1:] != tuple(shape):
-        raise DataError(f"'{path}': {name} is {array.shape}, model input '{info.name}' wants {wanted}; reshape it")
-    if array.dtype != info.dtype:
-        advice = "convert it"
-        if array.dtype.kind == "f" and info.dtype.kind in "iu":
-            advice = f"quantise it: round(x / {info.scale:g}) + {info.zero_point}"
-        raise DataError(f"'{path}': {name} is {array.dtype}, model input '{info.name}' wants {wanted}; {advice}")
-    if not array.size:
-        raise DataError(f"'{path}': {name} is empty, shape {array.shape}; give at least one sample")
-    if array.dtype.kind == "f" and not np.isfinite(array.astype(np.float64)).all():
-        bad = int(np.argmin(np.isfinite(array.astype(np.float64)).reshape(len(array), -1).all(axis=1)))
-        raise DataError(f"'{path}': {name} has NaN or infinity in sample {bad}; clean the data")
-    return np.ascontiguousarray(array)
 
 
 def infer_with_progress(engine: Engine, inputs: Sequence[Array], path: str, depth: Depth) -> InferResult:

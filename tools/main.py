@@ -21,6 +21,7 @@ COMMANDS = {
     "inspect": "show what a container holds",
     "infer": "run arrays through a model, without energy",
     "run": "run a stream of inputs under a harvesting trace and a policy",
+    "simulate": "compare policies with each other and with the optimum over traces and stores",
     "report": "make the report of run folders again",
 }
 

@@ -10,7 +10,6 @@ import platform
 import shutil
 import sys
 import tempfile
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -18,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from joulet import __version__
 from joulet.boards import DEFAULT_BOARD, Board, load_board
@@ -27,13 +25,13 @@ from joulet.energy.converter import ConstantConverter
 from joulet.energy.trace import TraceHarvester, load_trace
 from joulet.engine.answers import Answers
 from joulet.engine.host import HostEngine
-from joulet.errors import DataError, UsageError
+from joulet.engine.samples import load_inputs, load_labels
+from joulet.errors import UsageError
 from joulet.plan.cost import board_costs, cost_table
 from joulet.policies import make_policy, policy_names
 from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
-from joulet.tools.infer import load_inputs
 from joulet.units import format_quantity, format_time, parse_quantity
 
 FORMAT = "joulet run folder 1"
@@ -188,21 +186,6 @@ def _settings(args: argparse.Namespace, harvester: TraceHarvester) -> SessionSet
 
 def _quantity(args: argparse.Namespace, name: str, unit: str, *, zero: bool = False) -> float:
     return parse_quantity(str(getattr(args, name)), unit, what=f"--{name.replace('_', '-')}", allow_zero=zero)
-
-
-def load_labels(path: Path, count: int) -> npt.NDArray[np.int64] | None:
-    """Return ``labels`` of an .npz file, None where it holds none."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            if "labels" not in archive.files:
-                return None
-            labels = archive["labels"]
-    except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise DataError(f"'{path}': labels cannot be read ({error}); save integers with np.savez") from error
-    if labels.dtype.kind not in "iu" or labels.shape != (count,):
-        raise DataError(f"'{path}': labels are {labels.shape} {labels.dtype}; {count} samples need ({count},) integers")
-    found: npt.NDArray[np.int64] = labels.astype(np.int64)
-    return found
 
 
 def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[str, Any]:

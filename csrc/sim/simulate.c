@@ -84,6 +84,7 @@ static void end_oldest(loop_t *loop, uint8_t status) {
 // What arrived before a cut waits in RAM too, and goes with it.
 static void lose_waiting(loop_t *loop) {
   while (more_by(loop, loop->world->now_s)) {
+    loop->result->stored_j[loop->arrived] = (float)loop->world->energy_j;
     loop->result->status[loop->arrived++] = JLT_SIM_LOST;
   }
   while (loop->n_waiting > 0) {
@@ -109,6 +110,7 @@ static void nap(loop_t *loop, double until_s, double wake_j) {
 static void take_in(loop_t *loop) {
   while (more_by(loop, loop->world->now_s)) {
     const uint32_t index = loop->arrived++;
+    loop->result->stored_j[index] = (float)loop->world->energy_j;
     if (!loop->world->powered) {
       loop->result->status[index] = JLT_SIM_MISSED;
       continue;

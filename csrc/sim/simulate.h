@@ -100,6 +100,7 @@ typedef struct {
   int8_t *exit;        // (n_events,)
   float *value;        // (n_events,) 1 right, 0 wrong, or the accuracy of the bin when outcomes are drawn
   float *latency_s;    // (n_events,) of answered events
+  float *stored_j;     // (n_events,) held when the event arrived
   double macs;
   double bit_macs;
   uint64_t decisions;

@@ -68,6 +68,8 @@ class Trajectory:
         ``(n,)`` 1 right, 0 wrong; or the accuracy of the bin drawn.
     latency_s
         ``(n,)`` from event to answer; NaN without.
+    stored_j
+        ``(n,)`` held when the event arrived [J].
     macs, bit_macs
         Sums over answered events.
     """
@@ -77,6 +79,7 @@ class Trajectory:
     exit: npt.NDArray[np.int8]
     value: npt.NDArray[np.float32]
     latency_s: npt.NDArray[np.float32]
+    stored_j: npt.NDArray[np.float32]
     macs: float
     bit_macs: float
     decisions: int
@@ -186,9 +189,10 @@ def run(
         "exit": np.full(n, -1, np.int8),
         "value": np.zeros(n, np.float32),
         "latency_s": np.full(n, np.nan, np.float32),
+        "stored_j": np.zeros(n, np.float32),
     }
     result = ffi.new("jlt_sim_result_t *")
-    for name, kind in zip(outputs, ("uint8_t", "int8_t", "int8_t", "float", "float"), strict=True):
+    for name, kind in zip(outputs, ("uint8_t", "int8_t", "int8_t", "float", "float", "float"), strict=True):
         setattr(result, name, ffi.cast(f"{kind} *", outputs[name].ctypes.data))
     caller = _Caller(policy, context, events) if not isinstance(policy, Governors) else None
     c_policy = caller.c_policy if caller is not None else policy.c_policy  # type: ignore[union-attr]

@@ -1,0 +1,259 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``joulet simulate``: policies against each other and against the optimum, over traces and stores, without a board."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from joulet.boards import DEFAULT_BOARD
+from joulet.errors import UsageError
+from joulet.policies import make_policy, policy_names
+from joulet.records import SimulationRecord
+from joulet.simulate.arrivals import USAGE as ARRIVALS
+from joulet.simulate.arrivals import parse_arrivals
+from joulet.simulate.job import Job, judge, make_cell
+from joulet.simulate.show import price_maps, timeline
+from joulet.units import format_quantity, format_time, parse_quantity
+
+EPILOG = """\
+policies (several, separated by commas; "best-fixed" tries every operating point and keeps the best in hindsight):
+{policies}
+
+Every sample runs once through the engine, at every exit of every path; the result is cached. The loop of events, store and
+policy then runs in C. Learned policies (shadow, qlearning, bandit, mpc) never decide on days or samples that they were
+fitted on: days alternate between two folds, each judged with what was learnt on the other (halves of a short recording;
+--train names other traces to learn from). The first word of a line of results:
+
+  score     correct on time / arrived; a missed event counts as wrong
+  oracle %  expected score / that of a planner that knows harvest and arrivals, both under the calibrated model
+
+  joulet simulate kws.jlt --data clips.npz --trace sun.csv --policy shadow,linear,fixed
+  joulet simulate kws.jlt --data clips.npz --trace rf.csv.gz --policy shadow,best-fixed --capacitor 1mF,10mF \\
+      --arrivals poisson:0.2/s --deadline 1s --json
+  joulet simulate kws.jlt --data clips.npz --trace sun.csv --policy shadow --harvest-ratio 0.3 --store-inferences 5 --out s
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    listed = "\n".join(f"  {usage}" for usage in policy_names().values())
+    parser = subparsers.add_parser(
+        "simulate",
+        help="compare policies with each other and with the optimum over traces and stores",
+        description="Simulate policies over harvesting traces and stores, and say how far from the optimum they are.",
+        epilog=EPILOG.format(policies=listed),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
+    parser.add_argument("--data", type=Path, required=True, metavar="EVAL.npz", help="samples with labels")
+    parser.add_argument("--trace", nargs="+", required=True, metavar="T", help="harvested power over time")
+    parser.add_argument("--policy", required=True, metavar="A,B", help="what decides; see below")
+    parser.add_argument("--json", action="store_true", help="print a list with one object a result")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="write a comparison report, CSV and JSON here")
+    events = parser.add_argument_group("events")
+    events.add_argument("--arrivals", default="periodic:1s", metavar="SPEC", help=f"{ARRIVALS}; several with commas")
+    events.add_argument("--deadline", metavar="T", help="from event to answer (mean time between events)")
+    events.add_argument("--queue", type=int, default=1, metavar="N", help="events that may wait; the newest wins (1)")
+    events.add_argument("--duration", metavar="T", help="length of the run (the trace's; an hour of shorter ones)")
+    events.add_argument("--clock-start", default="0s", metavar="T", help="time of day at the beginning (0s)")
+    events.add_argument("--seed", type=int, default=0, metavar="N", help="of arrivals, order of samples, fits (0)")
+    energy = parser.add_argument_group("energy")
+    energy.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", help=f"board or board.toml ({DEFAULT_BOARD})")
+    energy.add_argument("--capacitor", metavar="C,…", help="stores (4.7mF)")
+    energy.add_argument("--store-inferences", metavar="N,…", help="stores by full-depth inferences instead")
+    energy.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on the trace's power (1)")
+    energy.add_argument(
+        "--harvest-ratio", metavar="R,…", help="scale so that harvest is R times what full-depth w8 asks for"
+    )
+    energy.add_argument("--leakage", default="1Mohm", metavar="R", help="leakage resistance of the store (1Mohm)")
+    energy.add_argument("--start-voltage", metavar="V", help="store at the start (the board's power-good threshold)")
+    energy.add_argument("--efficiency", type=float, default=0.8, metavar="X", help="of the converter, 0..1 (0.8)")
+    energy.add_argument("--quiescent", default="1.5uW", metavar="P", help="drawn by the converter (1.5uW)")
+    energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
+    work = parser.add_argument_group("work")
+    work.add_argument(
+        "--train", nargs="+", default=[], metavar="T", help="traces to learn from (other days of the same)"
+    )
+    work.add_argument("--no-oracle", action="store_true", help="leave the bounds out")
+    work.add_argument("--cache", type=Path, metavar="DIR", help="outcomes of the engine (~/.cache/joulet)")
+    work.add_argument("--family", metavar="WORD", help="kind of source, for the report (guessed)")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the command; return the exit code."""
+    jobs = make_jobs(args)
+    records: list[SimulationRecord] = []
+    example = None
+    tell = _progress(args.json)
+    for number, job in enumerate(jobs):
+        cell = make_cell(job, lambda done: tell(f"engine on samples {done:.0%}"))
+        for spec in job.policies:
+            tell(f"cell {number + 1} of {len(jobs)}: {spec}")
+            records.append(judge(cell, spec, oracles=job.oracles))
+        example = example or cell
+    tell("")
+    if args.out is not None and example is not None:
+        from joulet.report import write_comparison
+
+        written = write_comparison(
+            args.out,
+            records,
+            title=f"{args.model.stem}: policies compared",
+            timelines=timeline(example, jobs[0].policies),
+            price_maps=price_maps(example) if "shadow" in jobs[0].policies else (),
+        )
+        for line in written.left_out:
+            print(f"joulet: note: {line}", file=sys.stderr)
+    if args.json:
+        print(json.dumps([as_json(record) for record in records], indent=1))
+    else:
+        print(_text(records))
+        if args.out is not None:
+            print(f"report: {args.out / 'comparison.html'}")
+    return 0 if all(record.residual <= 1e-3 for record in records) else 1
+
+
+def make_jobs(args: argparse.Namespace) -> list[Job]:
+    """Return a job for every trace, store, ratio and arrival process that the options name."""
+    policies = split(args.policy, "--policy")
+    for spec in policies:
+        if spec != "best-fixed":
+            make_policy(spec)
+    if args.capacitor is not None and args.store_inferences is not None:
+        raise UsageError("give --capacitor or --store-inferences, not both")
+    if args.queue < 1:
+        raise UsageError(f"--queue is {args.queue}; it must be 1 or more")
+    if args.seed < 0:
+        raise UsageError(f"--seed is {args.seed}; it must be zero or more")
+    stores: list[tuple[float | None, float | None]]
+    if args.store_inferences is not None:
+        stores = [(None, _positive(text, "--store-inferences")) for text in split(args.store_inferences, "store")]
+    else:
+        texts = split(args.capacitor or "4.7mF", "--capacitor")
+        stores = [(parse_quantity(text, "F", what="--capacitor"), None) for text in texts]
+    ratios: list[float | None] = [None]
+    if args.harvest_ratio is not None:
+        ratios = [_positive(text, "--harvest-ratio") for text in split(args.harvest_ratio, "--harvest-ratio")]
+    arrivals = [parse_arrivals(spec).spec for spec in split(args.arrivals, "--arrivals")]
+    return [
+        Job(
+            model=args.model,
+            data=args.data,
+            trace=trace,
+            policies=policies,
+            arrivals=spec,
+            board=args.board,
+            family=args.family,
+            capacitor_f=capacitor_f,
+            store_inferences=inferences,
+            scale=args.scale,
+            harvest_ratio=ratio,
+            duration_s=_optional(args.duration, "s", "--duration"),
+            deadline_s=_optional(args.deadline, "s", "--deadline"),
+            queue=args.queue,
+            seed=args.seed,
+            sensing_j=_optional(args.sensing, "J", "--sensing", zero=True),
+            clock_start_s=parse_quantity(args.clock_start, "s", what="--clock-start", allow_zero=True),
+            efficiency=args.efficiency,
+            quiescent_w=parse_quantity(args.quiescent, "W", what="--quiescent", allow_zero=True),
+            leakage_ohm=parse_quantity(args.leakage, "ohm", what="--leakage"),
+            start_v=_optional(args.start_voltage, "V", "--start-voltage", zero=True),
+            train=tuple(args.train),
+            oracles=not args.no_oracle,
+            cache=args.cache or default_cache(),
+        )
+        for trace, (capacitor_f, inferences), ratio, spec in itertools.product(args.trace, stores, ratios, arrivals)
+    ]
+
+
+def default_cache() -> Path:
+    """Return where outcomes are kept: ``$XDG_CACHE_HOME/joulet`` or ``~/.cache/joulet``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "joulet"
+
+
+def split(text: str, what: str) -> tuple[str, ...]:
+    """Return the parts of a list separated by commas; a comma before a bare number belongs to the part before it."""
+    parts: list[str] = []
+    for part in text.split(","):
+        if parts and ":" in parts[-1] and part.replace(".", "", 1).isdigit():
+            parts[-1] += f",{part}"  # linear:0.3,0.9
+        elif part.strip():
+            parts.append(part.strip())
+    if not parts:
+        raise UsageError(f"{what} names nothing")
+    return tuple(dict.fromkeys(parts))
+
+
+def as_json(record: SimulationRecord) -> dict[str, object]:
+    """Return a record as a plain object."""
+    from joulet.report.archive import plain
+
+    return dict(plain(record))
+
+
+def _optional(text: str | None, unit: str, what: str, *, zero: bool = False) -> float | None:
+    return None if text is None else parse_quantity(text, unit, what=what, allow_zero=zero)
+
+
+def _positive(text: str, what: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0.0 < value < float("inf"):
+        raise UsageError(f"{what} '{text}': give a number of more than zero")
+    return value
+
+
+def _progress(quiet: bool) -> Callable[[str], None]:
+    shown = sys.stderr.isatty() and not quiet
+
+    def tell(text: str) -> None:
+        if shown:
+            print(f"\r\x1b[K{text}", end="", file=sys.stderr, flush=True)
+
+    return tell
+
+
+def _text(records: Sequence[SimulationRecord]) -> str:
+    lines = []
+    for cell, group in itertools.groupby(
+        records, key=lambda r: (r.model, r.trace, r.capacitor_f, r.harvest_ratio, r.arrivals)
+    ):
+        model, trace, capacitor_f, ratio, arrivals = cell
+        rows = list(group)
+        first = rows[0]
+        lines.append(
+            f"{model} on {trace}, {format_quantity(capacitor_f, 'F')} ({first.store_inferences:.3g} full-depth inferences), "
+            f"{arrivals}" + ("" if ratio is None else f", harvest {ratio:g} × demand")
+        )
+        if first.oracle_energy_score is not None and first.oracle_all_score is not None:
+            lines.append(
+                f"  bounds: {100 * first.oracle_energy_score:.1f} % with harvest and arrivals known, "
+                f"{100 * first.oracle_all_score:.1f} % with outcomes known too; {first.arrived:,} events"
+            )
+        lines.append(
+            f"  {'policy':22} {'score':>7} {'95 % interval':>15} {'oracle %':>9} {'bits':>5} {'exit':>5} {'cuts':>6} "
+            f"{'off':>6} {'p50':>9} {'residual':>9}"
+        )
+        lines += [_row(row) for row in rows]
+    return "\n".join(lines)
+
+
+def _row(r: SimulationRecord) -> str:
+    def number(value: float | None, form: str) -> str:
+        return "-" if value is None else format(value, form)
+
+    p50 = "-" if r.latency_p50_s is None else format_time(r.latency_p50_s)
+    interval = f"{100 * r.score_low:.1f} – {100 * r.score_high:.1f}"
+    return (
+        f"  {r.policy:22} {100 * r.score:6.1f}% {interval:>15} {number(r.pct_of_oracle_energy, '.1f'):>9} "
+        f"{number(r.mean_bits, '.2f'):>5} {number(r.mean_exit, '.2f'):>5} {r.brownouts:6,} {100 * r.time_off:5.1f}% "
+        f"{p50:>9} {r.residual:9.1e}"
+    )
