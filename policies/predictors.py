@@ -33,6 +33,9 @@ class Predictor(Protocol):
     def observe(self, power_w: float) -> None:
         """Take the mean power of the slot that ended [W]; it may be negative in the dark."""
 
+    def begin(self, slot: int) -> None:
+        """Go on at a slot of a new day, after a gap; what was learnt of days is kept."""
+
     def predict(self, steps: int) -> F64:
         """Return ``(steps,)`` mean powers of the next slots [W]."""
 
@@ -46,6 +49,9 @@ class Persistence:
     def reset(self, slot: int = 0) -> None:
         """Forget."""
         self._last_w = 0.0
+
+    def begin(self, slot: int) -> None:
+        """Do nothing: it knows no day."""
 
     def observe(self, power_w: float) -> None:
         """Remember the slot."""
@@ -76,6 +82,10 @@ class Ewma:
         self.profile_w: F64 = np.full(self._n, math.nan)
         self._slot, self._last_w = slot % self._n, 0.0
 
+    def begin(self, slot: int) -> None:
+        """Go on at a slot."""
+        self._slot = slot % self._n
+
     def observe(self, power_w: float) -> None:
         """Move the slot's mean."""
         usual_w = self.profile_w[self._slot]
@@ -104,13 +114,22 @@ class _Days:
         self.today[self.slot] = self.last_w = power_w
         self.slot += 1
         if self.slot == self.n:
-            self.rows = np.vstack([self.rows, self.today])[-self._days :]
-            self.slot, self.today = 0, np.full(self.n, math.nan)
-            seen = ~np.isnan(self.rows)
-            count = seen.sum(axis=0)
-            total = np.where(seen, self.rows, 0.0).sum(axis=0)
-            self.mean_w = np.where(count > 0, total / np.maximum(count, 1), math.nan)
-            self.peak_w = float(np.nanmax(self.mean_w))
+            self._close()
+
+    def begin(self, slot: int) -> None:
+        """Close today, however little of it was seen, and go on at a slot of a new day."""
+        if not np.isnan(self.today).all():
+            self._close()
+        self.slot = slot % self.n
+
+    def _close(self) -> None:
+        self.rows = np.vstack([self.rows, self.today])[-self._days :]
+        self.slot, self.today = 0, np.full(self.n, math.nan)
+        seen = ~np.isnan(self.rows)
+        count = seen.sum(axis=0)
+        total = np.where(seen, self.rows, 0.0).sum(axis=0)
+        self.mean_w = np.where(count > 0, total / np.maximum(count, 1), math.nan)
+        self.peak_w = float(np.nanmax(self.mean_w))
 
     def ahead(self, steps: int) -> npt.NDArray[np.intp]:
         return (self.slot + np.arange(steps)) % self.n
@@ -154,6 +173,11 @@ class Wcma:
         """Forget all days."""
         self._days = _Days(self._n, self._depth, slot)
         self._ratios: deque[float] = deque(maxlen=self._window)
+
+    def begin(self, slot: int) -> None:
+        """Go on at a slot of a new day, after a gap; the days before are kept."""
+        self._days.begin(slot)
+        self._ratios.clear()
 
     def observe(self, power_w: float) -> None:
         """Compare the slot with its usual power, then store it."""
@@ -203,6 +227,10 @@ class ProEnergy:
         """Forget all days."""
         self._days = _Days(self._n, self._depth, slot)
 
+    def begin(self, slot: int) -> None:
+        """Go on at a slot of a new day; the days before are kept."""
+        self._days.begin(slot)
+
     def observe(self, power_w: float) -> None:
         """Store the slot."""
         self._days.push(power_w)
@@ -247,6 +275,12 @@ class DayOfYear:
         self._slot, self._day = slot % self._n, self._first
         self.scale_w = math.nan
         self._seen_w = self._clear = 0.0
+
+    def begin(self, slot: int) -> None:
+        """Go on at a slot of the next day."""
+        if self._slot:
+            self._day = self._day % 365 + 1
+        self._slot, self._seen_w, self._clear = slot % self._n, 0.0, 0.0
 
     def height(self, day: int) -> F64:
         """Return ``(n_slots,)`` sine of the sun's height at the middle of each slot, 0 at night."""
@@ -305,6 +339,10 @@ class Quantile:
         self._recent: deque[float] = deque()
         self._sorted: list[float] = []
         self._peak_w = 0.0
+
+    def begin(self, slot: int) -> None:
+        """Go on at a slot of a new day, after a gap; errors and the days before are kept."""
+        self.base.begin(slot)
 
     def observe(self, power_w: float) -> None:
         """Keep the error of the last forecast."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Operating points chosen by the store's voltage, with hysteresis."""
+"""Operating points chosen by the store's voltage, with hysteresis, as Mementos and REHASH do for checkpoints and tasks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ _MARGIN = 1.1  # start only with this multiple of the energy needed
 
 class Threshold:
     """Divides brown-out..full evenly among the operating points worth having; a level is left only well below it.
+
+    Levels follow the voltage, but nothing is started that the usable energy does not cover with a margin: what series
+    resistance keeps back is not in it (Culpeo's point), so a sagging store is not trusted for its voltage.
 
     Parameters
     ----------

@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from joulet.errors import PolicyError, UsageError
@@ -21,7 +22,8 @@ import itertools
 from session_fakes import LOAD, cost_table
 
 SPECS = ["fixed", "fixed:smallest", "fixed:w4@b", "fixed:1@0", "fixed:w8@last", "threshold", "threshold:0.2", "linear",
-         "linear:0.3,0.9"]  # fmt: skip
+         "linear:0.3,0.9", "atm", "atm:2,0.3", "eno", "eno:0.9", "zygarde", "zygarde:0.6,0.1", "bandit", "bandit:linucb",
+         "bandit:ucbv", "qlearning", "mpc", "mpc:0.2"]  # fmt: skip
 
 
 @pytest.fixture
@@ -101,6 +103,21 @@ def test_threshold_climbs_with_voltage_and_does_not_flicker(context: PolicyConte
     assert len(set(swinging)) == 1
 
 
+def test_threshold_never_starts_what_the_store_cannot_pay(context: PolicyContext) -> None:
+    policy = make_policy("threshold")
+    policy.reset(context)
+    rng = np.random.default_rng(0)
+    started = 0
+    for share, sag in rng.uniform(0.0, 1.0, (2000, 2)).tolist():
+        # under load a store gives less than its voltage promises; usable energy says so
+        usable_j = share * sag**4 * context.full_j
+        decision = policy.decide(see(share, usable_energy_j=usable_j))
+        if decision.action is Action.START:
+            started += 1
+            assert context.energy_j(decision.path or 0, decision.exit or 0) <= usable_j
+    assert started > 500
+
+
 def test_threshold_and_linear_wait_for_energy(context: PolicyContext) -> None:
     for spec in ("threshold", "linear"):
         policy = make_policy(spec)
@@ -121,7 +138,11 @@ def test_linear_asks_for_more_certainty_when_rich(context: PolicyContext) -> Non
     assert policy.decide(see(0.1)).path == 1
 
 
-@pytest.mark.parametrize("spec", ["", "nope", "linear:1", "linear:0.9,0.3", "linear:a,b", "threshold:2", "threshold:x"])
+@pytest.mark.parametrize(
+    "spec",
+    ["", "nope", "linear:1", "linear:0.9,0.3", "linear:a,b", "threshold:2", "threshold:x", "atm:1", "atm:0,0.5",
+     "atm:1,2", "eno:2", "zygarde:0.5", "bandit:thompson", "qlearning:1", "mpc:-1", "mpc:nan"],
+)  # fmt: skip
 def test_bad_specs_are_refused(spec: str) -> None:
     with pytest.raises(UsageError, match="policy"):
         make_policy(spec)
