@@ -93,6 +93,14 @@ def test_replaces_an_earlier_run_but_nothing_else(files: Path, tmp_path: Path) -
         (["--policy", "fixed", "--scale", "nan"], "scale"),
         (["--policy", "fixed", "--start-voltage", "9V"], "initial voltage"),
         (["--policy", "fixed", "--seed", "-1"], "--seed"),
+        (["--policy", "fixed", "--converter", "spv1050"], "no converter 'spv1050'"),
+        (["--policy", "fixed", "--converter", "bq25570", "--efficiency", "0.9"], "--converter constant"),
+        (["--policy", "fixed", "--converter", "bq25570:parts.zip"], "output voltage"),
+        (["--policy", "fixed", "--converter", "bq25570:parts.zip@1.8V"], "parts.zip"),
+        (["--policy", "fixed", "--battery", "4mF"], "--battery"),
+        (["--policy", "fixed", "--battery", "4J", "--leakage", "1Mohm"], "--leakage belongs to"),
+        (["--policy", "fixed", "--esr", "1V"], "--esr"),
+        (["--policy", "fixed", "--esr", "100kohm"], "cannot bear the running board"),
     ],
 )
 def test_mistakes_in_options(
@@ -104,6 +112,32 @@ def test_mistakes_in_options(
     assert word in error
     assert "\n" not in error
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("source", "more"),
+    [
+        ("constant:2mW", ["--duration", "20s", "--converter", "bq25570", "--esr", "5ohm"]),
+        ("markov:levels=0W/5mW,stay=0.9,step=1s,duration=1min,seed=1", ["--battery", "200mJ"]),
+        ("solar:lat=0,lon=0,date=2024-03-20,area=1cm2,step=1h", ["--period", "1h", "--converter", "bq25570"]),
+    ],
+)
+def test_other_sources_converters_and_stores(files: Path, tmp_path: Path, source: str, more: list[str]) -> None:
+    words = command(files, tmp_path / "r", "--policy", "fixed", *more)
+    words[words.index("--trace") + 1] = source
+    assert main(words) == 0
+    record, about = read(tmp_path / "r" / "run.json.gz"), json.loads((tmp_path / "r" / "manifest.json").read_text())
+    assert record.ledger.residual_fraction < 1e-6
+    assert record.summary.served > 0
+    assert about["options"]["trace"] == source
+    assert about["trace"]["span_s"] is None or about["trace"]["span_s"] > 0.0
+    assert ("BQ25570" in record.provenance["converter"]) == ("bq25570" in more)
+    assert ("battery" in record.ledger.provenance["stored"]) == ("--battery" in more)
+
+
+def test_a_battery_and_a_capacitor_exclude_each_other(files: Path, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(command(files, tmp_path / "r", "--policy", "fixed", "--capacitor", "1mF", "--battery", "1J"))
 
 
 def test_mistakes_in_files(files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import platform
 import shutil
 import sys
@@ -20,9 +21,8 @@ import numpy as np
 
 from joulet import __version__
 from joulet.boards import DEFAULT_BOARD, Board, load_board
-from joulet.energy.capacitor import Capacitor
-from joulet.energy.converter import ConstantConverter
-from joulet.energy.trace import TraceHarvester, load_trace
+from joulet.energy.load import SPECS, Source, load_harvester
+from joulet.energy.seam import Converter, Storage
 from joulet.engine.answers import Answers
 from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs, load_labels
@@ -32,6 +32,7 @@ from joulet.policies import make_policy, policy_names
 from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
+from joulet.tools.energy_path import add_path_options, make_converter, make_storage
 from joulet.units import format_quantity, format_time, parse_quantity
 
 FORMAT = "joulet run folder 1"
@@ -42,10 +43,14 @@ policies:
 {policies}
 
 IN.npz holds input_0, input_1 … in the model's own types, samples first, and labels for a score. Events take the
-samples in turn and begin again at the end (--seed shuffles them first). T.csv has the header time_s,power_w.
+samples in turn and begin again at the end (--seed shuffles them first).
+
+sources for --trace:
+{sources}
 
   joulet run kws.jlt --input clips.npz --trace sun.csv --policy linear
   joulet run kws.jlt --input clips.npz --trace rf.csv.gz --policy fixed:w8@last --capacitor 1mF --period 500ms --json
+  joulet run kws.jlt --input clips.npz --trace constant:200uW --duration 1h --policy eno --converter bq25570 --esr 20ohm
 
 The run folder gets manifest.json (hashes, versions, options, where figures come from), events.jsonl (one line an
 event), ledger.json, summary.json, run.json.gz (for joulet report) and report.html. Exit code 1: the ledger does not close.
@@ -62,12 +67,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "Events arrive, a policy decides how many bits and layers each deserves, a capacitor fills and drains, and "
             "every joule lands in a ledger. Inference is real; time and energy are those of the board's cost table."
         ),
-        epilog=EPILOG.format(policies=listed),
+        epilog=EPILOG.format(policies=listed, sources=SPECS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
     parser.add_argument("--input", type=Path, required=True, metavar="IN.npz", help="samples, and labels for a score")
-    parser.add_argument("--trace", type=Path, required=True, metavar="T.csv", help="harvested power over time")
+    parser.add_argument("--trace", required=True, metavar="SOURCE", help="harvested power over time; see below")
     parser.add_argument("--policy", required=True, metavar="NAME", help="what decides; see below")
     parser.add_argument("--out", type=Path, default=Path("joulet-run"), metavar="DIR", help="run folder (joulet-run)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -79,11 +84,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     events.add_argument("--seed", type=int, metavar="N", help="shuffle the samples by this seed (as they are)")
     energy = parser.add_argument_group("energy")
     energy.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", help=f"board or board.toml ({DEFAULT_BOARD})")
-    energy.add_argument("--capacitor", default="4.7mF", metavar="C", help="store (4.7mF)")
-    energy.add_argument("--leakage", default="1Mohm", metavar="R", help="leakage resistance of the store (1Mohm)")
-    energy.add_argument("--start-voltage", metavar="V", help="store at the start (the board's power-good threshold)")
-    energy.add_argument("--efficiency", type=float, default=0.8, metavar="X", help="of the converter, 0..1 (0.8)")
-    energy.add_argument("--quiescent", default="1.5uW", metavar="P", help="drawn by the converter (1.5uW)")
+    add_path_options(energy)
     energy.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on the trace's power (1)")
     energy.add_argument("--loop", action="store_true", help="begin the trace again at its end")
     energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
@@ -97,9 +98,9 @@ class Setup:
     answers: Answers
     costs: CostTable
     board: Board
-    harvester: TraceHarvester
-    converter: ConstantConverter
-    storage: Capacitor
+    harvester: Source
+    converter: Converter
+    storage: Storage
     settings: SessionSettings
     model_hash: str
 
@@ -134,7 +135,7 @@ def run(args: argparse.Namespace) -> int:
 def prepare(args: argparse.Namespace) -> Setup:
     """Read and check all that the options name."""
     board = load_board(args.board)
-    harvester = load_trace(args.trace, scale=args.scale, loop=args.loop)
+    harvester = load_harvester(args.trace, scale=args.scale, loop=args.loop)
     settings = _settings(args, harvester)
     if not args.model.is_file():
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
@@ -144,25 +145,19 @@ def prepare(args: argparse.Namespace) -> Setup:
     # a table that travels with the model wins over one made now
     costs = next((c for c in container.boards if c.name == board.name), None) or board_costs(container, board)
     table = cost_table(container, costs)
-    volts = board.load.on_v if args.start_voltage is None else _quantity(args, "start_voltage", "V", zero=True)
     return Setup(
         answers=Answers(engine, inputs, load_labels(args.input, len(inputs[0])), table.prefixes),
         costs=table,
         board=board,
         harvester=harvester,
-        converter=ConstantConverter(args.efficiency, quiescent_w=_quantity(args, "quiescent", "W", zero=True)),
-        storage=Capacitor(
-            _quantity(args, "capacitor", "F"),
-            max_v=board.load.max_v,
-            initial_v=volts,
-            leakage_ohm=_quantity(args, "leakage", "ohm"),
-        ),
+        converter=make_converter(args),
+        storage=make_storage(args, board.load),
         settings=settings,
         model_hash=engine.model_hash,
     )
 
 
-def _settings(args: argparse.Namespace, harvester: TraceHarvester) -> SessionSettings:
+def _settings(args: argparse.Namespace, harvester: Source) -> SessionSettings:
     period_s = _quantity(args, "period", "s")
     duration_s = None if args.duration is None else _quantity(args, "duration", "s")
     if args.seed is not None and args.seed < 0:
@@ -206,9 +201,9 @@ def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[
         "model": {"file": args.model.name, "model_hash": setup.model_hash, "sha256": _sha256(args.model)},
         "input": {"file": args.input.name, "sha256": _sha256(args.input), "samples": setup.answers.n_samples},
         "trace": {
-            "file": args.trace.name,
+            "file": setup.harvester.name,
             "sha256": setup.harvester.sha256,
-            "span_s": setup.harvester.span_s,
+            "span_s": setup.harvester.span_s if math.isfinite(setup.harvester.span_s) else None,
             "mean_w": setup.harvester.mean_w,
             "gaps": setup.harvester.n_gaps,
         },
