@@ -15,6 +15,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from joulet.energy.esr import brownout_v, heat_w, step_limits_v
 from joulet.energy.seam import Converter, Storage, StorageStep
@@ -55,8 +56,7 @@ class Flows:
     unmet_j: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Powers:
+class _Powers(NamedTuple):
     """Powers in one band [W]: harvested, given to the store, got by the load, drawn for it, turned into heat by that."""
 
     harvest_w: float
@@ -88,6 +88,7 @@ class Feed:
         self.edges_v, self.bands_v = reachable_bands(converter, storage)
         self._empty_v, self._full_v = storage.voltage_at_v(0.0), storage.voltage_at_v(storage.full_energy_j)
         self._band = bisect_right(self.edges_v, storage.voltage_v)
+        self._sags = storage.esr_ohm > 0.0
         self._edge: int | None = None  # the edge at which the store stands, None between edges
         self._came_up = False  # whether it came to that edge from below
 
@@ -144,7 +145,7 @@ class Feed:
         band_v, heat = self.bands_v[band], 0.0
         draw_w = self._converter.draw_w(load_w, band_v)
         # at or below off_v the load browns out before any time passes
-        if off_v is not None and voltage_v > off_v:
+        if self._sags and off_v is not None and voltage_v > off_v:
             heat = heat_w(draw_w, voltage_v, self._storage.esr_ohm)
         return _Powers(power_w, self._converter.output_w(power_w, band_v), load_w, draw_w, heat)
 
