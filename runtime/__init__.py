@@ -13,8 +13,11 @@ if TYPE_CHECKING:
     from joulet.boards import load_board as load_board
     from joulet.compile import compile_model as compile_model
     from joulet.container.read import Container as Container
+    from joulet.energy.battery import Battery as Battery
+    from joulet.energy.bq25570 import bq25570 as bq25570
     from joulet.energy.capacitor import Capacitor as Capacitor
     from joulet.energy.converter import ConstantConverter as ConstantConverter
+    from joulet.energy.load import load_harvester as load_harvester
     from joulet.energy.trace import load_trace as load_trace
     from joulet.engine.answers import Answers as Answers
     from joulet.engine.host import HostEngine as HostEngine
@@ -29,6 +32,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Answers": "joulet.engine.answers",
+    "Battery": "joulet.energy.battery",
     "Capacitor": "joulet.energy.capacitor",
     "ConstantConverter": "joulet.energy.converter",
     "Container": "joulet.container.read",
@@ -36,9 +40,11 @@ _HOMES = {
     "LiteRTEngine": "joulet.engine.litert",
     "SessionSettings": "joulet.session",
     "board_costs": "joulet.plan.cost",
+    "bq25570": "joulet.energy.bq25570",
     "compile_model": "joulet.compile",
     "cost_table": "joulet.plan.cost",
     "load_board": "joulet.boards",
+    "load_harvester": "joulet.energy.load",
     "load_tflite": "joulet.importers.tflite",
     "load_trace": "joulet.energy.trace",
     "make_policy": "joulet.policies",
@@ -46,6 +52,7 @@ _HOMES = {
 
 __all__ = [
     "Answers",
+    "Battery",
     "Capacitor",
     "ConstantConverter",
     "Container",
@@ -53,9 +60,11 @@ __all__ = [
     "LiteRTEngine",
     "SessionSettings",
     "board_costs",
+    "bq25570",
     "compile_model",
     "cost_table",
     "load_board",
+    "load_harvester",
     "load_tflite",
     "load_trace",
     "make_policy",
