@@ -44,7 +44,7 @@ class Atm:
         self._rate, self._energy = rate or 1.0, 0.5 if energy is None else energy
         self._tiers: list[list[Point]] = []
         self._borders_w: list[float] = []
-        self._enough_j = 1.0
+        self._enough = 1.0
         self._power = MeanPower(1.0, 1.0)
 
     def fit(self, experience: Experience) -> None:
@@ -63,7 +63,7 @@ class Atm:
         self._borders_w = [
             self._rate * (tier[-1].energy_j / context.period_s + context.sleep_w) for tier in self._tiers[:-1]
         ]
-        self._enough_j = max(self._energy, 1e-9) * context.full_j
+        self._enough = max(self._energy, 1e-9)
         self._power = MeanPower(0.25 * context.period_s, context.period_s)
 
     def decide(self, observation: Observation) -> Decision:
@@ -75,7 +75,7 @@ class Atm:
         while level < len(self._borders_w) and rate_w < self._borders_w[level]:
             level += 1
         last = len(self._tiers[0]) - 1
-        exit = min(last, int(usable_j / self._enough_j * (last + 1)))
+        exit = min(last, int(usable_j / (self._enough * observation.full_energy_j) * (last + 1)))
         for tier in self._tiers[level:]:
             for point in tier[exit::-1]:
                 if point.need_j <= usable_j and point.time_s <= observation.deadline_left_s:

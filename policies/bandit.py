@@ -85,7 +85,10 @@ class LinUcb:
         self._pending = -1  # the arm that runs
 
     def decide(self, observation: Observation) -> Decision:
-        """Learn from what ended; start the arm with the best bound, if it earns more than it costs."""
+        """Learn from what ended; start the arm with the best bound less its price.
+
+        No event that can be paid for is left out: a later one is worth no more.
+        """
         if observation.exit is not None:
             if self._pending >= 0:
                 self._learn((observation.confidence_q15 or 0) / _Q15)
@@ -100,7 +103,7 @@ class LinUcb:
         spread = (width @ x).tolist()
         usable_j = observation.usable_energy_j
         price = self._price.update(observation)
-        best, arm = 0.0, -1
+        best, arm = -math.inf, -1
         for k, point in enumerate(self._points):
             if point.need_j > usable_j:
                 break

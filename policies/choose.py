@@ -11,6 +11,7 @@ from joulet.policies.atm import Atm
 from joulet.policies.bandit import LinUcb, UcbV
 from joulet.policies.eno import Eno
 from joulet.policies.fixed import Fixed
+from joulet.policies.joule_scale import Calibrated
 from joulet.policies.linear import Linear
 from joulet.policies.mpc import Mpc
 from joulet.policies.qlearning import QLearning
@@ -30,7 +31,10 @@ _USAGE = {
     "qlearning": "qlearning",
     "mpc": "mpc or mpc:RESERVE (0..1)",
     "shadow": "shadow",
+    "calibrated": "calibrated+POLICY (any of these, with its costs corrected from readings)",
 }
+
+_CALIBRATED = "calibrated+"
 
 
 def policy_names() -> dict[str, str]:
@@ -39,7 +43,7 @@ def policy_names() -> dict[str, str]:
 
 
 def make_policy(spec: str) -> Policy:
-    """Return a policy from its spec: ``NAME`` or ``NAME:ARGUMENTS``.
+    """Return a policy from its spec: ``NAME`` or ``NAME:ARGUMENTS``, with ``calibrated+`` before it or not.
 
     Raises
     ------
@@ -58,6 +62,8 @@ def make_policy(spec: str) -> Policy:
         "mpc": _mpc,
         "shadow": _shadow,
     }
+    if spec.startswith(_CALIBRATED):
+        return Calibrated(make_policy(spec[len(_CALIBRATED) :]))
     name, _, arguments = spec.partition(":")
     if name not in makers:
         raise UsageError(f"no policy '{name}'; there are {'; '.join(_USAGE.values())}")

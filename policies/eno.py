@@ -119,7 +119,7 @@ class Eno:
         passed_s = max(0.0, observation.time_s - self._time_s)
         self._time_s = observation.time_s
         # what the store would refuse before the next event costs nothing
-        spill_j = observation.usable_energy_j + recent_w * context.period_s - context.full_j
+        spill_j = observation.usable_energy_j + recent_w * context.period_s - observation.full_energy_j
         # no more than one event can take; the rest returns to the account
         self._credit_j = max(min(self._credit_j + self._budget_w * passed_s, self._points[-1].energy_j), spill_j)
 

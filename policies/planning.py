@@ -83,8 +83,8 @@ class SpendingPlan:
             self._ahead_w(observation),
             (self._slots.left_s, self._slots.slot_s),
             observation.usable_energy_j,
-            context.full_j,
-            self._reserve * context.full_j,
+            observation.full_energy_j,
+            self._reserve * observation.full_energy_j,
         )
         self.budget_j = rate_w * context.period_s
         return True
@@ -95,7 +95,7 @@ class SpendingPlan:
         aged = slot_s >= _SHORTEST_S and observation.time_s - self._begin_s >= DAY_S + slot_s
         if not (self._daily or aged):
             return [self._power.slow_w - sleep_w] * _HORIZON
-        poor = observation.usable_energy_j < _POOR * self._context.full_j
+        poor = observation.usable_energy_j < _POOR * observation.full_energy_j
         forecast = self._forecast if poor else self._forecast.base
         ahead_w: list[float] = (forecast.predict(_HORIZON) - sleep_w).tolist()
         return ahead_w

@@ -55,11 +55,7 @@ def _turns_up(a: tuple[float, float], b: tuple[float, float], c: tuple[float, fl
 
 
 class PlannedPrice:
-    """The slope of the envelope of operating points at the budget of the plan.
-
-    Never more than four fifths of the steepest slope: at all of it the cheapest point would be worth nothing, and an event
-    be left out that the store can pay for, while every later one is worth the same.
-    """
+    """The slope of the envelope of operating points at the budget of the plan."""
 
     def __init__(self) -> None:
         self._plan = SpendingPlan()
@@ -79,5 +75,5 @@ class PlannedPrice:
     def update(self, observation: Observation) -> float:
         """Take an observation before a start; return the price [1/J]."""
         if self._plan.update(observation):
-            self._price = min(self._envelope.price(self._plan.budget_j), 0.8 * self._envelope.price(0.0))
+            self._price = self._envelope.price(self._plan.budget_j)
         return self._price

@@ -100,7 +100,7 @@ class Zygarde:
         self._points: list[Point] = []
         self._steps: list[tuple[float, float]] = []
         self._onward = Decision(action=Action.CONTINUE)
-        self._optional_j = self._event_w = self._span_s = 1.0
+        self._event_w = self._span_s = 1.0
         self._seen_s = 0.0
         self._power, self._source = MeanPower(1.0, 1.0), EtaFactor()
 
@@ -121,7 +121,6 @@ class Zygarde:
             for j in range(context.n_exits - 1)
         ]
         self._onward = Decision(action=Action.CONTINUE)
-        self._optional_j = self._energy * context.full_j
         self._event_w = self._points[0].energy_j / context.period_s + context.sleep_w
         self._span_s = context.period_s
         self._power = MeanPower(0.5 * context.period_s, context.period_s)
@@ -156,5 +155,5 @@ class Zygarde:
             return STOP
         if (observation.confidence_q15 or 0) < self._utility * _Q15:
             return self._onward
-        sure = self._source.eta * observation.usable_energy_j >= self._optional_j
+        sure = self._source.eta * observation.usable_energy_j >= self._energy * observation.full_energy_j
         return self._onward if sure and observation.backlog <= 1 else STOP

@@ -26,6 +26,7 @@ HEADERS = (
     "host/batch.h",
     "core/ledger.h",
     "core/governor.h",
+    "core/joule_scale.h",
     "sim/optimum.h",
     "sim/value.h",
     "sim/supply.h",

@@ -23,7 +23,7 @@ from session_fakes import LOAD, cost_table
 
 SPECS = ["fixed", "fixed:smallest", "fixed:w4@b", "fixed:1@0", "fixed:w8@last", "threshold", "threshold:0.2", "linear",
          "linear:0.3,0.9", "atm", "atm:2,0.3", "eno", "eno:0.9", "zygarde", "zygarde:0.6,0.1", "bandit", "bandit:linucb",
-         "bandit:ucbv", "qlearning", "mpc", "mpc:0.2"]  # fmt: skip
+         "bandit:ucbv", "qlearning", "mpc", "mpc:0.2", "calibrated+linear"]  # fmt: skip
 
 
 @pytest.fixture

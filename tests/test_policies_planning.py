@@ -100,7 +100,15 @@ def test_the_plan_saves_for_the_night_and_spends_before_the_store_is_full() -> N
     budgets = {}
     for hour, share in itertools.product((10.0, 20.0), (0.3, 0.9)):
         plan.reset(context)
-        plan.update(seen(hour * 3600.0, 0.0, usable_energy_j=share * context.full_j, harvest_power_w=0.0))
+        plan.update(
+            seen(
+                hour * 3600.0,
+                0.0,
+                usable_energy_j=share * context.full_j,
+                full_energy_j=context.full_j,
+                harvest_power_w=0.0,
+            )
+        )
         budgets[hour, share] = plan.budget_j
     assert budgets[10.0, 0.9] > budgets[10.0, 0.3] > budgets[20.0, 0.3] > 0.0
     assert budgets[20.0, 0.9] > budgets[20.0, 0.3]

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from policy_experience import FULL_J, experience, fake_context, sunny_days
 
-from joulet.policies import Policy, PolicyContext, check_policy, make_policy
+from joulet.policies import Policy, PolicyContext, check_policy, make_policy, qlearning
 from joulet.policies.atm import Atm
 from joulet.policies.bandit import LinUcb, UcbV, _Arm
 from joulet.policies.eno import Eno, budget
@@ -118,7 +118,8 @@ def test_fits_in_time_and_is_better_on_other_days(spec: str, week: Experience, o
 
 
 @pytest.mark.parametrize("spec", RIVALS)
-def test_the_same_past_makes_the_same_policy(spec: str) -> None:
+def test_the_same_past_makes_the_same_policy(spec: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qlearning, "_STEPS", 1000)
     context = fake_context(period_s=600.0)
     past = experience(context, sunny_days(1, DEMAND_W / 600.0 * math.pi))
     one, two = make_policy(spec), make_policy(spec)
@@ -346,7 +347,8 @@ def test_ucbv_stops_by_its_threshold() -> None:
 # Q-learning
 
 
-def test_the_table_is_what_decides(week: Experience) -> None:
+def test_the_table_is_what_decides(week: Experience, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qlearning, "_STEPS", 1000)
     policy = QLearning()
     policy.fit(replace(week, stretches=week.stretches[:1]))
     policy.reset(week.context)
