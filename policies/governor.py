@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass
 
 from joulet.policies.tables import NO_NODE, PolicyTable
@@ -18,6 +19,7 @@ class Question:
 
     energy_q16: int
     harvest_nw: int
+    slow_nw: int
     deadline_left_us: int
     half_hour: int
     path: int = 0
@@ -37,27 +39,43 @@ class Answer:
 
 
 class HarvestMean:
-    """Mean power that reaches the store, kept between decisions; twin of ``jlt_harvest_mean_take``."""
+    """Means of the power that reaches the store, kept between decisions; twin of ``jlt_harvest_mean_take``."""
 
-    __slots__ = ("_begun", "_delivered_nj", "_shift", "_time_us", "_warm", "_window_us", "mean_nw")
+    __slots__ = (
+        "_begun",
+        "_delivered_nj",
+        "_shift",
+        "_slow_shift",
+        "_time_us",
+        "_warm",
+        "_window_us",
+        "mean_nw",
+        "slow_nw",
+    )
 
     def __init__(self, table: PolicyTable) -> None:
-        self._window_us, self._shift = table.window_us, table.mean_shift
+        self._window_us, self._shift, self._slow_shift = table.window_us, table.mean_shift, table.slow_shift
         self._begun = self._warm = False
-        self._time_us = self._delivered_nj = self.mean_nw = 0
+        self._time_us = self._delivered_nj = self.mean_nw = self.slow_nw = 0
 
-    def take(self, time_us: int, delivered_nj: int, now_nw: int) -> int:
-        """Take in the energy delivered since the beginning; return the mean [nW]."""
+    def take(self, time_us: int, delivered_nj: int, now_nw: int) -> None:
+        """Take in the energy delivered since the beginning."""
         if not self._begun:
             self._begun, self._time_us, self._delivered_nj = True, time_us, delivered_nj
         passed_us = time_us - self._time_us
         if passed_us >= self._window_us and passed_us > 0:
             fresh = min(max(_divide((delivered_nj - self._delivered_nj) * 1_000_000, passed_us), 0), _INT32_MAX)
-            self.mean_nw += _divide(fresh - self.mean_nw, 1 << self._shift) if self._warm else fresh - self.mean_nw
+            windows = passed_us // self._window_us if self._window_us else 2**32 - 1
+            self.mean_nw = _moved(self.mean_nw, fresh, windows, self._shift) if self._warm else fresh
+            self.slow_nw = _moved(self.slow_nw, fresh, windows, self._slow_shift) if self._warm else fresh
             self._warm, self._time_us, self._delivered_nj = True, time_us, delivered_nj
         if not self._warm:
-            self.mean_nw = now_nw
-        return self.mean_nw
+            self.mean_nw = self.slow_nw = now_nw
+
+
+def _moved(mean_nw: int, fresh_nw: int, windows: int, shift: int) -> int:
+    """Return a mean after a window; one that lasted longer weighs more, up to all."""
+    return mean_nw + _divide((fresh_nw - mean_nw) * min(windows, 1 << shift), 1 << shift)
 
 
 def _divide(a: int, b: int) -> int:
@@ -71,6 +89,7 @@ class Governor:
     def __init__(self, table: PolicyTable) -> None:
         self.table = table
         self.top_q16 = (table.n_levels - 1) << 16
+        self._slow_nw = table.slow_nw.tolist()
         self._borders_nw = table.harvest_nw.tolist()
         self._worth = table.worth.tolist()
         self._links = [tuple(int(value) for value in link)[:4] for link in table.links.tolist()]
@@ -85,10 +104,9 @@ class Governor:
 
     def decide(self, question: Question) -> Answer:
         """Answer a question; pure."""
-        table, level = self.table, 0
-        while level + 1 < table.n_harvest and question.harvest_nw >= self._borders_nw[level]:
-            level += 1
-        row = self._worth[question.half_hour * table.n_slots // _HALF_HOURS][level]
+        slow = bisect_right(self._slow_nw, question.slow_nw)
+        level = bisect_right(self._borders_nw[slow], question.harvest_nw)
+        row = self._worth[question.half_hour * self.table.n_slots // _HALF_HOURS][slow][level]
         return self._go_on(question, row) if question.at_exit else self._begin(question, row)
 
     def _worth_at(self, row: list[int], energy_q16: int) -> int:
@@ -119,7 +137,7 @@ class Governor:
         answer = Answer(Action.STOP)
         if node == NO_NODE:
             return answer
-        state = node * self.table.n_bins + sum(question.confidence_q15 >= b for b in self._borders_q15[node])
+        state = node * self.table.n_bins + bisect_right(self._borders_q15[node], question.confidence_q15)
         energy = question.energy_q16
         best = self._stop_gain[state] + self._worth_at(row, energy)
         for gain, cost, need, time_us, path, exit in self._menus[state]:

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from joulet.optimum.bound import chain_of
 from joulet.optimum.costs import link_path, link_values
-from joulet.optimum.harvest import HarvestChain, fit_harvest
+from joulet.optimum.harvest import HarvestChain, HarvestShape, fit_harvest
 from joulet.optimum.outcomes import flat_outcomes
 from joulet.optimum.plans import Menus, Plan, make_menus
 from joulet.optimum.value import Pace, Store, iterate
@@ -42,22 +42,30 @@ class ShadowSettings:
     ----------
     n_slots
         Slots of the day where the experience knows days, dividing 48.
-    n_harvest
-        Levels of mean harvest.
+    n_quick, n_slow
+        Levels of the quick and of the slow mean of harvest.
+    scales, changes_steps
+        Strengths between which a source changes that was seen for less than a day, and least length of the past that
+        is made up so.
     n_levels
         Most levels of energy in the table; fewer where 8 kB would not hold them.
     fit_levels, exact_levels
         Levels in value iteration, with plans and with single steps.
-    mean_shift
-        Weight 2^−mean_shift of a new window in the mean harvest.
+    quick_shift
+        Weight 2^−quick_shift of a new window in the quick mean; the slow one spans a day, or ``slow_windows``.
     """
 
     n_slots: int = 12
-    n_harvest: int = 6
+    n_quick: int = 6
+    n_slow: int = 1
+    scales: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0)
+    changes_steps: int = 8000
+    n_slow_short: int = 2
+    slow_windows: int = 64
     n_levels: int = 128
     fit_levels: int = 512
     exact_levels: int = 192
-    mean_shift: int = 1
+    quick_shift: int = 0
 
 
 class Shadow:
@@ -101,9 +109,11 @@ class Shadow:
         top, full_j = governor.top_q16, observation.full_energy_j
         now_nw = int(min(max(observation.harvest_power_w * 1e9, 0.0), 2147483647.0))
         time_us, delivered_nj = int(observation.time_s * 1e6), math.floor(observation.delivered_j * 1e9)
+        mean.take(time_us, delivered_nj, now_nw)
         question = Question(
             energy_q16=int(min(max(math.floor(observation.usable_energy_j / full_j * top), 0.0), top)),
-            harvest_nw=mean.take(time_us, delivered_nj, now_nw),
+            harvest_nw=mean.mean_nw,
+            slow_nw=mean.slow_nw,
             deadline_left_us=int(min(max(math.floor(observation.deadline_left_s * 1e6), 0.0), 4294967295.0)),
             half_hour=observation.slot,
             path=observation.path or 0,
@@ -119,7 +129,10 @@ def without_experience(context: PolicyContext) -> Experience:
     demand_w = context.energy_j(0, context.n_exits - 1) / context.period_s
     steps = np.tile(np.repeat([0.0, 0.2, 0.5, 1.0, 0.3], 12), 20) * demand_w
     stretch = Stretch(
-        start_s=0.0, step_s=context.period_s, power_w=steps, event_s=np.arange(len(steps)) * context.period_s
+        start_s=0.0,
+        step_s=context.period_s,
+        power_w=steps,
+        event_s=np.arange(len(steps), dtype=np.float64) * context.period_s,
     )
     outcomes = flat_outcomes(context.accuracy, context.switches)
     return Experience(context=context, outcomes=outcomes, stretches=(stretch,))
@@ -160,17 +173,38 @@ def fit_table(experience: Experience, settings: ShadowSettings) -> PolicyTable:
 
 
 def _harvest(experience: Experience, settings: ShadowSettings) -> HarvestChain:
-    stretches = experience.stretches
+    stretches, window_s = experience.stretches, experience.context.period_s
     knows_days = sum(len(s.power_w) * s.step_s for s in stretches) >= 0.75 * _DAY_S
-    return fit_harvest(
-        [s.power_w for s in stretches],
-        [s.step_s for s in stretches],
-        [s.start_s for s in stretches],
-        window_s=experience.context.period_s,
-        n_levels=settings.n_harvest,
+    seen = sum(len(s.power_w) * s.step_s for s in stretches) / window_s
+    spans = _DAY_S / window_s if knows_days else min(max(seen, 4.0), settings.slow_windows)
+    shape = HarvestShape(
+        window_s=window_s,
+        n_quick=settings.n_quick,
+        n_slow=settings.n_slow if knows_days else settings.n_slow_short,
         n_slots=settings.n_slots if knows_days else 1,
-        mean_shift=settings.mean_shift,
+        quick_shift=settings.quick_shift,
+        slow_shift=min(15, max(1, round(math.log2(spans)))),
     )
+    if not knows_days:
+        stretches = _with_changes(stretches, settings, experience.seed)
+    return fit_harvest(
+        [s.power_w for s in stretches], [s.step_s for s in stretches], [s.start_s for s in stretches], shape
+    )
+
+
+def _with_changes(stretches: tuple[Stretch, ...], settings: ShadowSettings, seed: int) -> tuple[Stretch, ...]:
+    """Return a longer past in which the source changes its strength each time the recordings are through.
+
+    What was seen for a while lasts, for all one knows, about as long again: a minute of radio says nothing about the next
+    hour, and a policy that takes it for granted starves or idles when it is wrong.
+    """
+    rng = np.random.default_rng(seed)
+    step_s = min(s.step_s for s in stretches)
+    once = np.concatenate([np.repeat(s.power_w, max(1, round(s.step_s / step_s))) for s in stretches])
+    repeats = max(len(settings.scales) * 4, math.ceil(settings.changes_steps / len(once)))
+    scales = rng.choice(settings.scales, repeats)
+    power_w = (scales[:, None] * once).reshape(-1)
+    return (Stretch(start_s=0.0, step_s=step_s, power_w=power_w, event_s=stretches[0].event_s),)
 
 
 def _periodic(experience: Experience) -> bool:
@@ -226,11 +260,12 @@ def _table(
 ) -> PolicyTable:
     nodes = sorted({int(model.links[link, 1]) for link in menus.links})
     links = sorted({plan.link for plan in _all_plans(menus, nodes)})
-    n_slots, n_harvest = harvest.power_w.shape
+    shape = harvest.shape
+    n_rows = shape.n_slots * shape.n_slow * shape.n_quick
     lists = [menus.start, *(menus.at_exit[node][at] for node in nodes for at in range(model.n_bins))]
     lists = [tuple(plan for plan in plans if int(model.links[plan.link, 1]) in nodes) for plans in lists]
     fixed = HEADER_BYTES + 12 * (len(links) + sum(map(len, lists))) + len(nodes) * model.n_bins * 8 + 512
-    n_levels = min(settings.n_levels, (BYTES_LIMIT - fixed) // (2 * n_slots * n_harvest))
+    n_levels = min(settings.n_levels, (BYTES_LIMIT - fixed) // (2 * n_rows))
     top = (n_levels - 1) << 16
     per_j = top / context.full_j
     grid = np.linspace(0.0, 1.0, n_levels)
@@ -250,24 +285,27 @@ def _table(
                 node_of[path, exit] = nodes.index(node)
     return PolicyTable(
         n_levels=n_levels,
-        n_slots=n_slots,
-        n_harvest=n_harvest,
+        n_slots=shape.n_slots,
+        n_slow=shape.n_slow,
+        n_harvest=shape.n_quick,
         n_nodes=len(nodes),
         n_bins=model.n_bins,
         n_paths=context.n_paths,
         n_exits=context.n_exits,
         gain_q=gain_q,
-        mean_shift=harvest.mean_shift,
-        window_us=round(0.9 * harvest.window_s * 1e6),
+        mean_shift=shape.quick_shift,
+        slow_shift=shape.slow_shift,
+        window_us=round(0.9 * shape.window_s * 1e6),
         inflow_q32=min(round(per_j * 1e-15 * 2.0**32), 2**32 - 1),
         patience_q15=32768 if patient else 21845,  # two thirds
-        harvest_nw=np.minimum(harvest.borders_w * 1e9, 2.0**32 - 1).astype(np.uint32),
+        slow_nw=np.minimum(harvest.slow_w * 1e9, 2.0**32 - 1).astype(np.uint32),
+        harvest_nw=np.minimum(harvest.quick_w * 1e9, 2.0**32 - 1).astype(np.uint32),
         links=_link_records(context, model, links, per_j),
         options=np.asarray(options, OPTION),
         stop_gain=np.round(model.accuracy[nodes] * unit).astype(np.uint32),
         menus=np.concatenate([[0], np.cumsum([len(plans) for plans in lists])]).astype(np.uint16),
         borders_q15=model.borders_q15[nodes],
-        worth=np.round(rows * unit / 256.0).astype(np.uint16),
+        worth=np.round(rows * unit / 256.0).astype(np.uint16).reshape(shape.n_slots, shape.n_slow, shape.n_quick, -1),
         node_of=node_of,
     )
 

@@ -16,10 +16,11 @@ from joulet.errors import PolicyError
 MAGIC, VERSION, HEADER_BYTES = 0x50544C4A, 1, 64
 BYTES_LIMIT = 8192
 NO_NODE = 255
-_HEADER = struct.Struct("<IHHII16s8BHBBIIHHII")
+_HEADER = struct.Struct("<IHHII16s8BHBBIIHBBII")
 LINK = np.dtype([("need_q16", "<u4"), ("time_us", "<u4"), ("path", "u1"), ("exit", "u1"), ("reserved", "<u2")])
 OPTION = np.dtype([("gain", "<u4"), ("cost_q16", "<u4"), ("link", "<u4")])
 _ARRAYS = {
+    "slow_nw": np.dtype("<u4"),
     "harvest_nw": np.dtype("<u4"),
     "links": LINK,
     "options": OPTION,
@@ -37,18 +38,20 @@ class PolicyTable:
 
     Attributes
     ----------
-    n_levels, n_slots, n_harvest, n_nodes, n_bins, n_paths, n_exits
+    n_levels, n_slots, n_slow, n_harvest, n_nodes, n_bins, n_paths, n_exits
         Sizes; ``n_slots`` divides 48.
     gain_q
         Right answers are counted in 2^−gain_q.
-    mean_shift, window_us
-        Of the mean harvest.
+    mean_shift, slow_shift, window_us
+        Of the quick and the slow mean of harvest.
     inflow_q32
         Levels q16 that 1 nW brings in 1 µs, × 2³².
     patience_q15
         P(an event that waits is not pushed out).
+    slow_nw
+        ``(n_slow − 1,)`` borders of levels of the slow mean [nW].
     harvest_nw
-        ``(n_harvest − 1,)`` borders of harvest levels [nW].
+        ``(n_slow, n_harvest − 1)`` borders of levels of the quick mean [nW].
     links
         ``(n_links,)`` need_q16, time_us, path, exit.
     options
@@ -60,7 +63,7 @@ class PolicyTable:
     borders_q15
         ``(n_nodes, n_bins − 1)``.
     worth
-        ``(n_slots, n_harvest, n_levels)`` in 2^(8 − gain_q).
+        ``(n_slots, n_slow, n_harvest, n_levels)`` in 2^(8 − gain_q).
     node_of
         ``(n_paths, n_exits)``; 255 where a path is not used.
     model_hash
@@ -69,6 +72,7 @@ class PolicyTable:
 
     n_levels: int
     n_slots: int
+    n_slow: int
     n_harvest: int
     n_nodes: int
     n_bins: int
@@ -76,9 +80,11 @@ class PolicyTable:
     n_exits: int
     gain_q: int
     mean_shift: int
+    slow_shift: int
     window_us: int
     inflow_q32: int
     patience_q15: int
+    slow_nw: npt.NDArray[np.uint32]
     harvest_nw: npt.NDArray[np.uint32]
     links: npt.NDArray[np.void]
     options: npt.NDArray[np.void]
@@ -106,7 +112,8 @@ class PolicyTable:
         counts = (self.n_levels, self.n_slots, self.n_harvest, self.n_nodes, self.n_bins, len(self.links))
         header = _HEADER.pack(
             MAGIC, VERSION, HEADER_BYTES, total, zlib.crc32(body), self.model_hash, *counts, self.n_paths, self.n_exits,
-            len(self.options), self.gain_q, self.mean_shift, self.window_us, self.inflow_q32, self.patience_q15, 0, 0, 0,
+            len(self.options), self.gain_q, self.mean_shift, self.window_us, self.inflow_q32, self.patience_q15, self.n_slow,
+            self.slow_shift, 0, 0,
         )  # fmt: skip
         return header + body
 
@@ -123,7 +130,7 @@ class PolicyTable:
             raise PolicyError(f"policy table: {len(data)} bytes are too few for a header of {HEADER_BYTES}")
         (
             magic, version, header_bytes, total, crc, model_hash, n_levels, n_slots, n_harvest, n_nodes, n_bins, n_links,
-            n_paths, n_exits, n_options, gain_q, mean_shift, window_us, inflow_q32, patience_q15, *_,
+            n_paths, n_exits, n_options, gain_q, mean_shift, window_us, inflow_q32, patience_q15, n_slow, slow_shift, *_,
         ) = _HEADER.unpack_from(data)  # fmt: skip
         if (magic, version, header_bytes, total) != (MAGIC, VERSION, HEADER_BYTES, len(data)):
             raise PolicyError("policy table: not one of this version, or cut short; export it again")
@@ -131,13 +138,15 @@ class PolicyTable:
             raise PolicyError("policy table: its checksum does not match; export it again")
         states = n_nodes * n_bins
         shapes: dict[str, tuple[int, ...]] = {
-            "harvest_nw": (max(n_harvest - 1, 0),), "links": (n_links,), "options": (n_options,),
+            "slow_nw": (max(n_slow - 1, 0),), "harvest_nw": (n_slow, max(n_harvest - 1, 0)), "links": (n_links,),
+            "options": (n_options,),
             "stop_gain": (n_nodes, n_bins), "menus": (states + 2,), "borders_q15": (n_nodes, max(n_bins - 1, 0)),
-            "worth": (n_slots, n_harvest, n_levels), "node_of": (n_paths, n_exits),
+            "worth": (n_slots, n_slow, n_harvest, n_levels), "node_of": (n_paths, n_exits),
         }  # fmt: skip
         arrays = _split(data, shapes)
         return cls(
-            n_levels=n_levels, n_slots=n_slots, n_harvest=n_harvest, n_nodes=n_nodes, n_bins=n_bins, n_paths=n_paths,
+            n_levels=n_levels, n_slots=n_slots, n_slow=n_slow, slow_shift=slow_shift, n_harvest=n_harvest,
+            n_nodes=n_nodes, n_bins=n_bins, n_paths=n_paths,
             n_exits=n_exits, gain_q=gain_q, mean_shift=mean_shift, window_us=window_us, inflow_q32=inflow_q32,
             patience_q15=patience_q15, model_hash=model_hash, **arrays,
         )  # fmt: skip

@@ -25,7 +25,12 @@ ALLOWED: dict[str, set[str]] = {
     "engine": {"errors", "container", "records", "_core"},
     "boards": {"errors", "records", "units", "_src"},
     "energy": {"records", "units", "errors"},
-    "policies": {"records", "units", "errors"},
+    "optimum": {"records", "errors", "_core"},
+    "policies": {"records", "units", "errors", "optimum"},
+    "simulate": {
+        "boards", "engine", "energy", "optimum", "plan", "policies", "records", "report", "session", "errors", "units",
+        "_core",
+    },
     "events": {"energy", "records"},
     "session": {"events", "engine", "energy", "policies", "records", "units", "errors"},
     "compile": {

@@ -16,12 +16,17 @@ static inline uint32_t less(uint32_t a, uint32_t b) { return a > b ? a - b : 0U;
 
 static const uint16_t *worth_row(const jlt_governor_t *governor, const jlt_question_t *question) {
   const jlt_policy_header_t *header = governor->header;
+  uint32_t slow = 0;
+  while (slow + 1U < header->n_slow && question->slow_nw >= governor->slow_nw[slow]) {
+    slow++;
+  }
+  const uint32_t *borders = governor->harvest_nw + slow * (header->n_harvest - 1U);
   uint32_t harvest = 0;
-  while (harvest + 1U < header->n_harvest && question->harvest_nw >= governor->harvest_nw[harvest]) {
+  while (harvest + 1U < header->n_harvest && question->harvest_nw >= borders[harvest]) {
     harvest++;
   }
   const uint32_t slot = (uint32_t)question->half_hour * header->n_slots / JLT_HALF_HOURS;
-  return governor->worth + (slot * header->n_harvest + harvest) * header->n_levels;
+  return governor->worth + ((slot * header->n_slow + slow) * header->n_harvest + harvest) * header->n_levels;
 }
 
 // An inference that waits until its energy is there is worth its gain times the patience of the queue; both sides are
@@ -94,6 +99,12 @@ jlt_answer_t jlt_governor_decide(const jlt_governor_t *governor, const jlt_quest
   return question->at_exit ? go_on(governor, question, row) : start(governor, question, row);
 }
 
+// A window that lasted longer weighs more, up to all.
+static uint32_t moved(uint32_t mean_nw, uint32_t fresh_nw, uint64_t windows, uint32_t shift) {
+  const int64_t weight = windows < (1U << shift) ? (int64_t)windows : (int64_t)(1U << shift);
+  return (uint32_t)(mean_nw + ((int64_t)fresh_nw - mean_nw) * weight / (1 << shift));
+}
+
 void jlt_harvest_mean_take(jlt_harvest_mean_t *mean, const jlt_governor_t *governor, uint64_t time_us,
                            int64_t delivered_nj, uint32_t now_nw) {
   const jlt_policy_header_t *header = governor->header;
@@ -106,15 +117,17 @@ void jlt_harvest_mean_take(jlt_harvest_mean_t *mean, const jlt_governor_t *gover
   if (passed_us >= header->window_us && passed_us > 0U) {
     // 2^63 nJ are 9 GJ: times 1e6 it stays in range for 9 kJ a window
     const int64_t power_nw = (delivered_nj - mean->delivered_nj) * 1000000 / (int64_t)passed_us;
-    const int64_t fresh_nw = power_nw < 0 ? 0 : power_nw > INT32_MAX ? INT32_MAX : power_nw;
-    const int64_t old_nw = mean->mean_nw;
-    mean->mean_nw = (uint32_t)(mean->warm ? old_nw + (fresh_nw - old_nw) / (1 << header->mean_shift) : fresh_nw);
+    const uint32_t fresh_nw = power_nw < 0 ? 0U : power_nw > INT32_MAX ? INT32_MAX : (uint32_t)power_nw;
+    const uint64_t windows = header->window_us > 0U ? passed_us / header->window_us : UINT32_MAX;
+    mean->mean_nw = mean->warm ? moved(mean->mean_nw, fresh_nw, windows, header->mean_shift) : fresh_nw;
+    mean->slow_nw = mean->warm ? moved(mean->slow_nw, fresh_nw, windows, header->slow_shift) : fresh_nw;
     mean->warm = true;
     mean->time_us = time_us;
     mean->delivered_nj = delivered_nj;
   }
   if (!mean->warm) {
     mean->mean_nw = now_nw;
+    mean->slow_nw = now_nw;
   }
 }
 
@@ -144,7 +157,7 @@ static bool counts_fit(const jlt_policy_header_t *h, uint32_t bytes) {
   return h->magic == JLT_POLICY_MAGIC && h->version == JLT_POLICY_VERSION &&
          h->header_bytes == JLT_POLICY_HEADER_BYTES && h->bytes == bytes && h->n_levels >= 2 && h->n_slots >= 1 &&
          JLT_HALF_HOURS % h->n_slots == 0 && h->n_harvest >= 1 && h->n_bins >= 1 && h->n_paths >= 1 &&
-         h->n_exits >= 1 && h->gain_q <= 23 && h->mean_shift <= 15;
+         h->n_exits >= 1 && h->gain_q <= 23 && h->n_slow >= 1 && h->mean_shift <= 15 && h->slow_shift <= 15;
 }
 
 static bool contents_fit(const jlt_governor_t *g) {
@@ -171,7 +184,7 @@ static bool contents_fit(const jlt_governor_t *g) {
       return false;
     }
   }
-  for (uint32_t row = 0; row < (uint32_t)h->n_slots * h->n_harvest; row++) {
+  for (uint32_t row = 0; row < (uint32_t)h->n_slots * h->n_slow * h->n_harvest; row++) {
     if (!rises(g->worth + row * h->n_levels, h->n_levels)) {
       return false;
     }
@@ -196,13 +209,14 @@ jlt_status_t jlt_governor_check(const void *base, uint32_t bytes, jlt_governor_t
   reader_t reader = {.base = base, .at = JLT_POLICY_HEADER_BYTES};
   const uint64_t n_states = (uint64_t)h->n_nodes * h->n_bins;
   jlt_governor_t governor = {.header = h};
-  governor.harvest_nw = take(&reader, h->n_harvest - 1U, 4);
+  governor.slow_nw = take(&reader, h->n_slow - 1U, 4);
+  governor.harvest_nw = take(&reader, (uint64_t)h->n_slow * (h->n_harvest - 1U), 4);
   governor.links = take(&reader, h->n_links, sizeof(jlt_policy_link_t));
   governor.options = take(&reader, h->n_options, sizeof(jlt_policy_option_t));
   governor.stop_gain = take(&reader, n_states, 4);
   governor.menus = take(&reader, n_states + 2U, 2);
   governor.borders_q15 = take(&reader, (uint64_t)h->n_nodes * (h->n_bins - 1U), 2);
-  governor.worth = take(&reader, (uint64_t)h->n_slots * h->n_harvest * h->n_levels, 2);
+  governor.worth = take(&reader, (uint64_t)h->n_slots * h->n_slow * h->n_harvest * h->n_levels, 2);
   governor.node_of = take(&reader, (uint64_t)h->n_paths * h->n_exits, 1);
   if (reader.at != bytes) {
     return JLT_ERR_POLICY;

@@ -30,7 +30,7 @@ typedef struct {
   uint8_t model_hash[16];  // first half of the container's
   uint8_t n_levels;  // of energy, 2 or more
   uint8_t n_slots;   // of the day, dividing 48
-  uint8_t n_harvest;
+  uint8_t n_harvest;  // levels of the quick mean
   uint8_t n_nodes;
   uint8_t n_bins;
   uint8_t n_links;
@@ -38,11 +38,12 @@ typedef struct {
   uint8_t n_exits;
   uint16_t n_options;
   uint8_t gain_q;
-  uint8_t mean_shift;       // of the mean harvest: each new window weighs 2^-mean_shift
+  uint8_t mean_shift;       // of the quick mean of harvest: each new window weighs 2^-mean_shift
   uint32_t window_us;       // shortest window of harvest
   uint32_t inflow_q32;      // levels q16 that 1 nW brings in 1 us, times 2^32
   uint16_t patience_q15;    // P(an event that waits is not pushed out)
-  uint16_t reserved;
+  uint8_t n_slow;           // levels of the slow mean, 1 or more
+  uint8_t slow_shift;
   uint32_t reserved_words[2];
 } jlt_policy_header_t;
 
@@ -66,24 +67,26 @@ typedef struct {
 
 typedef struct {
   const jlt_policy_header_t *header;
-  const uint32_t *harvest_nw;         // (n_harvest - 1,) borders, rising
+  const uint32_t *slow_nw;            // (n_slow - 1,) borders of the slow mean, rising
+  const uint32_t *harvest_nw;         // (n_slow, n_harvest - 1) borders of the quick mean, rising
   const jlt_policy_link_t *links;     // (n_links,)
   const jlt_policy_option_t *options; // (n_options,)
   const uint32_t *stop_gain;          // (n_nodes, n_bins) of the answer at hand
   const uint16_t *menus;              // (1 + n_nodes * n_bins + 1,) first option of the start's menu, then of each bin's
   const uint16_t *borders_q15;        // (n_nodes, n_bins - 1) not falling
-  const uint16_t *worth;              // (n_slots, n_harvest, n_levels) not falling along levels
+  const uint16_t *worth;              // (n_slots, n_slow, n_harvest, n_levels) not falling along levels
   const uint8_t *node_of;             // (n_paths, n_exits)
 } jlt_governor_t;
 
 // Checks a table once; `base` is 4-byte aligned and stays where it is.
 JLT_MUST_CHECK jlt_status_t jlt_governor_check(const void *base, uint32_t bytes, jlt_governor_t *out);
 
-// The mean power that reaches the store, kept between decisions; all zero at the beginning.
+// Means of the power that reaches the store, kept between decisions; all zero at the beginning.
 typedef struct {
   int64_t delivered_nj;
   uint64_t time_us;
   uint32_t mean_nw;
+  uint32_t slow_nw;
   bool begun;
   bool warm;  // a window has passed
 } jlt_harvest_mean_t;
@@ -94,7 +97,8 @@ void jlt_harvest_mean_take(jlt_harvest_mean_t *mean, const jlt_governor_t *gover
 
 typedef struct {
   uint32_t energy_q16;        // usable, in levels
-  uint32_t harvest_nw;        // mean power that reaches the store
+  uint32_t harvest_nw;        // quick mean of the power that reaches the store
+  uint32_t slow_nw;           // slow mean
   uint32_t deadline_left_us;  // 0 when it has passed
   uint16_t confidence_q15;
   uint8_t half_hour;          // of the day, 0..47

@@ -165,6 +165,7 @@ static void ask_governor(loop_t *loop, const jlt_sim_observation_t *seen, jlt_si
   const jlt_question_t question = {
       .energy_q16 = (uint32_t)held(floor(seen->usable_j / seen->full_j * top), 0.0, top),
       .harvest_nw = loop->mean.mean_nw,
+      .slow_nw = loop->mean.slow_nw,
       .deadline_left_us = (uint32_t)held(floor(seen->deadline_left_s * 1e6), 0.0, 4294967295.0),
       .confidence_q15 = (uint16_t)(seen->exit < 0 ? 0 : seen->confidence_q15),
       .half_hour = (uint8_t)seen->slot,

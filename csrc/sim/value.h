@@ -6,7 +6,7 @@
 
 #include "sim/optimum.h"
 
-enum { JLT_SIM_HARVEST_LIMIT = 16 };
+enum { JLT_SIM_HARVEST_LIMIT = 32 };
 
 // A day of `n_slots` slots, each of `n_epochs` epochs of `epoch_s`; events arrive at beginnings of epochs.
 typedef struct {

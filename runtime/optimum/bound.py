@@ -118,7 +118,7 @@ def chain_of(model: OutcomeModel, link_j: Array, link_s: Array, chosen: npt.NDAr
     direct = {int(target): at for at, (source, target) in enumerate(model.links.tolist()) if source < 0}
     at_start = [direct[node] for node in nodes.tolist()]
     renamed = np.where(links < 0, -1, np.searchsorted(nodes, links))
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "links": np.ascontiguousarray(renamed, np.int16),
         "link_j": np.ascontiguousarray(link_j[chosen]),
         "direct_s": np.ascontiguousarray(link_s[at_start]),

@@ -111,7 +111,7 @@ def _bin_confidence(
     sums = np.bincount(bins, values, minlength=n_bins)
     counts = np.bincount(bins, minlength=n_bins)
     low = np.concatenate([[0], borders]).astype(float)  # an empty bin stands at its lower border
-    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), low)).round().astype(np.uint16)
+    return np.asarray(np.where(counts > 0, sums / np.maximum(counts, 1), low).round(), np.uint16)
 
 
 def _isotonic(values: npt.NDArray[np.float64], weights: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -145,4 +145,4 @@ def _transition(
     joint = np.bincount(binned[source] * n_bins + binned[target], minlength=n_bins * n_bins).reshape(n_bins, n_bins)
     weighted = joint + smoothing * start[target]
     totals = weighted.sum(axis=1, keepdims=True)
-    return np.where(totals > 0, weighted / np.maximum(totals, 1e-12), start[target])
+    return np.asarray(np.where(totals > 0, weighted / np.maximum(totals, 1e-12), start[target]), np.float64)

@@ -16,7 +16,7 @@ from joulet.optimum.bound import Costs, World, oracle_all, oracle_energy
 from joulet.optimum.costs import link_values
 from joulet.optimum.outcomes import fit_outcomes
 from joulet.optimum.plans import make_menus
-from joulet.policies.seam import Experience, Learner, Policy, PolicyContext
+from joulet.policies.seam import Experience, Learner, Policy, PolicyContext, Stretch
 from joulet.policies.shadow import Shadow
 from joulet.records import ACCOUNTS, Block, CostTable, LoadFigures, OutcomeModel, SampleOutcomes, SimulationRecord
 from joulet.report.bootstrap import score_interval
@@ -120,7 +120,7 @@ class Cell:
     @cached_property
     def judged_model(self) -> OutcomeModel:
         """The calibrated model under which expected scores and the bound are compared: that of the judged samples."""
-        judged = np.unique(self.samples)
+        judged = np.unique(self.samples).astype(np.int64)
         return fit_outcomes(select(self.scenario.outcomes, judged), smoothing=0.0)
 
     @property
@@ -257,7 +257,7 @@ class Cell:
         return to_record(self, policy.name, realised, expected, oracles=oracles)
 
 
-def _whole_past(harvester: Harvester, s: Scenario, step_s: float, period_s: float) -> list:
+def _whole_past(harvester: Harvester, s: Scenario, step_s: float, period_s: float) -> list[Stretch]:
     span_s = harvester.duration_s
     supply = lay_out(harvester, s.converter, s.storage, s.load, duration_s=span_s)
     event_s = s.arrivals.times_s(span_s, s.seed + 1)

@@ -59,7 +59,9 @@ def _map(cell: Cell, shadow: Shadow, level: int) -> PriceMap:
     table = shadow.table
     assert table is not None
     governor, costs, context = Governor(table), cell.scenario.costs, cell.context
-    borders = [0, *table.harvest_nw.tolist()]
+    slow = table.n_slow // 2
+    slow_nw = int(table.slow_nw[slow - 1]) if slow else 0
+    borders = [0, *table.harvest_nw[slow].tolist()]
     harvest_nw = (
         borders[level] + (borders[level + 1] - borders[level]) // 2 if level + 1 < len(borders) else borders[level]
     )
@@ -67,7 +69,7 @@ def _map(cell: Cell, shadow: Shadow, level: int) -> PriceMap:
     names = [f"{path}@{exit}" for path in costs.path_names for exit in costs.exit_names]
     price = np.zeros((table.n_slots, _MAP_LEVELS))
     point = np.full((table.n_slots, _MAP_LEVELS), -1, np.int16)
-    worth = table.worth[:, level].astype(np.float64) * 2.0 ** (8 - table.gain_q)
+    worth = table.worth[:, slow, level].astype(np.float64) * 2.0 ** (8 - table.gain_q)
     per_j = (table.n_levels - 1) / context.full_j
     for slot in range(table.n_slots):
         places = energies / 65536.0
@@ -77,6 +79,7 @@ def _map(cell: Cell, shadow: Shadow, level: int) -> PriceMap:
                 Question(
                     energy_q16=energy,
                     harvest_nw=harvest_nw,
+                    slow_nw=slow_nw,
                     deadline_left_us=int(cell.deadline_s * 1e6),
                     half_hour=slot * 48 // table.n_slots,
                 )
