@@ -236,19 +236,28 @@ def scale_for(trace: TraceHarvester, converter: Converter, mean_w: float) -> flo
     """
     starts_s, power_w = segments(trace, trace.span_s)
     lengths_s = np.diff(np.append(starts_s, trace.span_s))
+    levels_w, level = np.unique(power_w, return_inverse=True)
+    share = np.bincount(level.reshape(-1), lengths_s) / trace.span_s
 
     def reached_w(scale: float) -> float:
-        return float(np.dot(outputs_w(converter, power_w * scale), lengths_s) / trace.span_s)
+        return float(np.dot(outputs_w(converter, levels_w * scale), share))
 
-    high = 1.0
-    while reached_w(high) < mean_w:
-        high *= 2.0
+    low, low_w = 0.0, reached_w(0.0)
+    high, high_w = 1.0, reached_w(1.0)
+    while high_w < mean_w:
+        low, low_w, high = high, high_w, high * 4.0
         if high > 1e12:
             raise DataError(f"{trace.name}: cannot be scaled to {mean_w:g} W after conversion; it has no power")
-    low = 0.0
-    for _ in range(60):
-        middle = (low + high) / 2.0
-        low, high = (middle, high) if reached_w(middle) < mean_w else (low, middle)
+        high_w = reached_w(high)
+    for _ in range(60):  # nearly linear: the secant finds it in a few steps, and stays between both ends
+        middle = low + (high - low) * (mean_w - low_w) / max(high_w - low_w, 1e-300)
+        middle_w = reached_w(middle)
+        if abs(middle_w - mean_w) <= 1e-9 * mean_w:
+            return middle
+        if middle_w < mean_w:
+            low, low_w = middle, middle_w
+        else:
+            high, high_w = middle, middle_w
     return high
 
 
