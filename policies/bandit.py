@@ -68,13 +68,17 @@ class LinUcb:
         self._points = front(context)
         n = len(self._points)
         self._merit = [point.merit for point in self._points]
+        # A⁻¹ of each arm, and θ below it: one product with x gives both what is needed of them
+        self._models = np.zeros((n, _FEATURES + 1, _FEATURES))
+        self._flat = self._models.reshape(-1, _FEATURES)
+        self._inverse, self._theta = self._models[:, :_FEATURES], self._models[:, _FEATURES]
+        self._b = np.zeros((n, _FEATURES))
         if self._kept is not None and len(self._kept[1]) == n:
-            self._inverse, self._b = self._kept[0].copy(), self._kept[1].copy()
+            self._inverse[:], self._b[:] = self._kept
         else:
-            self._inverse = np.tile(np.eye(_FEATURES), (n, 1, 1))
-            self._b = np.zeros((n, _FEATURES))
+            self._inverse[:] = np.eye(_FEATURES)
             self._b[:, 0] = self._merit
-        self._theta = np.einsum("kij,kj->ki", self._inverse, self._b)
+        self._theta[:] = np.einsum("kij,kj->ki", self._inverse, self._b)
         self._price.reset(context)
         self._power = MeanPower(0.25 * context.period_s, _SLOW_PERIODS * context.period_s)
         self._per_w = context.period_s / self._points[-1].energy_j
@@ -98,8 +102,8 @@ class LinUcb:
             at_end = self._points[self._pending].exit == self._last_exit
             self._learn(self._merit[self._pending] if at_end else -self._mu)
         x = self._look(observation)
-        width = self._inverse @ x
-        bound = (self._theta @ x).tolist()
+        seen = (self._flat @ x).reshape(-1, _FEATURES + 1)
+        width, bound = seen[:, :_FEATURES], seen[:, _FEATURES].tolist()
         spread = (width @ x).tolist()
         usable_j = observation.usable_energy_j
         price = self._price.update(observation)
@@ -136,7 +140,7 @@ class LinUcb:
         self._pending = -1
         self._confidence = max(earned, 0.0)
         inverse = self._inverse[k]
-        inverse -= np.outer(width, width) / (1.0 + float(width @ x))
+        inverse -= (width / (1.0 + float(width @ x)))[:, None] * width
         self._b[k] += earned * x
         self._theta[k] = inverse @ self._b[k]
 

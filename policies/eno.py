@@ -3,9 +3,10 @@
 
 Source: Kansal, Hsu, Zahedi, Srivastava, "Power management in energy harvesting sensor networks" (ACM TECS 2007): EWMA
 of each of 48 slots; sun slots run at full duty, dark slots share what is left; what came or went otherwise than planned
-is spread over the slots ahead, the lowest first. Ours: "duty" is the power that inference may draw; the loss of energy
-that goes through the store follows from its leakage; points are discrete, so a slot's budget is a credit that grows
-with time and pays for whole inferences; and what a full store would refuse is free, since the paper's battery is never full.
+is spread over the slots ahead, the lowest first. Ours: "duty" is the power that inference may draw, from one cheapest to
+one dearest point an event; the loss of energy that goes through the store follows from its leakage; the paper's battery
+is never full and bridges every night, so here what a full store would refuse is free, and night is served only as long as
+it can be; points are discrete, so a slot's budget is a credit that grows with time and pays for whole inferences.
 """
 
 from __future__ import annotations
@@ -63,9 +64,11 @@ class Eno:
         """Begin with an empty credit and the profile learnt, if any."""
         self._context, self._points = context, front(context)
         self._profile = Ewma(N_SLOTS)
+        if self._learnt_w:
+            self._profile.profile_w[:] = self._learnt_w
         self._slots = SlotPower(_SLOT_S)
         self._power = MeanPower(0.25 * context.period_s, context.period_s)
-        self._top_w = self._points[-1].energy_j / context.period_s
+        self._duties_w = (self._points[0].energy_j / context.period_s, self._points[-1].energy_j / context.period_s)
         self._account_j = self._credit_j = self._budget_w = self._expected_j = 0.0
         self._planned = False
         self._time_s = 0.0
@@ -108,10 +111,11 @@ class Eno:
     def _keep_books(self, observation: Observation, context: PolicyContext) -> None:
         ended_w = self._slots.update(observation)
         recent_w = self._power.update(observation)
-        if not self._planned:
-            self._profile.reset(self._slots.slot)
-            if self._learnt_w:
-                self._profile.profile_w[:] = self._learnt_w
+        if self._slots.jumped:
+            self._profile.begin(self._slots.slot)
+            self._account_j = self._credit_j = 0.0
+            self._planned = False
+            self._time_s = observation.time_s - context.period_s  # the event that begins has its budget
         for power_w in ended_w:
             self._profile.observe(power_w)
         if ended_w or not self._planned:
@@ -132,27 +136,32 @@ class Eno:
             bound_j = context.full_j
             self._account_j = max(-bound_j, min(bound_j, self._account_j))
         ahead_w = self._profile.predict(N_SLOTS)
-        if not self._learnt_w and not self._planned:
+        if np.isnan(self._profile.profile_w).all():
             ahead_w = np.full(N_SLOTS, recent_w)
         ahead = (ahead_w - context.sleep_w).tolist()
         kept = math.exp(-DAY_S / 4.0 / context.leak_tau_s)
         holds_w = context.full_j / _SLOT_S
-        plain_w = budget(ahead, self._top_w, kept, holds_w, 0.0)
-        self._budget_w = budget(ahead, self._top_w, kept, holds_w, self._account_j / _SLOT_S)
+        plain_w = budget(ahead, self._duties_w, kept, holds_w, 0.0)
+        self._budget_w = budget(ahead, self._duties_w, kept, holds_w, self._account_j / _SLOT_S)
         self._account_j -= (self._budget_w - plain_w) * _SLOT_S
         self._expected_j = min(context.full_j, free_j + (ahead[0] - self._budget_w) * self._slots.left_s)
         self._planned = True
 
 
-def budget(ahead_w: Sequence[float], top_w: float, kept: float, holds_w: float, extra_w: float) -> float:
+def budget(
+    ahead_w: Sequence[float], duties_w: tuple[float, float], kept: float, holds_w: float, extra_w: float
+) -> float:
     """Return the power that the first of the coming slots may draw [W].
+
+    Dark slots share what the sun slots leave and the store carries. Night, where sleep draws more than comes, is served
+    only as long as every dark slot served gets the least duty; the rest of it is given up.
 
     Parameters
     ----------
     ahead_w : sequence of float
         Mean power that each slot brings, sleep paid [W].
-    top_w : float
-        Power at full duty [W].
+    duties_w : (float, float)
+        Power at the least and at full duty [W].
     kept : float
         Share of stored energy that is there when it is needed, 0..1.
     holds_w : float
@@ -160,14 +169,17 @@ def budget(ahead_w: Sequence[float], top_w: float, kept: float, holds_w: float, 
     extra_w : float
         Energy over that to be spread, as power during one slot [W].
     """
-    sun = [w for w in ahead_w if w >= top_w]
-    n_dark = len(ahead_w) - len(sun)
-    left_w = min(kept * sum(w - top_w for w in sun), holds_w) + sum(w for w in ahead_w if w < top_w) + extra_w
-    in_sun = ahead_w[0] >= top_w
-    if left_w >= 0.0:
-        if in_sun:
-            return top_w
-        return min(top_w, left_w / n_dark)
-    if not in_sun or not sun:
+    least_w, top_w = duties_w
+    sun_w = [w for w in ahead_w if w >= top_w]
+    dim_w = [w for w in ahead_w if 0.0 <= w < top_w]
+    left_w = min(kept * sum(w - top_w for w in sun_w), holds_w) + sum(dim_w) + extra_w
+    served = len(dim_w)
+    for night_w in (w for w in ahead_w if w < 0.0):
+        if left_w + night_w < least_w * (served + 1):
+            break
+        left_w, served = left_w + night_w, served + 1
+    if ahead_w[0] >= top_w:
+        return top_w if left_w >= 0.0 else max(0.0, top_w + left_w / (kept * len(sun_w)))
+    if ahead_w[0] < 0.0 and served == len(dim_w):
         return 0.0
-    return max(0.0, top_w + left_w / (kept * len(sun)))
+    return min(top_w, max(0.0, left_w) / served)

@@ -8,6 +8,7 @@ import math
 from joulet.records import Observation
 
 DAY_S = 86400.0
+_GAP_S = 0.5 * DAY_S
 
 
 class MeanPower:
@@ -45,7 +46,8 @@ class SlotPower:
     """Mean power of whole slots of the day, in order, whatever the times of the decisions.
 
     What was delivered between two decisions is spread evenly over the time between them, so that a night without
-    decisions is a row of equal slots.
+    decisions is a row of equal slots. A gap of more than half a day says nothing of its slots: they are left out, and
+    :attr:`jumped` is set, as it is at the first observation.
 
     Parameters
     ----------
@@ -56,12 +58,14 @@ class SlotPower:
     def __init__(self, slot_s: float) -> None:
         self.slot_s = slot_s
         self.slot = -1
+        self.jumped = False
         self._time_s = self._delivered_j = self._from_s = self._from_j = self._end_s = 0.0
 
     def update(self, observation: Observation) -> list[float]:
         """Take an observation; return the mean powers of the slots that ended since the last one [W]."""
         time_s, delivered_j = observation.time_s, observation.delivered_j
-        if self.slot < 0 or time_s < self._time_s:
+        self.jumped = self.slot < 0 or not 0.0 <= time_s - self._time_s <= _GAP_S
+        if self.jumped:
             into_s = (observation.slot * 1800.0 + time_s % 1800.0) % DAY_S
             self.slot = int(into_s // self.slot_s)
             self._end_s = time_s + self.slot_s - into_s % self.slot_s

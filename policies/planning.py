@@ -71,9 +71,10 @@ class SpendingPlan:
         """Take an observation before a start; return whether :attr:`budget_j` was solved again."""
         ended_w = self._slots.update(observation)
         self._power.update(observation)
-        if self._begin_s != self._begin_s:
+        if self._slots.jumped:
             self._forecast.begin(self._slots.slot)
-            self._begin_s = observation.time_s
+            if self._begin_s != self._begin_s:
+                self._begin_s = observation.time_s
         elif not ended_w:
             return False
         for power_w in ended_w:

@@ -49,6 +49,16 @@ def test_slot_power_spreads_a_night_without_decisions() -> None:
     assert slots.update(seen(3000.0, 3200.0 + 500.0)) == pytest.approx([(200.0 + 500.0) / 600.0])
 
 
+def test_slot_power_leaves_out_a_gap_of_more_than_half_a_day() -> None:
+    slots = SlotPower(1800.0)
+    slots.update(seen(0.0, 0.0))
+    assert slots.jumped
+    assert len(slots.update(seen(40_000.0, 1.0))) == 22
+    assert not slots.jumped
+    assert slots.update(seen(90_000.0, 2.0)) == []
+    assert (slots.jumped, slots.slot) == (True, 2)
+
+
 def test_slot_power_takes_the_time_of_day_from_the_slot() -> None:
     slots = SlotPower(1800.0)
     slots.update(seen(0.0, 0.0, slot=20))

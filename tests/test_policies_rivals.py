@@ -175,14 +175,19 @@ def test_atm_steps_down_to_what_can_be_paid_and_waits() -> None:
 
 def test_eno_budget_by_hand() -> None:
     # two slots of sun at 10 W over 4 W of duty leave 12 W to two dark ones
-    assert budget([10.0, 10.0, 0.0, 0.0], 4.0, 1.0, 100.0, 0.0) == 4.0
-    assert budget([0.0, 0.0, 10.0, 10.0], 4.0, 1.0, 100.0, 0.0) == 4.0  # not more than full duty
-    assert budget([0.0, 0.0, 10.0, 10.0], 4.0, 0.5, 100.0, 0.0) == 3.0  # half is lost in the store
-    assert budget([0.0, 0.0, 10.0, 10.0], 4.0, 1.0, 2.0, 0.0) == 1.0  # the store holds no more
-    assert budget([0.0, 0.0, 10.0, 10.0], 4.0, 1.0, 2.0, 3.0) == 2.5  # what came in excess goes to the dark
-    assert budget([0.0, 0.0, 6.0, 6.0], 4.0, 1.0, 100.0, -6.0) == 0.0
-    assert budget([6.0, 6.0, 0.0, 0.0], 4.0, 1.0, 100.0, -6.0) == 3.0  # and what is short comes from the sun
-    assert budget([1.0, 1.0, 1.0, 1.0], 4.0, 1.0, 100.0, 0.0) == 1.0
+    assert budget([10.0, 10.0, 0.0, 0.0], (1.0, 4.0), 1.0, 100.0, 0.0) == 4.0
+    assert budget([0.0, 0.0, 10.0, 10.0], (1.0, 4.0), 1.0, 100.0, 0.0) == 4.0  # not more than full duty
+    assert budget([0.0, 0.0, 10.0, 10.0], (1.0, 4.0), 0.5, 100.0, 0.0) == 3.0  # half is lost in the store
+    assert budget([0.0, 0.0, 10.0, 10.0], (1.0, 4.0), 1.0, 2.0, 0.0) == 1.0  # the store holds no more
+    assert budget([0.0, 0.0, 10.0, 10.0], (1.0, 4.0), 1.0, 2.0, 3.0) == 2.5  # what came in excess goes to the dark
+    assert budget([0.0, 0.0, 6.0, 6.0], (1.0, 4.0), 1.0, 100.0, -6.0) == 0.0
+    assert budget([6.0, 6.0, 0.0, 0.0], (1.0, 4.0), 1.0, 100.0, -6.0) == 3.0  # and what is short comes from the sun
+    assert budget([1.0, 1.0, 1.0, 1.0], (1.0, 4.0), 1.0, 100.0, 0.0) == 1.0
+    # nights that cost 3 W in all: bridged by 12 W from the sun, or in part where the store holds less
+    assert budget([1.0, -1.0, -2.0, 10.0, 10.0], (1.0, 4.0), 1.0, 100.0, 0.0) == pytest.approx(10.0 / 3.0)
+    assert budget([1.0, -1.0, -2.0, 10.0, 10.0], (1.0, 4.0), 1.0, 2.0, 0.0) == 1.0  # one slot of night at 1 W
+    assert budget([1.0, -1.0, -2.0, 10.0, 10.0], (1.5, 4.0), 1.0, 2.0, 0.0) == 3.0  # none at 1.5 W
+    assert budget([-1.0, -2.0, 10.0, 10.0, 1.0], (1.5, 4.0), 1.0, 2.0, 0.0) == 0.0
 
 
 def drive(policy: Policy, power_w: float, n: int = 400) -> list[Decision]:
