@@ -160,6 +160,27 @@ static bool counts_fit(const jlt_policy_header_t *h, uint32_t bytes) {
          h->n_exits >= 1 && h->gain_q <= 23 && h->n_slow >= 1 && h->mean_shift <= 15 && h->slow_shift <= 15;
 }
 
+// From an exit, every plan leads to a deeper one.
+static bool leads_on(const jlt_governor_t *g) {
+  const jlt_policy_header_t *h = g->header;
+  for (uint32_t i = 0; i < (uint32_t)h->n_paths * h->n_exits; i++) {
+    const uint32_t node = g->node_of[i];
+    if (node == JLT_POLICY_NO_NODE) {
+      continue;
+    }
+    if (node >= h->n_nodes) {
+      return false;
+    }
+    const uint16_t *menu = g->menus + 1U + node * h->n_bins;
+    for (uint32_t option = menu[0]; option < menu[h->n_bins]; option++) {
+      if (g->links[g->options[option].link].exit <= i % h->n_exits) {
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
 static bool contents_fit(const jlt_governor_t *g) {
   const jlt_policy_header_t *h = g->header;
   const uint32_t n_states = (uint32_t)h->n_nodes * h->n_bins;
@@ -179,17 +200,12 @@ static bool contents_fit(const jlt_governor_t *g) {
       return false;
     }
   }
-  for (uint32_t i = 0; i < (uint32_t)h->n_paths * h->n_exits; i++) {
-    if (g->node_of[i] >= h->n_nodes && g->node_of[i] != JLT_POLICY_NO_NODE) {
-      return false;
-    }
-  }
   for (uint32_t row = 0; row < (uint32_t)h->n_slots * h->n_slow * h->n_harvest; row++) {
     if (!rises(g->worth + row * h->n_levels, h->n_levels)) {
       return false;
     }
   }
-  return rises(g->menus, n_states + 2U) && g->menus[n_states + 1U] <= h->n_options;
+  return rises(g->menus, n_states + 2U) && g->menus[n_states + 1U] <= h->n_options && leads_on(g);
 }
 
 jlt_status_t jlt_governor_check(const void *base, uint32_t bytes, jlt_governor_t *out) {
