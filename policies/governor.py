@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from joulet.policies.tables import NO_NODE, PolicyTable
 from joulet.records import Action, Decision
 
-_INT32_MAX = 2**31 - 1
+_INT32_MAX, _UINT32_MAX = 2**31 - 1, 2**32 - 1
 _HALF_HOURS = 48
 
 
@@ -92,8 +92,8 @@ class Governor:
         self._slow_nw = table.slow_nw.tolist()
         self._borders_nw = table.harvest_nw.tolist()
         self._worth = table.worth.tolist()
-        self._links = [tuple(int(value) for value in link)[:4] for link in table.links.tolist()]
-        options = [(int(gain), int(cost), *self._links[link]) for gain, cost, link in table.options.tolist()]
+        links = [(int(path), int(exit)) for path, exit in table.links.tolist()]
+        options = [(g, cost, need, step, *links[step & 0xFF]) for g, cost, need, step in table.options.tolist()]
         menus = table.menus.tolist()
         self._start = options[menus[0] : menus[1]]
         states = range(table.n_nodes * table.n_bins)
@@ -116,20 +116,22 @@ class Governor:
 
     def _begin(self, question: Question, row: list[int]) -> Answer:
         table, energy = self.table, question.energy_q16
-        rate = min((question.harvest_nw * table.inflow_q32) >> 8, _INT32_MAX)
-        later = energy + min((rate * question.deadline_left_us) >> 24, self.top_q16)
-        reach = later - ((later - energy) >> 3)
+        energy_fj = question.harvest_nw * question.deadline_left_us >> 20  # in units of 2^20
+        inflow = self.top_q16 if energy_fj > _UINT32_MAX else min(energy_fj * table.inflow_q32 >> 32, self.top_q16)
+        later, limit = energy + inflow, question.deadline_left_us | 0xFF
+        reach = later - (inflow >> 3)
         best, answer = self._worth_at(row, later), Answer(Action.DEFER)
-        for gain, cost, need, time_us, path, exit in self._start:
+        for gain, cost, need, step, path, exit in self._start:
             ready = need <= energy
-            if (not ready and (need > reach or need > self.top_q16)) or time_us > question.deadline_left_us:
+            if step > limit or (not ready and need > reach):
                 continue
-            total = gain if ready else (gain * table.patience_q15) >> 15
+            total = gain if ready else (gain >> 8) * table.patience_q15 >> 7
             total += self._worth_at(row, max(later - cost, 0))
             if total > best:
                 best = total
-                wake = 0 if ready else need + (need >> 5)
-                answer = Answer(Action.START if ready else Action.DEFER, path, exit, wake)
+                answer = (
+                    Answer(Action.START, path, exit) if ready else Answer(Action.DEFER, wake_q16=need + (need >> 5))
+                )
         return answer
 
     def _go_on(self, question: Question, row: list[int]) -> Answer:
@@ -140,8 +142,9 @@ class Governor:
         state = node * self.table.n_bins + bisect_right(self._borders_q15[node], question.confidence_q15)
         energy = question.energy_q16
         best = self._stop_gain[state] + self._worth_at(row, energy)
-        for gain, cost, need, time_us, path, exit in self._menus[state]:
-            if need > energy or time_us > question.deadline_left_us:
+        limit = question.deadline_left_us | 0xFF
+        for gain, cost, need, step, path, exit in self._menus[state]:
+            if need > energy or step > limit:
                 continue
             total = gain + self._worth_at(row, max(energy - cost, 0))
             if total > best:

@@ -51,6 +51,8 @@ class ShadowSettings:
         Most levels of energy in the table; fewer where 8 kB would not hold them.
     fit_levels, exact_levels
         Levels in value iteration, with plans and with single steps.
+    most_plans
+        Plans kept at the start, and at a bin of an exit.
     quick_shift
         Weight 2^−quick_shift of a new window in the quick mean; the slow one spans a day, or ``slow_windows``.
     """
@@ -65,6 +67,7 @@ class ShadowSettings:
     n_levels: int = 128
     fit_levels: int = 512
     exact_levels: int = 192
+    most_plans: tuple[int, int] = (4, 3)
     quick_shift: int = 0
 
 
@@ -146,7 +149,7 @@ def fit_table(experience: Experience, settings: ShadowSettings) -> PolicyTable:
     allowed = (link_j <= context.full_j) & (link_s <= context.deadline_s)
     if not allowed[model.links[:, 0] < 0].any():
         allowed[int(np.argmin(np.where(model.links[:, 0] < 0, link_j, np.inf)))] = True  # legal, if hopeless
-    menus = make_menus(model, link_j, allowed=allowed)
+    menus = make_menus(model, link_j, allowed=allowed, most=settings.most_plans)
     inferences = context.full_j / max(rows[0][-1] for rows in context.step_j)
     exact = inferences < _EXACT_BELOW
     harvest = _harvest(experience, settings)
@@ -264,7 +267,7 @@ def _table(
     n_rows = shape.n_slots * shape.n_slow * shape.n_quick
     lists = [menus.start, *(menus.at_exit[node][at] for node in nodes for at in range(model.n_bins))]
     lists = [tuple(plan for plan in plans if int(model.links[plan.link, 1]) in nodes) for plans in lists]
-    fixed = HEADER_BYTES + 12 * (len(links) + sum(map(len, lists))) + len(nodes) * model.n_bins * 8 + 512
+    fixed = HEADER_BYTES + 2 * len(links) + 16 * sum(map(len, lists)) + len(nodes) * model.n_bins * 8 + 512
     n_levels = min(settings.n_levels, (BYTES_LIMIT - fixed) // (2 * n_rows))
     top = (n_levels - 1) << 16
     per_j = top / context.full_j
@@ -273,8 +276,14 @@ def _table(
     rows = np.stack([[np.interp(grid, fine, row) for row in slot] for slot in worth])
     gain_q = int(min(23, math.floor(math.log2(65535.0 * 256.0 / max(float(rows.max()), 1e-6)))))
     unit = 2.0**gain_q
+    need_j, need_s = link_values(model, context.step_j), link_values(model, context.step_s)
     options = [
-        (round(min(plan.gain, 1.0) * unit), min(round(plan.cost_j * per_j), 2**32 - 1), links.index(plan.link))
+        (
+            round(min(plan.gain, 1.0) * unit),
+            min(round(plan.cost_j * per_j), 2**32 - 1),
+            min(math.ceil(need_j[plan.link] * per_j), 2**32 - 1),
+            min(math.ceil(need_s[plan.link] * 1e6 / 256.0), 2**24 - 1) << 8 | links.index(plan.link),
+        )
         for plans in lists
         for plan in plans
     ]
@@ -296,11 +305,11 @@ def _table(
         mean_shift=shape.quick_shift,
         slow_shift=shape.slow_shift,
         window_us=round(0.9 * shape.window_s * 1e6),
-        inflow_q32=min(round(per_j * 1e-15 * 2.0**32), 2**32 - 1),
+        inflow_q32=min(round(per_j * 1e-15 * 2.0**52), 2**32 - 1),
         patience_q15=32768 if patient else 21845,  # two thirds
         slow_nw=np.minimum(harvest.slow_w * 1e9, 2.0**32 - 1).astype(np.uint32),
         harvest_nw=np.minimum(harvest.quick_w * 1e9, 2.0**32 - 1).astype(np.uint32),
-        links=_link_records(context, model, links, per_j),
+        links=np.asarray([link_path(model, link) for link in links], LINK),
         options=np.asarray(options, OPTION),
         stop_gain=np.round(model.accuracy[nodes] * unit).astype(np.uint32),
         menus=np.concatenate([[0], np.cumsum([len(plans) for plans in lists])]).astype(np.uint16),
@@ -312,13 +321,3 @@ def _table(
 
 def _all_plans(menus: Menus, nodes: list[int]) -> list[Plan]:
     return [*menus.start, *(plan for node in nodes for plans in menus.at_exit[node] for plan in plans)]
-
-
-def _link_records(context: PolicyContext, model: OutcomeModel, links: list[int], per_j: float) -> npt.NDArray[np.void]:
-    need_j, need_s = link_values(model, context.step_j), link_values(model, context.step_s)
-    rows = []
-    for link in links:
-        path, exit = link_path(model, link)
-        need = min(math.ceil(need_j[link] * per_j), 2**32 - 1)
-        rows.append((need, math.ceil(need_s[link] * 1e6), path, exit, 0))
-    return np.asarray(rows, LINK)

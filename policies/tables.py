@@ -17,8 +17,8 @@ MAGIC, VERSION, HEADER_BYTES = 0x50544C4A, 1, 64
 BYTES_LIMIT = 8192
 NO_NODE = 255
 _HEADER = struct.Struct("<IHHII16s8BHBBIIHBBII")
-LINK = np.dtype([("need_q16", "<u4"), ("time_us", "<u4"), ("path", "u1"), ("exit", "u1"), ("reserved", "<u2")])
-OPTION = np.dtype([("gain", "<u4"), ("cost_q16", "<u4"), ("link", "<u4")])
+LINK = np.dtype([("path", "u1"), ("exit", "u1")])
+OPTION = np.dtype([("gain", "<u4"), ("cost_q16", "<u4"), ("need_q16", "<u4"), ("step", "<u4")])
 _ARRAYS = {
     "slow_nw": np.dtype("<u4"),
     "harvest_nw": np.dtype("<u4"),
@@ -45,7 +45,7 @@ class PolicyTable:
     mean_shift, slow_shift, window_us
         Of the quick and the slow mean of harvest.
     inflow_q32
-        Levels q16 that 1 nW brings in 1 µs, × 2³².
+        Levels q16 that 2²⁰ fJ bring, × 2³².
     patience_q15
         P(an event that waits is not pushed out).
     slow_nw
@@ -53,9 +53,10 @@ class PolicyTable:
     harvest_nw
         ``(n_slow, n_harvest − 1)`` borders of levels of the quick mean [nW].
     links
-        ``(n_links,)`` need_q16, time_us, path, exit.
+        ``(n_links,)`` path, exit: where a step leads.
     options
-        ``(n_options,)`` gain, cost_q16, link.
+        ``(n_options,)`` gain, cost_q16, need_q16 (of the first step), step (256 × its time in units of 256 µs, rounded up,
+        plus the index of its link).
     stop_gain
         ``(n_nodes, n_bins)``.
     menus

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/governor.h"
 
-#include <string.h>
 
 #include "core/crc32.h"
 
@@ -20,13 +19,27 @@ static const uint16_t *worth_row(const jlt_governor_t *governor, const jlt_quest
   while (slow + 1U < header->n_slow && question->slow_nw >= governor->slow_nw[slow]) {
     slow++;
   }
-  const uint32_t *borders = governor->harvest_nw + slow * (header->n_harvest - 1U);
+  const uint32_t last = header->n_harvest - 1U;
+  const uint32_t *borders = governor->harvest_nw + slow * last;
   uint32_t harvest = 0;
-  while (harvest + 1U < header->n_harvest && question->harvest_nw >= borders[harvest]) {
+  while (harvest < last && question->harvest_nw >= borders[harvest]) {
     harvest++;
   }
   const uint32_t slot = (uint32_t)question->half_hour * header->n_slots / JLT_HALF_HOURS;
   return governor->worth + ((slot * header->n_slow + slow) * header->n_harvest + harvest) * header->n_levels;
+}
+
+static jlt_answer_t answer_of(const jlt_governor_t *governor, uint8_t action, const jlt_policy_option_t *option) {
+  const jlt_policy_link_t *link = governor->links + (option->step & 0xFFU);
+  return (jlt_answer_t){.action = action, .path = link->path, .exit = link->exit};
+}
+
+// Energy that the waiting event can count on by its deadline; at most what fills the store.
+static uint32_t inflow_of(const jlt_governor_t *governor, const jlt_question_t *question, uint32_t top) {
+  const uint64_t energy_fj = (uint64_t)question->harvest_nw * question->deadline_left_us >> 20;  // in units of 2^20
+  const uint64_t inflow =
+      energy_fj > UINT32_MAX ? top : (uint64_t)(uint32_t)energy_fj * governor->header->inflow_q32 >> 32;
+  return inflow < top ? (uint32_t)inflow : top;
 }
 
 // An inference that waits until its energy is there is worth its gain times the patience of the queue; both sides are
@@ -34,39 +47,45 @@ static const uint16_t *worth_row(const jlt_governor_t *governor, const jlt_quest
 static jlt_answer_t start(const jlt_governor_t *governor, const jlt_question_t *question, const uint16_t *row) {
   const jlt_policy_header_t *header = governor->header;
   const uint32_t top = (uint32_t)(header->n_levels - 1U) << 16;
-  const uint64_t rate = (uint64_t)question->harvest_nw * header->inflow_q32 >> 8;
-  const uint64_t inflow = (rate < INT32_MAX ? rate : INT32_MAX) * question->deadline_left_us >> 24;
+  const uint32_t inflow = inflow_of(governor, question, top);
   const uint32_t energy = question->energy_q16;
-  const uint32_t later = inflow < top ? energy + (uint32_t)inflow : energy + top;
-  const uint32_t reach = later - ((uint32_t)(later - energy) >> 3);  // not the last eighth of what is only expected
-  uint32_t best = worth_at(row, top, later);
-  jlt_answer_t answer = {.action = JLT_ANSWER_DEFER};
-  for (uint32_t i = governor->menus[0]; i < governor->menus[1]; i++) {
-    const jlt_policy_option_t *option = governor->options + i;
-    const jlt_policy_link_t *link = governor->links + option->link;
-    const bool ready = link->need_q16 <= energy;
-    if ((!ready && (link->need_q16 > reach || link->need_q16 > top)) || link->time_us > question->deadline_left_us) {
+  const uint32_t later = energy + inflow;
+  const uint32_t reach = later - (inflow >> 3);  // not all of what is only expected
+  const uint32_t limit = question->deadline_left_us | 0xFFU;
+  const jlt_policy_option_t *best = NULL;
+  uint32_t most = worth_at(row, top, later);
+  const jlt_policy_option_t *end = governor->options + governor->menus[1];
+  for (const jlt_policy_option_t *option = governor->options + governor->menus[0]; option < end; option++) {
+    uint32_t gain = option->gain;
+    if (option->step > limit) {
       continue;
     }
-    const uint32_t gain = ready ? option->gain : (uint32_t)((uint64_t)option->gain * header->patience_q15 >> 15);
+    if (option->need_q16 > energy) {
+      if (option->need_q16 > reach) {
+        continue;
+      }
+      gain = (gain >> 8) * header->patience_q15 >> 7;
+    }
     const uint32_t total = gain + worth_at(row, top, less(later, option->cost_q16));
-    if (total > best) {
-      best = total;
-      answer.action = ready ? JLT_ANSWER_START : JLT_ANSWER_DEFER;
-      answer.path = link->path;
-      answer.exit = link->exit;
-      answer.wake_q16 = ready ? 0U : link->need_q16 + (link->need_q16 >> 5);
+    if (total > most) {
+      most = total;
+      best = option;
     }
   }
-  return answer;
+  if (best == NULL) {
+    return (jlt_answer_t){.action = JLT_ANSWER_DEFER};
+  }
+  if (best->need_q16 <= energy) {
+    return answer_of(governor, JLT_ANSWER_START, best);
+  }
+  return (jlt_answer_t){.action = JLT_ANSWER_DEFER, .wake_q16 = best->need_q16 + (best->need_q16 >> 5)};
 }
 
 static jlt_answer_t go_on(const jlt_governor_t *governor, const jlt_question_t *question, const uint16_t *row) {
   const jlt_policy_header_t *header = governor->header;
-  jlt_answer_t answer = {.action = JLT_ANSWER_STOP};
   const uint32_t node = governor->node_of[(uint32_t)question->path * header->n_exits + question->exit];
   if (node == JLT_POLICY_NO_NODE) {
-    return answer;
+    return (jlt_answer_t){.action = JLT_ANSWER_STOP};
   }
   const uint16_t *borders = governor->borders_q15 + node * (header->n_bins - 1U);
   uint32_t bin = 0;
@@ -76,22 +95,21 @@ static jlt_answer_t go_on(const jlt_governor_t *governor, const jlt_question_t *
   const uint32_t at = node * header->n_bins + bin;
   const uint32_t top = (uint32_t)(header->n_levels - 1U) << 16;
   const uint32_t energy = question->energy_q16;
-  uint32_t best = governor->stop_gain[at] + worth_at(row, top, energy);
-  for (uint32_t i = governor->menus[1U + at]; i < governor->menus[2U + at]; i++) {
-    const jlt_policy_option_t *option = governor->options + i;
-    const jlt_policy_link_t *link = governor->links + option->link;
-    if (link->need_q16 > energy || link->time_us > question->deadline_left_us) {
+  const uint32_t limit = question->deadline_left_us | 0xFFU;
+  const jlt_policy_option_t *best = NULL;
+  uint32_t most = governor->stop_gain[at] + worth_at(row, top, energy);
+  const jlt_policy_option_t *end = governor->options + governor->menus[2U + at];
+  for (const jlt_policy_option_t *option = governor->options + governor->menus[1U + at]; option < end; option++) {
+    if (option->need_q16 > energy || option->step > limit) {
       continue;
     }
     const uint32_t total = option->gain + worth_at(row, top, less(energy, option->cost_q16));
-    if (total > best) {
-      best = total;
-      answer.action = JLT_ANSWER_CONTINUE;
-      answer.path = link->path;
-      answer.exit = link->exit;
+    if (total > most) {
+      most = total;
+      best = option;
     }
   }
-  return answer;
+  return best == NULL ? (jlt_answer_t){.action = JLT_ANSWER_STOP} : answer_of(governor, JLT_ANSWER_CONTINUE, best);
 }
 
 jlt_answer_t jlt_governor_decide(const jlt_governor_t *governor, const jlt_question_t *question) {
@@ -173,7 +191,7 @@ static bool leads_on(const jlt_governor_t *g) {
     }
     const uint16_t *menu = g->menus + 1U + node * h->n_bins;
     for (uint32_t option = menu[0]; option < menu[h->n_bins]; option++) {
-      if (g->links[g->options[option].link].exit <= i % h->n_exits) {
+      if (g->links[g->options[option].step & 0xFFU].exit <= i % h->n_exits) {
         return false;
       }
     }
@@ -191,7 +209,7 @@ static bool contents_fit(const jlt_governor_t *g) {
   }
   for (uint32_t i = 0; i < h->n_options; i++) {
     // a gain is at most one right answer, so that a gain and a worth stay in 32 bits
-    if (g->options[i].link >= h->n_links || g->options[i].gain > (1U << h->gain_q)) {
+    if ((g->options[i].step & 0xFFU) >= h->n_links || g->options[i].gain > (1U << h->gain_q)) {
       return false;
     }
   }

@@ -40,7 +40,7 @@ typedef struct {
   uint8_t gain_q;
   uint8_t mean_shift;       // of the quick mean of harvest: each new window weighs 2^-mean_shift
   uint32_t window_us;       // shortest window of harvest
-  uint32_t inflow_q32;      // levels q16 that 1 nW brings in 1 us, times 2^32
+  uint32_t inflow_q32;      // levels q16 that 2^20 fJ bring, times 2^32
   uint16_t patience_q15;    // P(an event that waits is not pushed out)
   uint8_t n_slow;           // levels of the slow mean, 1 or more
   uint8_t slow_shift;
@@ -49,20 +49,18 @@ typedef struct {
 
 _Static_assert(sizeof(jlt_policy_header_t) == JLT_POLICY_HEADER_BYTES, "no padding");
 
-// A step from the start or an exit to a later one.
+// Where a step leads.
 typedef struct {
-  uint32_t need_q16;  // its energy
-  uint32_t time_us;
   uint8_t path;
   uint8_t exit;
-  uint16_t reserved;
 } jlt_policy_link_t;
 
-// A plan: its first step, and what it comes to.
+// A plan: what it comes to, and its first step.
 typedef struct {
   uint32_t gain;      // expected right answers
   uint32_t cost_q16;  // expected energy, all steps
-  uint32_t link;      // index of the first step
+  uint32_t need_q16;  // energy of the first step
+  uint32_t step;      // its time in units of 256 us, rounded up, times 256, plus the index of its link
 } jlt_policy_option_t;
 
 typedef struct {
