@@ -29,6 +29,7 @@ HEADERS = (
     "core/joule_scale.h",
     "sim/optimum.h",
     "sim/value.h",
+    "sim/storage.h",
     "sim/supply.h",
     "sim/simulate.h",
 )

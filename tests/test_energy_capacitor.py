@@ -41,6 +41,17 @@ def test_a_full_store_clips_what_leakage_does_not_take() -> None:
     assert store.voltage_v == pytest.approx(2.0, rel=1e-12)
 
 
+def test_a_store_full_but_for_rounding_stays_full_without_power() -> None:
+    for microfarads in range(1, 400):
+        for leakage_ohm in (math.inf, 1e4):
+            store = Capacitor(microfarads * 1e-6, max_v=3.6, initial_v=3.5, leakage_ohm=leakage_ohm)
+            store.advance(1.0, 100.0)  # filled: its energy, from the voltage, may lie a rounding above full
+            held_w = 0.0 if math.isinf(leakage_ohm) else 3.6**2 / leakage_ohm
+            step = store.advance(held_w, 10.0)
+            assert 0.0 <= step.elapsed_s <= 10.0
+            assert store.energy_j == pytest.approx(store.full_energy_j, rel=1e-12)
+
+
 def test_stops_at_the_time_of_brown_out() -> None:
     store = Capacitor(1e-3, max_v=3.0, initial_v=3.0)
     step = store.advance(-1e-3, 100.0, stop_below_v=2.0)

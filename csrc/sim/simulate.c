@@ -24,6 +24,10 @@ typedef struct {
   event_t waiting[JLT_SIM_WAITING_LIMIT];
   uint32_t n_waiting;
   jlt_harvest_mean_t mean;
+  double counted_j;   // by the energy counter since it was last read: drawn, and foretold by the cost table
+  double foretold_j;
+  double reading;     // NaN without one
+  int32_t readings;
   bool failed;
 } loop_t;
 
@@ -83,8 +87,11 @@ static void end_oldest(loop_t *loop, uint8_t status) {
 
 // What arrived before a cut waits in RAM too, and goes with it.
 static void lose_waiting(loop_t *loop) {
+  loop->counted_j = 0.0;
+  loop->foretold_j = 0.0;
+  loop->reading = NAN;
   while (more_by(loop, loop->world->now_s)) {
-    loop->result->stored_j[loop->arrived] = (float)loop->world->energy_j;
+    loop->result->stored_j[loop->arrived] = (float)loop->world->held.energy_j;
     loop->result->status[loop->arrived++] = JLT_SIM_LOST;
   }
   while (loop->n_waiting > 0) {
@@ -101,16 +108,18 @@ static bool spend(loop_t *loop, uint32_t load, double duration_s, uint32_t accou
   return alive;
 }
 
-static void nap(loop_t *loop, double until_s, double wake_j) {
-  if (!jlt_sim_advance(loop->world, until_s, JLT_SIM_LOAD_SLEEP, JLT_ACCOUNT_SLEEP, wake_j)) {
+static void nap(loop_t *loop, double until_s, double wake_v) {
+  if (!jlt_sim_advance(loop->world, until_s, JLT_SIM_LOAD_SLEEP, JLT_ACCOUNT_SLEEP, wake_v)) {
     lose_waiting(loop);
   }
 }
 
+// Lets all events up to now happen; what arrives while samples are taken is for the next time.
 static void take_in(loop_t *loop) {
-  while (more_by(loop, loop->world->now_s)) {
+  const double upto_s = loop->world->now_s;
+  while (more_by(loop, upto_s)) {
     const uint32_t index = loop->arrived++;
-    loop->result->stored_j[index] = (float)loop->world->energy_j;
+    loop->result->stored_j[index] = (float)loop->world->held.energy_j;
     if (!loop->world->powered) {
       loop->result->status[index] = JLT_SIM_MISSED;
       continue;
@@ -131,24 +140,28 @@ static void take_in(loop_t *loop) {
 
 /// Decisions ///
 
+static double full_j(const jlt_sim_supply_t *supply) { return supply->storage.full_j - supply->off_j; }
+
 static jlt_sim_observation_t observe(loop_t *loop, const event_t *event, uint32_t backlog) {
   jlt_sim_world_t *world = loop->world;
   const double now_s = world->now_s;
   return (jlt_sim_observation_t){
       .time_s = now_s,
-      .store_voltage_v = jlt_sim_voltage_v(world->supply, world->energy_j),
+      .store_voltage_v = world->held.voltage_v,
       .usable_j = jlt_sim_usable_j(world),
-      .full_j = world->supply->full_j - world->supply->stop_j[JLT_SIM_LOAD_RUN],
+      .full_j = full_j(world->supply),
       .harvest_w = jlt_sim_output_w(world),
       .deadline_left_s = arrival_s(loop, event) + loop->events->deadline_s - now_s,
       .spent_j = event->energy_j,
       .delivered_j = world->delivered_j,
+      .energy_ratio = loop->reading,
       .slot = (int32_t)(fmod(now_s + loop->events->clock_start_s, 86400.0) / 1800.0),
       .backlog = (int32_t)backlog,
       .path = event->path,
       .exit = event->exit,
       .confidence_q15 = event->path < 0 ? -1 : (int32_t)event->confidence_q15,
       .event = (int32_t)event->index,
+      .readings = loop->readings,
   };
 }
 
@@ -206,9 +219,23 @@ static bool legal(const loop_t *loop, const event_t *event, const jlt_sim_decisi
          (decision->path == -1 || shares(model, decision->path, event->path, event->exit));
 }
 
+// Reads the energy counter and pays for it; false after a brown-out.
+static bool read_counter(loop_t *loop, event_t *event) {
+  loop->reading = NAN;
+  if (loop->foretold_j > 0.0) {
+    loop->reading = loop->counted_j / loop->foretold_j;
+    loop->readings++;
+    loop->counted_j = 0.0;
+    loop->foretold_j = 0.0;
+  }
+  const double reading_s = loop->events->reading_s;
+  return reading_s <= 0.0 || spend(loop, JLT_SIM_LOAD_READ, reading_s, JLT_ACCOUNT_POLICY, event);
+}
+
 // Asks and pays; false after a brown-out, or when the run has failed.
 static bool ask(loop_t *loop, event_t *event, uint32_t backlog, jlt_sim_decision_t *decision) {
   const jlt_sim_observation_t seen = observe(loop, event, backlog);
+  loop->reading = NAN;
   *decision = (jlt_sim_decision_t){.action = JLT_SIM_STOP, .path = -1, .exit = -1, .wake_j = -1.0};
   if (loop->policy->decide == NULL) {
     ask_governor(loop, &seen, decision);
@@ -223,8 +250,9 @@ static bool ask(loop_t *loop, event_t *event, uint32_t backlog, jlt_sim_decision
     return false;
   }
   loop->result->decisions++;
-  return spend(loop, JLT_SIM_LOAD_RUN, loop->events->decision_cycles / loop->events->clock_hz, JLT_ACCOUNT_POLICY,
-               event);
+  const double seconds = loop->events->decision_cycles / loop->events->clock_hz;
+  return spend(loop, JLT_SIM_LOAD_RUN, seconds, JLT_ACCOUNT_POLICY, event) &&
+         (decision->read == 0 || read_counter(loop, event));
 }
 
 /// Inference ///
@@ -234,15 +262,16 @@ static double step_of(const loop_t *loop, const double *table, int32_t path, int
   return table[((uint32_t)path * (n_exits + 1U) + (uint32_t)(reached + 1)) * n_exits + (uint32_t)exit];
 }
 
-static double run_energy_j(const loop_t *loop, double cycles) {
-  return cycles / loop->events->clock_hz * loop->world->supply->load_w[JLT_SIM_LOAD_RUN];
-}
-
 static bool step(loop_t *loop, event_t *event, int32_t path, int32_t reached, int32_t exit) {
   const double cycles = step_of(loop, loop->model->cycles, path, reached, exit) +
                         (reached < 0 ? loop->events->wake_cycles : 0.0);
-  const bool alive = spend(loop, JLT_SIM_LOAD_RUN, cycles / loop->events->clock_hz, JLT_ACCOUNTS, event);
+  const double seconds = cycles / loop->events->clock_hz;
+  const bool alive = spend(loop, JLT_SIM_LOAD_RUN, seconds, JLT_ACCOUNTS, event);
   jlt_sim_post(loop->world, alive ? JLT_ACCOUNT_COMPUTE : JLT_ACCOUNT_ABANDONED, loop->world->last_drawn_j);
+  if (alive) {
+    loop->counted_j += loop->world->last_drawn_j;
+    loop->foretold_j += loop->events->run_w * seconds;
+  }
   return alive;
 }
 
@@ -293,16 +322,16 @@ static void defer(loop_t *loop, const event_t *event, double next_s, double wake
   const double expiry_s = nextafter(arrival_s(loop, event) + loop->events->deadline_s, INFINITY);
   const double quarter_s = loop->events->deadline_s / 4.0;
   const double pace_s = world->now_s + (quarter_s > 1e-3 ? quarter_s : 1e-3);
-  const double stop_j = world->supply->stop_j[JLT_SIM_LOAD_RUN];
-  const double full_j = world->supply->full_j - stop_j;
-  const bool waits = wake_j >= 0.0 && jlt_sim_usable_j(world) < wake_j && wake_j < full_j * (1.0 - 1e-6);
+  const jlt_sim_supply_t *supply = world->supply;
+  const bool waits = wake_j >= 0.0 && jlt_sim_usable_j(world) < wake_j && wake_j < full_j(supply) * (1.0 - 1e-6);
   double until_s = next_s < expiry_s ? next_s : expiry_s;
   if (!waits) {
     until_s = until_s < pace_s ? until_s : pace_s;
   }
   const double before_s = world->now_s;
   // a hair more than asked: woken exactly at it, rounding could find it just short and ask for ever
-  nap(loop, until_s, waits ? (stop_j + wake_j) * (1.0 + 1e-9) : INFINITY);
+  const double hair_j = (supply->off_j + wake_j) * (1.0 + 1e-9);
+  nap(loop, until_s, waits ? jlt_sim_voltage_at_v(&supply->storage, hair_j) : INFINITY);
   if (world->now_s == before_s && world->powered) {
     nap(loop, next_s < pace_s ? next_s : pace_s, INFINITY);
   }
@@ -310,6 +339,13 @@ static void defer(loop_t *loop, const event_t *event, double next_s, double wake
 
 static void serve(loop_t *loop, double next_s) {
   event_t event = loop->waiting[0];
+  const double decision_j = loop->events->decision_j;
+  if (loop->events->guard && loop->world->supply->storage.esr_ohm > 0.0 &&
+      jlt_sim_usable_j(loop->world) < 2.0 * decision_j) {
+    // through series resistance, asking alone would pull the terminal down to brown-out
+    defer(loop, &event, next_s, 4.0 * decision_j);
+    return;
+  }
   jlt_sim_decision_t decision;
   if (!ask(loop, &event, loop->n_waiting, &decision)) {
     return;
@@ -326,14 +362,14 @@ static void serve(loop_t *loop, double next_s) {
     const int32_t exit = decision.exit < 0 ? 0 : decision.exit;
     const double cycles =
         step_of(loop, loop->model->cycles, decision.path, -1, exit) + loop->events->wake_cycles;
-    const double need_j = run_energy_j(loop, cycles);
+    const double need_j = cycles * loop->events->cycle_j;
     if (!loop->events->guard || jlt_sim_usable_j(loop->world) >= need_j) {
       end_oldest(loop, JLT_SIM_PENDING);
       infer(loop, &event, decision.path, exit);
       return;
     }
     // asking again has its price too: woken at need_j itself, the board would ask, fall short, and ask for ever
-    wake_j = 1.02 * need_j + 2.0 * run_energy_j(loop, loop->events->decision_cycles);
+    wake_j = 1.02 * need_j + loop->events->retry_j;
   }
   defer(loop, &event, next_s, wake_j);
 }
@@ -346,13 +382,14 @@ static bool fits(const jlt_sim_model_t *model, const jlt_sim_events_t *events, c
          model->n_exits <= JLT_SIM_EXITS_LIMIT && model->n_paths >= 1 && (policy->decide != NULL || governed);
 }
 
-jlt_status_t jlt_sim_run(const jlt_sim_supply_t *supply, double energy_j, const jlt_sim_model_t *model,
-                         const jlt_sim_events_t *events, const jlt_sim_policy_t *policy, jlt_sim_result_t *result) {
+jlt_status_t jlt_sim_run(const jlt_sim_supply_t *supply, const jlt_sim_model_t *model, const jlt_sim_events_t *events,
+                         const jlt_sim_policy_t *policy, jlt_sim_result_t *result) {
   if (!fits(model, events, policy)) {
     return JLT_ERR_ARGUMENT;
   }
   loop_t loop = {.model = model, .events = events, .policy = policy, .result = result, .world = &result->world};
-  jlt_sim_world_begin(loop.world, supply, energy_j);
+  loop.reading = NAN;
+  jlt_sim_world_begin(loop.world, supply);
   result->bad_event = -1;
   for (;;) {
     take_in(&loop);

@@ -32,18 +32,21 @@ typedef struct {
   double deadline_left_s;
   double spent_j;
   double delivered_j;
+  double energy_ratio;  // of a reading: drawn over foretold; NaN without one
   int32_t slot;
   int32_t backlog;
   int32_t path;  // -1 before a start, as the next two
   int32_t exit;
   int32_t confidence_q15;
   int32_t event;
+  int32_t readings;  // that found something to say so far
 } jlt_sim_observation_t;
 
 typedef struct {
   int32_t action;
   int32_t path;   // -1: the same
   int32_t exit;   // -1: the next
+  int32_t read;   // 1: also read the energy counter
   double wake_j;  // negative: none
 } jlt_sim_decision_t;
 
@@ -80,10 +83,15 @@ typedef struct {
   uint32_t queue;
   bool guard;
   double sensing_s;      // taking one sample; 0 for none
+  double reading_s;      // reading the energy counter; 0 where that costs nothing
   double clock_start_s;  // time of day at the beginning
   double clock_hz;
   double wake_cycles;
   double decision_cycles;
+  double run_w;          // of the running board, by the cost table
+  double cycle_j;        // energy taken from the store for one cycle, at worst
+  double decision_j;     // the same for a question
+  double retry_j;        // what asking again costs after a start was held
 } jlt_sim_events_t;
 
 // Who decides: a governor's tables, or a function. With two folds, day (or block) number n belongs to fold n % 2.
@@ -110,8 +118,9 @@ typedef struct {
   jlt_sim_decision_t bad;
 } jlt_sim_result_t;
 
-// Runs all events. JLT_ERR_ARGUMENT: a decision broke the contract (see bad_event) or the policy stopped the run.
-JLT_MUST_CHECK jlt_status_t jlt_sim_run(const jlt_sim_supply_t *supply, double energy_j, const jlt_sim_model_t *model,
+// Runs all events, from where the supply starts. JLT_ERR_ARGUMENT: a decision broke the contract (see bad_event) or the
+// policy stopped the run.
+JLT_MUST_CHECK jlt_status_t jlt_sim_run(const jlt_sim_supply_t *supply, const jlt_sim_model_t *model,
                                         const jlt_sim_events_t *events, const jlt_sim_policy_t *policy,
                                         jlt_sim_result_t *result);
 

@@ -13,6 +13,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
 from joulet.energy.converter import EfficiencyTable, check_quiescent
 from joulet.energy.seam import Converter
 from joulet.errors import UsageError
@@ -87,6 +90,12 @@ class BandedConverter:
         """Return the power that reaches the store [W]; negative where the converter draws more than it passes on."""
         band = self._at(voltage_v)
         passed_w = band.input.at(power_w) * power_w if power_w >= band.min_input_w else 0.0
+        return passed_w - band.quiescent_w
+
+    def outputs_w(self, power_w: npt.NDArray[np.float64], voltage_v: float = math.inf) -> npt.NDArray[np.float64]:
+        """Return what reaches the store at each of many powers [W]."""
+        band = self._at(voltage_v)
+        passed_w = np.where(power_w >= band.min_input_w, band.input.at_each(power_w) * power_w, 0.0)
         return passed_w - band.quiescent_w
 
     def draw_w(self, load_w: float, voltage_v: float = math.inf) -> float:

@@ -92,6 +92,26 @@ class Battery:
         return self._capacity_j
 
     @property
+    def empty_v(self) -> float:
+        """Open-circuit voltage when empty [V]."""
+        return self._empty_v
+
+    @property
+    def span_v(self) -> float:
+        """Open-circuit voltage when full above that when empty [V]."""
+        return self._span_v
+
+    @property
+    def charge_efficiency(self) -> float:
+        """Stored over accepted, 0..1."""
+        return self._efficiency
+
+    @property
+    def max_charge_w(self) -> float:
+        """Power accepted at most, ``inf`` for no limit [W]."""
+        return self._max_charge_w
+
+    @property
     def leak_tau_s(self) -> float:
         """Time constant of self-discharge [s]."""
         return self._tau_s

@@ -75,6 +75,11 @@ class Capacitor:
         return self._full_j
 
     @property
+    def capacitance_f(self) -> float:
+        """Capacitance [F]."""
+        return self._capacitance_f
+
+    @property
     def leak_tau_s(self) -> float:
         """Time constant at which the energy held leaks away [s]."""
         return self._tau_s

@@ -12,6 +12,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from joulet.errors import UsageError
 
 
@@ -52,6 +55,16 @@ class EfficiencyTable:
         share = (power_w - low) / (high - low)
         return self.efficiency[right - 1] * (1.0 - share) + self.efficiency[right] * share
 
+    def at_each(self, power_w: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """Return the efficiency at each of many powers: the same numbers as :meth:`at`."""
+        powers, efficiency = np.asarray(self.power_w), np.asarray(self.efficiency)
+        right = np.searchsorted(powers, power_w, side="right")
+        above, below = np.clip(right, 0, len(powers) - 1), np.clip(right - 1, 0, len(powers) - 1)
+        span_w = powers[above] - powers[below]
+        share = (power_w - powers[below]) / np.where(span_w > 0.0, span_w, 1.0)
+        between = efficiency[below] * (1.0 - share) + efficiency[above] * share
+        return np.where(span_w > 0.0, between, efficiency[above])
+
 
 class ConstantConverter:
     """A converter of constant efficiency; the load is fed straight from the store.
@@ -77,6 +90,10 @@ class ConstantConverter:
 
     def output_w(self, power_w: float, voltage_v: float = math.inf) -> float:
         """Return the power that reaches the store [W]; negative in the dark."""
+        return self._efficiency * power_w - self._quiescent_w
+
+    def outputs_w(self, power_w: npt.NDArray[np.float64], voltage_v: float = math.inf) -> npt.NDArray[np.float64]:
+        """Return what reaches the store at each of many powers [W]."""
         return self._efficiency * power_w - self._quiescent_w
 
     def draw_w(self, load_w: float, voltage_v: float = math.inf) -> float:
@@ -112,6 +129,10 @@ class TableConverter:
     def output_w(self, power_w: float, voltage_v: float = math.inf) -> float:
         """Return the power that reaches the store [W]; negative in the dark."""
         return self._table.at(power_w) * power_w - self._quiescent_w
+
+    def outputs_w(self, power_w: npt.NDArray[np.float64], voltage_v: float = math.inf) -> npt.NDArray[np.float64]:
+        """Return what reaches the store at each of many powers [W]."""
+        return self._table.at_each(power_w) * power_w - self._quiescent_w
 
     def draw_w(self, load_w: float, voltage_v: float = math.inf) -> float:
         """Return the power drawn from the store for a load [W]: the load's own."""

@@ -27,9 +27,10 @@ def leaked_j(start_j: float, power_w: float, duration_s: float, tau_s: float) ->
 
 
 def reach_s(start_j: float, power_w: float, limit_j: float, tau_s: float) -> float:
-    """Return when the energy, known to pass a limit, meets it [s]."""
+    """Return when the energy, known to pass a limit, meets it; 0 where only rounding keeps it from being there [s]."""
     if math.isinf(tau_s):
-        return (limit_j - start_j) / power_w
-    rest_j = power_w * tau_s
+        return max(0.0, (limit_j - start_j) / power_w) if power_w != 0.0 else 0.0
+    away_j = start_j - power_w * tau_s
+    share = (limit_j - start_j) / away_j if away_j != 0.0 else 0.0
     # log1p for short times
-    return -tau_s * math.log1p((limit_j - start_j) / (start_j - rest_j))
+    return max(0.0, -tau_s * math.log1p(share)) if share > -1.0 else math.inf

@@ -21,6 +21,14 @@ class Expandable(Protocol):
         """Return (starts [s], powers [W]) of all segments that begin before ``duration_s``; the first starts at 0."""
 
 
+@runtime_checkable
+class Vectorised(Protocol):
+    """A converter that takes many powers at once."""
+
+    def outputs_w(self, power_w: npt.NDArray[np.float64], voltage_v: float = math.inf) -> npt.NDArray[np.float64]:
+        """Return ``output_w`` of each power [W]."""
+
+
 def segments(harvester: Harvester, duration_s: float) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
     """Return all segments of a harvester up to a duration, loops included.
 
@@ -60,6 +68,8 @@ def outputs_w(
     converter: Converter, power_w: npt.NDArray[np.float64], voltage_v: float = math.inf
 ) -> npt.NDArray[np.float64]:
     """Return what reaches the store at each of many input powers, in the band of one voltage [W]."""
+    if isinstance(converter, Vectorised):
+        return converter.outputs_w(power_w, voltage_v)
     unique, back = np.unique(power_w, return_inverse=True)
     table = np.array([converter.output_w(power, voltage_v) for power in unique.tolist()], np.float64)
     return table[back.reshape(-1)].reshape(np.shape(power_w))

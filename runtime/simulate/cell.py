@@ -23,7 +23,7 @@ from joulet.report.bootstrap import score_interval
 from joulet.session import policy_context
 from joulet.simulate.arrivals import Arrivals
 from joulet.simulate.folds import DAY_S, Folded, Folds, divide_samples, make_folds, select, stretches_of
-from joulet.simulate.loop import STATUSES, Events, Governors, Model, Trajectory, run
+from joulet.simulate.loop import STATUSES, Events, Governors, Model, Trajectory, overrun_s, run
 from joulet.simulate.world import SupplyArrays, lay_out
 
 _PARTS = 12  # blocks of a run shorter than two days
@@ -84,13 +84,20 @@ class Cell:
     def __init__(self, scenario: Scenario) -> None:
         self.scenario = scenario
         s = scenario
+        event_s = s.arrivals.times_s(s.duration_s, s.seed)
         self.supply = lay_out(
-            s.harvester, s.converter, s.storage, s.load, duration_s=s.duration_s, sensing_j=s.sensing_j
+            s.harvester,
+            s.converter,
+            s.storage,
+            s.load,
+            duration_s=s.duration_s,
+            sensing_j=s.sensing_j,
+            overrun_s=overrun_s(s.costs, s.load, len(event_s)),
         )
         self.period_s = s.arrivals.mean_s
         self.deadline_s = self.period_s if s.deadline_s is None else s.deadline_s
         self.events = Events(
-            event_s=s.arrivals.times_s(s.duration_s, s.seed),
+            event_s=event_s,
             deadline_s=self.deadline_s,
             queue=s.queue,
             guard=s.guard,

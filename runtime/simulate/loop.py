@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +43,8 @@ class Events:
         ``(n,)`` not falling [s].
     deadline_s, queue, guard, sensing_j
         As in :class:`joulet.session.SessionSettings`.
+    read_noise, read_seed
+        Of readings of the energy counter, as there.
     clock_start_s
         Time of day at the beginning of the run [s].
     """
@@ -51,6 +54,8 @@ class Events:
     queue: int = 1
     guard: bool = True
     sensing_j: float = 0.0
+    read_noise: float = 0.0
+    read_seed: int = 0
     clock_start_s: float = 0.0
 
 
@@ -99,6 +104,14 @@ class Trajectory:
     def correct(self) -> Array:
         """Return per event how right it was on time, ``(n,)``: 0 or 1, or an accuracy."""
         return np.where(self.on_time, self.value, 0.0)
+
+
+def overrun_s(costs: CostTable, load: LoadFigures, n_events: int) -> float:
+    """Return how long, at most, what begins in a run goes on after its end: samples, questions and an inference [s]."""
+    n_exits = len(costs.exit_names)
+    dearest = max(step.cycles for rows in costs.steps for row in rows for step in row if step is not None)
+    cycles = load.wake_cycles + n_exits * dearest + (n_exits + 1) * load.decision_cycles
+    return cycles / load.clock_hz + (n_events + n_exits + 1) * SENSING_S
 
 
 class Model:
@@ -175,14 +188,7 @@ def run(
     n = len(events.event_s)
     if not 1 <= events.queue < 64:
         raise UsageError(f"queue is {events.queue}; it must be 1 to 63")
-    c_events = ffi.new("jlt_sim_events_t *")
-    c_events.n_events, c_events.event_s = n, ffi.cast("const double *", events.event_s.ctypes.data)
-    if samples is not None:
-        c_events.sample = ffi.cast("const uint32_t *", samples.ctypes.data)
-    c_events.duration_s, c_events.deadline_s, c_events.queue = supply.duration_s, events.deadline_s, events.queue
-    c_events.guard, c_events.sensing_s = events.guard, SENSING_S if events.sensing_j > 0.0 else 0.0
-    c_events.clock_start_s, c_events.clock_hz = events.clock_start_s, load.clock_hz
-    c_events.wake_cycles, c_events.decision_cycles = load.wake_cycles, load.decision_cycles
+    c_events = _events(supply, events, context, load, samples)
     outputs: dict[str, npt.NDArray[Any]] = {
         "status": np.zeros(n, np.uint8),
         "path": np.full(n, -1, np.int8),
@@ -196,7 +202,7 @@ def run(
         setattr(result, name, ffi.cast(f"{kind} *", outputs[name].ctypes.data))
     caller = _Caller(policy, context, events) if not isinstance(policy, Governors) else None
     c_policy = caller.c_policy if caller is not None else policy.c_policy  # type: ignore[union-attr]
-    status = lib.jlt_sim_run(supply.c_supply, supply.initial_j, model.c_model, c_events, c_policy, result)
+    status = lib.jlt_sim_run(supply.c_supply, model.c_model, c_events, c_policy, result)
     if caller is not None and caller.error is not None:
         raise caller.error
     if status != 0:
@@ -205,12 +211,36 @@ def run(
     return _trajectory(supply, result, outputs, provenance or {})
 
 
+def _events(
+    supply: SupplyArrays,
+    events: Events,
+    context: PolicyContext,
+    load: LoadFigures,
+    samples: npt.NDArray[np.uint32] | None,
+) -> Any:
+    c_events = ffi.new("jlt_sim_events_t *")
+    c_events.n_events, c_events.event_s = len(events.event_s), ffi.cast("const double *", events.event_s.ctypes.data)
+    if samples is not None:
+        c_events.sample = ffi.cast("const uint32_t *", samples.ctypes.data)
+    c_events.duration_s, c_events.deadline_s, c_events.queue = supply.duration_s, events.deadline_s, events.queue
+    c_events.guard = events.guard
+    c_events.sensing_s = SENSING_S if events.sensing_j > 0.0 else 0.0
+    c_events.reading_s = SENSING_S if load.read_j > 0.0 else 0.0
+    c_events.clock_start_s, c_events.clock_hz = events.clock_start_s, load.clock_hz
+    c_events.wake_cycles, c_events.decision_cycles = load.wake_cycles, load.decision_cycles
+    c_events.run_w, c_events.decision_j = supply.running_w, context.decision_j
+    # in the order of the session's own products
+    c_events.cycle_j = load.energy_pj_per_cycle * 1e-12 * supply.dearness
+    c_events.retry_j = 2.0 * load.decision_cycles * load.energy_pj_per_cycle * 1e-12 * supply.dearness
+    return c_events
+
+
 def _trajectory(
     supply: SupplyArrays, result: Any, outputs: dict[str, npt.NDArray[Any]], provenance: dict[str, str]
 ) -> Trajectory:
     world = result.world
     pj = [int(world.ledger.pj[i]) for i in range(len(ACCOUNTS) + 1)]
-    delta_pj = round(world.energy_j * 1e12) - round(supply.initial_j * 1e12)
+    delta_pj = round(world.held.energy_j * 1e12) - round(supply.initial_j * 1e12)
     spent = dict(zip(ACCOUNTS, pj[1:], strict=True))
     residual_pj = int(lib.jlt_ledger_residual_pj(ffi.addressof(world, "ledger"), delta_pj))
     through_pj = max(pj[0], sum(pj[1:]), abs(delta_pj), 1)
@@ -232,7 +262,7 @@ def _trajectory(
         brownouts=int(world.brownouts),
         off_s=world.off_s,
         longest_outage_s=world.longest_outage_s,
-        energy_j=world.energy_j,
+        energy_j=world.held.energy_j,
         ledger=ledger,
     )
 
@@ -272,6 +302,8 @@ class _Caller:
     def __init__(self, policy: Policy, context: PolicyContext, events: Events) -> None:
         self.error: Exception | None = None
         self._policy, self._context = policy, context
+        self._noise, self._rng = events.read_noise, np.random.default_rng(events.read_seed)
+        self._drawn = 0
         self.c_policy = ffi.new("jlt_sim_policy_t *")
         self._callback = ffi.callback("jlt_sim_decide_t", self._decide)
         self.c_policy.decide = self._callback
@@ -293,6 +325,7 @@ class _Caller:
                 confidence_q15=seen.confidence_q15 if at_exit else None,
                 spent_j=seen.spent_j,
                 delivered_j=seen.delivered_j,
+                energy_ratio=self._reading(seen),
             )
             decision = self._policy.decide(observation)
             self._check(observation, decision, seen.event)
@@ -300,10 +333,21 @@ class _Caller:
             out.path = -1 if decision.path is None else decision.path
             out.exit = -1 if decision.exit is None else decision.exit
             out.wake_j = -1.0 if decision.wake_j is None else decision.wake_j
+            out.read = int(decision.read)
         except Exception as error:  # carried through C and raised by run()
             self.error = error
             return 1
         return 0
+
+    def _reading(self, seen: Any) -> float | None:
+        """Return a reading with its noise; every reading takes one draw, whether it was seen or lost to a brown-out."""
+        if math.isnan(seen.energy_ratio) or self._noise <= 0.0:
+            return None if math.isnan(seen.energy_ratio) else float(seen.energy_ratio)
+        draw = 0.0
+        for _ in range(seen.readings - self._drawn):
+            draw = float(self._rng.standard_normal())
+        self._drawn = int(seen.readings)
+        return float(seen.energy_ratio) * (1.0 + self._noise * draw)
 
     def _check(self, observation: Observation, decision: Decision, event: int) -> None:
         wrong = fault(observation, decision, self._context)
