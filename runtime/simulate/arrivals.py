@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""When events arrive: ``periodic:1s``, ``poisson:0.2/s``, ``bursty:5x200ms/30s``."""
+"""When events arrive: ``periodic:1s``, ``poisson:0.2/s`` or ``poisson:1/5s``, ``bursty:5x200ms/30s``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from joulet.errors import UsageError
 from joulet.units import parse_quantity
 
-USAGE = "periodic:PERIOD (1s), poisson:RATE (0.2/s) or bursty:COUNTxGAP/PERIOD (5x200ms/30s)"
+USAGE = "periodic:PERIOD (1s), poisson:RATE (0.2/s, 1/5s) or bursty:COUNTxGAP/PERIOD (5x200ms/30s)"
 _MOST = 20_000_000
 
 
@@ -96,7 +96,9 @@ def _rate_hz(text: str, spec: str) -> float:
     count, _, unit = text.partition("/")
     seconds = {"s": 1.0, "min": 60.0, "h": 3600.0, "d": 86400.0}.get(unit)
     if seconds is None:
-        raise UsageError(f"--arrivals {spec}: a rate is per s, min, h or d, such as 0.2/s")
+        if not re.fullmatch(r"[0-9.]+(e-?[0-9]+)?[a-zµμ]+", unit):
+            raise UsageError(f"--arrivals {spec}: a rate is per s, min, h, d or a time, such as 0.2/s or 1/5s")
+        seconds = parse_quantity(unit, "s", what=f"--arrivals {spec}")
     rate = _number(count, spec) / seconds
     if not rate > 0.0:
         raise UsageError(f"--arrivals {spec}: the rate must be more than zero")
