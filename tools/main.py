@@ -22,6 +22,7 @@ COMMANDS = {
     "infer": "run arrays through a model, without energy",
     "run": "run a stream of inputs under a harvesting trace and a policy",
     "simulate": "compare policies with each other and with the optimum over traces and stores",
+    "sweep": "a study: policies over models, traces, stores and arrivals, on all cores or a cluster",
     "report": "make the report of run folders again",
 }
 
