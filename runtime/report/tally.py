@@ -167,8 +167,8 @@ Columns = Mapping[str, Mapping[str, Sequence[Cell]]]
 
 def family_columns(study: Study) -> Columns:
     """Return the counted cells by family: all stores, then large and small ones where there are both."""
-    large = [cell for cell in study.counted if cell.store_inferences >= LARGE_STORE]
-    small = [cell for cell in study.counted if cell.store_inferences < LARGE_STORE]
+    large = [cell for cell in study.counted if store_size(cell) >= LARGE_STORE]
+    small = [cell for cell in study.counted if store_size(cell) < LARGE_STORE]
     groups = {"all stores": list(study.counted)}
     if large and small:
         groups |= {f"stores of {LARGE_STORE:g} and more": large, f"stores below {LARGE_STORE:g}": small}
