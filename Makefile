@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint bytes study-kws study-resnet fuzz wheel clean
+.PHONY: demo test lint bytes study-kws study-resnet study-price fuzz wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +38,14 @@ study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of sp
 
 study-resnet: $(VENV)/.test  ## ResNet-8 at four bits on CIFAR-10
 	$(PY) tests/studies/resnet_w4.py --shared $(SHARED)
+
+PRICE := build/study-price
+
+study-price: $(VENV)/.test  ## policies against the optimum: days on one core, so SLICE=1/40 and JOBS=2; slices add up
+	$(PY) tests/studies/price_data.py --shared $(SHARED) --out $(PRICE)
+	$(VENV)/bin/joulet sweep $(PRICE)/study.toml --out $(PRICE)/results --resume $(if $(SLICE),--slice $(SLICE)) \
+		$(if $(JOBS),--jobs $(JOBS)); code=$$?; test $$code -le 1 || exit $$code; \
+	$(PY) tests/studies/price_summary.py $(PRICE)/results && exit $$code
 
 bytes: $(VENV)/.test  ## every int8 model of the shared corpus against TensorFlow Lite Micro, byte for byte
 	$(PY) tests/studies/bytes.py --shared $(SHARED)
