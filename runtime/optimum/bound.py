@@ -12,7 +12,8 @@ Where the bound is more generous than the world, so that it stays a bound:
 * a waiting event may be served until the end of the slot in which its deadline falls; with a queue of more than one,
   the newest ones are the ones kept;
 * a board that wakes does so at the beginning of the slot, after the event that arrives there;
-* the energy of an inference is rounded down to the grid while the store holds at most ``INTERPOLATE_ABOVE`` full-depth
+* what flows in and out of the store in a slot is interpolated between levels of the grid (within half a per mille of the
+  bound, tests); the energy of an inference is rounded down to the grid while the store holds at most ``INTERPOLATE_ABOVE`` full-depth
   inferences. Larger stores are interpolated, since the value is then smooth on the scale of a level; tests compare the two.
 """
 
