@@ -281,7 +281,7 @@ def _table(
         (
             round(min(plan.gain, 1.0) * unit),
             min(round(plan.cost_j * per_j), 2**32 - 1),
-            min(math.ceil(max(need_j[plan.link], plan.cost_j) * per_j), 2**32 - 1),
+            min(math.ceil(need_j[plan.link] * per_j), 2**32 - 1),
             min(math.ceil(need_s[plan.link] * 1e6 / 256.0), 2**24 - 1) << 8 | links.index(plan.link),
         )
         for plans in lists

@@ -130,9 +130,9 @@ def test_finer_grids_and_fewer_links_lower_the_bound(seed: int, inferences: floa
     full = oracle_energy(scene, table, model, levels=400)
     assert oracle_energy(scene, table, model, links=some, levels=400) <= full + 1e-3
     if inferences <= 4.0:  # rounded down; above, interpolated
-        # what flows in and out is interpolated between levels, hence the half per mille
-        fine, coarse = (oracle_energy(scene, table, model, levels=levels) for levels in (3001, 301))
-        assert fine <= coarse * 1.0005
+        # what flows in and out is interpolated between levels: the module says by how much that may be too low
+        fine, coarse = (oracle_energy(scene, table, model, levels=levels) for levels in (3001, 601))
+        assert fine <= coarse * 1.002
     else:
         assert oracle_energy(scene, table, model, levels=3001) == pytest.approx(full, rel=5e-3)
 
