@@ -17,7 +17,7 @@ $(VENV)/.demo: $(VENV)/.made $(SOURCES)
 	touch $@
 
 $(VENV)/.test: $(VENV)/.made $(SOURCES)
-	$(PY) -m pip install --quiet --editable '.[demo,judges,test]'
+	$(PY) -m pip install --quiet --editable '.[demo,judges,test,emulator]'
 	touch $@ $(VENV)/.demo
 
 demo: $(VENV)/.demo  ## run the main job on recorded sensors and a recorded day of sun

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Policy tables: the bytes that a board's governor decides from, FORMAT.md "Policy tables", and what they say in C."""
+"""Policy tables: the bytes that a board's governor decides from, csrc/POLICY.md, and what they say in C."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 // A policy as const tables: what the stored energy is worth, and menus of plans to spend it on. Integers only.
 //
 // Every decision takes the plan that maximises its expected right answers plus the worth of the energy left, so each
-// joule is paid at its price J(E) - J(E - c). FORMAT.md, "Policy tables"; twin of policies/shadow.py.
+// joule is paid at its price J(E) - J(E - c). csrc/POLICY.md; twin of policies/shadow.py.
 //
 // Energy is in levels of the value table, q16: a full store is (n_levels - 1) << 16. Worth and gain are in right answers,
 // times 2^gain_q; 32 bits.
