@@ -490,11 +490,13 @@ class SimulationRecord:
     family
         Kind of source: ``solar``, ``rf``, ``indoor`` or another word.
     capacitor_f
-        Store [F].
+        Store [F]; for a battery the capacitance that would hold the same energy between brown-out and full
+        (``provenance["stored"]`` says what it is).
     arrivals
         The spec, such as ``periodic:1s``.
     harvest_ratio
-        Mean harvest after conversion over the demand of full-depth inference at the arrival rate; None without scaling.
+        Mean harvest that reaches a well-filled store over what full-depth inference takes from one at the arrival rate;
+        None without scaling.
     store_inferences
         Usable energy of the full store in full-depth inferences.
     arrived, served, on_time, late, missed, dropped, expired, lost, pending, correct_on_time

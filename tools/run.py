@@ -32,7 +32,7 @@ from joulet.policies import make_policy, policy_names
 from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
-from joulet.tools.energy_path import add_path_options, make_converter, make_storage
+from joulet.tools.energy_path import add_path_options, converter_of, storage_of
 from joulet.units import format_quantity, format_time, parse_quantity
 
 FORMAT = "joulet run folder 1"
@@ -150,8 +150,8 @@ def prepare(args: argparse.Namespace) -> Setup:
         costs=table,
         board=board,
         harvester=harvester,
-        converter=make_converter(args),
-        storage=make_storage(args, board.load),
+        converter=converter_of(args),
+        storage=storage_of(args, board.load),
         settings=settings,
         model_hash=engine.model_hash,
     )

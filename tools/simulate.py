@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from joulet.boards import DEFAULT_BOARD
+from joulet.energy.load import SPECS
 from joulet.errors import UsageError
 from joulet.policies import make_policy, policy_names
 from joulet.records import SimulationRecord
@@ -19,9 +20,13 @@ from joulet.simulate.arrivals import USAGE as ARRIVALS
 from joulet.simulate.arrivals import parse_arrivals
 from joulet.simulate.job import Job, judge, make_cell
 from joulet.simulate.show import price_maps, timeline
+from joulet.tools.energy_path import CAPACITOR, add_path_options, esr_ohm, leakage_ohm, quiescent_w, start_v
 from joulet.units import format_quantity, format_time, parse_quantity
 
 EPILOG = """\
+sources for --trace:
+{sources}
+
 policies (several, separated by commas; "best-fixed" tries every operating point and keeps the best in hindsight):
 {policies}
 
@@ -37,6 +42,7 @@ fitted on: days alternate between two folds, each judged with what was learnt on
   joulet simulate kws.jlt --data clips.npz --trace rf.csv.gz --policy shadow,best-fixed --capacitor 1mF,10mF \\
       --arrivals poisson:0.2/s --deadline 1s --json
   joulet simulate kws.jlt --data clips.npz --trace sun.csv --policy shadow --harvest-ratio 0.3 --store-inferences 5 --out s
+  joulet simulate kws.jlt --data clips.npz --trace rec.h5 --policy shadow --battery 1J,10J --converter bq25570 --esr 5ohm
 """
 
 
@@ -47,12 +53,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "simulate",
         help="compare policies with each other and with the optimum over traces and stores",
         description="Simulate policies over harvesting traces and stores, and say how far from the optimum they are.",
-        epilog=EPILOG.format(policies=listed),
+        epilog=EPILOG.format(policies=listed, sources=SPECS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
     parser.add_argument("--data", type=Path, required=True, metavar="EVAL.npz", help="samples with labels")
-    parser.add_argument("--trace", nargs="+", required=True, metavar="T", help="harvested power over time")
+    parser.add_argument("--trace", nargs="+", required=True, metavar="T", help="harvested power over time; see below")
     parser.add_argument("--policy", required=True, metavar="A,B", help="what decides; see below")
     parser.add_argument("--json", action="store_true", help="print a list with one object a result")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a comparison report, CSV and JSON here")
@@ -65,16 +71,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     events.add_argument("--seed", type=int, default=0, metavar="N", help="of arrivals, order of samples, fits (0)")
     energy = parser.add_argument_group("energy")
     energy.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", help=f"board or board.toml ({DEFAULT_BOARD})")
-    energy.add_argument("--capacitor", metavar="C,…", help="stores (4.7mF)")
-    energy.add_argument("--store-inferences", metavar="N,…", help="stores by full-depth inferences instead")
+    add_path_options(energy, several=True)
     energy.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on the trace's power (1)")
     energy.add_argument(
-        "--harvest-ratio", metavar="R,…", help="scale so that harvest is R times what full-depth w8 asks for"
+        "--harvest-ratio",
+        metavar="R,…",
+        help="scale so that what reaches a well-filled store is R times what full-depth w8 takes",
     )
-    energy.add_argument("--leakage", default="1Mohm", metavar="R", help="leakage resistance of the store (1Mohm)")
-    energy.add_argument("--start-voltage", metavar="V", help="store at the start (the board's power-good threshold)")
-    energy.add_argument("--efficiency", type=float, default=0.8, metavar="X", help="of the converter, 0..1 (0.8)")
-    energy.add_argument("--quiescent", default="1.5uW", metavar="P", help="drawn by the converter (1.5uW)")
     energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
     work = parser.add_argument_group("work")
     work.add_argument(
@@ -125,18 +128,10 @@ def make_jobs(args: argparse.Namespace) -> list[Job]:
     for spec in policies:
         if spec != "best-fixed":
             make_policy(spec)
-    if args.capacitor is not None and args.store_inferences is not None:
-        raise UsageError("give --capacitor or --store-inferences, not both")
     if args.queue < 1:
         raise UsageError(f"--queue is {args.queue}; it must be 1 or more")
     if args.seed < 0:
         raise UsageError(f"--seed is {args.seed}; it must be zero or more")
-    stores: list[tuple[float | None, float | None]]
-    if args.store_inferences is not None:
-        stores = [(None, _positive(text, "--store-inferences")) for text in split(args.store_inferences, "store")]
-    else:
-        texts = split(args.capacitor or "4.7mF", "--capacitor")
-        stores = [(parse_quantity(text, "F", what="--capacitor"), None) for text in texts]
     ratios: list[float | None] = [None]
     if args.harvest_ratio is not None:
         ratios = [_positive(text, "--harvest-ratio") for text in split(args.harvest_ratio, "--harvest-ratio")]
@@ -150,8 +145,7 @@ def make_jobs(args: argparse.Namespace) -> list[Job]:
             arrivals=spec,
             board=args.board,
             family=args.family,
-            capacitor_f=capacitor_f,
-            store_inferences=inferences,
+            **store,
             scale=args.scale,
             harvest_ratio=ratio,
             duration_s=_optional(args.duration, "s", "--duration"),
@@ -160,16 +154,30 @@ def make_jobs(args: argparse.Namespace) -> list[Job]:
             seed=args.seed,
             sensing_j=_optional(args.sensing, "J", "--sensing", zero=True),
             clock_start_s=parse_quantity(args.clock_start, "s", what="--clock-start", allow_zero=True),
+            converter=args.converter,
             efficiency=args.efficiency,
-            quiescent_w=parse_quantity(args.quiescent, "W", what="--quiescent", allow_zero=True),
-            leakage_ohm=parse_quantity(args.leakage, "ohm", what="--leakage"),
-            start_v=_optional(args.start_voltage, "V", "--start-voltage", zero=True),
+            quiescent_w=quiescent_w(args),
+            leakage_ohm=leakage_ohm(args),
+            esr_ohm=esr_ohm(args),
+            start_v=start_v(args),
             train=tuple(args.train),
             oracles=not args.no_oracle,
             cache=args.cache or default_cache(),
         )
-        for trace, (capacitor_f, inferences), ratio, spec in itertools.product(args.trace, stores, ratios, arrivals)
+        for trace, store, ratio, spec in itertools.product(args.trace, _stores(args), ratios, arrivals)
     ]
+
+
+def _stores(args: argparse.Namespace) -> list[dict[str, float]]:
+    """Return the size of each store as a field of a job."""
+    if args.store_inferences is not None:
+        texts = split(args.store_inferences, "--store-inferences")
+        return [{"store_inferences": _positive(text, "--store-inferences")} for text in texts]
+    if args.battery is not None:
+        texts = split(args.battery, "--battery")
+        return [{"battery_j": parse_quantity(text, "J", what="--battery")} for text in texts]
+    texts = split(args.capacitor or CAPACITOR, "--capacitor")
+    return [{"capacitor_f": parse_quantity(text, "F", what="--capacitor")} for text in texts]
 
 
 def default_cache() -> Path:
@@ -230,8 +238,9 @@ def _text(records: Sequence[SimulationRecord]) -> str:
         rows = list(group)
         first = rows[0]
         lines.append(
-            f"{model} on {trace}, {format_quantity(capacitor_f, 'F')} ({first.store_inferences:.3g} full-depth inferences), "
-            f"{arrivals}" + ("" if ratio is None else f", harvest {ratio:g} × demand")
+            f"{model} on {trace}, {format_quantity(capacitor_f, 'F')}{_battery(first)} "
+            f"({first.store_inferences:.3g} full-depth inferences), {arrivals}"
+            + ("" if ratio is None else f", harvest {ratio:g} × demand")
         )
         if first.oracle_energy_score is not None and first.oracle_all_score is not None:
             lines.append(
@@ -244,6 +253,10 @@ def _text(records: Sequence[SimulationRecord]) -> str:
         )
         lines += [_row(row) for row in rows]
     return "\n".join(lines)
+
+
+def _battery(r: SimulationRecord) -> str:
+    return " as a battery" if "battery" in r.provenance.get("stored", "") else ""
 
 
 def _row(r: SimulationRecord) -> str:

@@ -3,28 +3,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from joulet.boards import DEFAULT_BOARD, Board, load_board
 from joulet.energy.capacitor import Capacitor
-from joulet.energy.converter import ConstantConverter
-from joulet.energy.seam import Converter
-from joulet.energy.segments import outputs_w, segments
-from joulet.energy.trace import TraceHarvester, load_trace
+from joulet.energy.feed import reachable_bands
+from joulet.energy.load import Source, load_harvester
+from joulet.energy.path import make_converter, make_storage
+from joulet.energy.seam import Converter, Storage
+from joulet.energy.supply import Supply
+from joulet.energy.synthetic import ConstantHarvester
 from joulet.engine.host import HostEngine
 from joulet.engine.outcomes import cached_outcomes
 from joulet.engine.samples import load_inputs, load_labels
 from joulet.errors import DataError, UsageError
 from joulet.plan.cost import board_costs, cost_table
 from joulet.policies import make_policy
-from joulet.records import CostTable, SampleOutcomes, SimulationRecord
+from joulet.records import CostTable, LoadFigures, SampleOutcomes, SimulationRecord
 from joulet.simulate.arrivals import Arrivals, parse_arrivals
 from joulet.simulate.cell import Cell, Scenario
+from joulet.simulate.sources import guess_family, name_of, scale_for
 
 BEST_FIXED = "best-fixed"
 SHORTEST_S = 3600.0  # shorter recordings are repeated to this length
@@ -39,7 +41,7 @@ class Job:
     model, data
         Container, and samples with labels.
     trace
-        Recording of harvested power.
+        Recording of harvested power, or the spec of a source; see :data:`joulet.energy.load.SPECS`.
     policies, arrivals
         Specs.
     board
@@ -49,19 +51,24 @@ class Job:
     capacitor_f
         Store [F]; or
     store_inferences
-        usable energy of the full store in full-depth inferences.
+        a capacitor by the usable energy of the full store, in full-depth inferences, at what they take from it at
+        worst; or
+    battery_j
+        a battery from the board's brown-out to its maximum [J].
     scale
         Factor on the trace's power; or
     harvest_ratio
-        mean harvest after conversion over what full-depth w8 asks for at the arrival rate.
+        mean harvest that reaches a well-filled store over what full-depth w8 takes from one at the arrival rate.
     duration_s
-        None for the trace's, or an hour of a shorter one [s].
+        None for the trace's, or an hour of a shorter one; needed for a source without end [s].
     deadline_s, queue, seed, sensing_j
         Of the events; deadline None for the mean time between them.
     clock_start_s
         Time of day at the beginning [s].
-    efficiency, quiescent_w, leakage_ohm, start_v
-        Of the energy path; ``start_v`` None for the board's power-good threshold.
+    converter
+        Spec; see :data:`joulet.energy.path.CONVERTERS`.
+    efficiency, quiescent_w, leakage_ohm, esr_ohm, start_v
+        Of the energy path, as :mod:`joulet.energy.path` takes them; None for its defaults.
     train
         Traces that learned policies learn from; without, the other blocks of the trace.
     oracles
@@ -79,6 +86,7 @@ class Job:
     family: str | None = None
     capacitor_f: float | None = None
     store_inferences: float | None = None
+    battery_j: float | None = None
     scale: float = 1.0
     harvest_ratio: float | None = None
     duration_s: float | None = None
@@ -87,9 +95,11 @@ class Job:
     seed: int = 0
     sensing_j: float | None = None
     clock_start_s: float = 0.0
-    efficiency: float = 0.8
-    quiescent_w: float = 1.5e-6
-    leakage_ohm: float = 1e6
+    converter: str = "constant"
+    efficiency: float | None = None
+    quiescent_w: float | None = None
+    leakage_ohm: float | None = None
+    esr_ohm: float = 0.0
     start_v: float | None = None
     train: tuple[str, ...] = ()
     oracles: bool = True
@@ -143,46 +153,48 @@ def make_cell(job: Job, progress: Callable[[float], None] | None = None) -> Cell
     """Return the cell that a job describes."""
     prepared = prepare_model(job.model, job.data, job.board, job.cache, progress)
     board, arrivals = prepared.board, parse_arrivals(job.arrivals)
-    once = load_trace(job.trace)
-    span_s = once.span_s
-    duration_s = job.duration_s or max(span_s, SHORTEST_S)
-    demand_w = full_depth_j(prepared.costs, board) / arrivals.mean_s
-    converter = ConstantConverter(job.efficiency, quiescent_w=job.quiescent_w)
+    once = load_harvester(job.trace)
+    duration_s = job.duration_s or max(once.span_s, SHORTEST_S)
+    past = [(trace, load_harvester(trace)) for trace in job.train]
+    for trace, source, length_s in ((job.trace, once, duration_s), *((t, p, p.span_s) for t, p in past)):
+        if not math.isfinite(length_s):
+            raise UsageError(f"{trace}: {source.name} has no end; say how long to run (a duration)")
+    converter = make_converter(job.converter, efficiency=job.efficiency, quiescent_w=job.quiescent_w)
+    storage = _storage(job, prepared, converter)
+    top_v = reachable_bands(converter, storage)[1][-1]
+    # what the store gives for what the board gets, where it is well filled
+    run_w = board.load.clock_hz * board.load.energy_pj_per_cycle * 1e-12
+    taken = converter.draw_w(run_w, top_v) / run_w
+    demand_w = full_depth_j(prepared.costs, board) * taken / arrivals.mean_s
 
-    def scaled(trace: str) -> float:
+    def scaled(source: Source) -> float:
         if job.harvest_ratio is None:
             return job.scale
-        return scale_for(load_trace(trace), converter, job.harvest_ratio * demand_w)
+        span_s = source.span_s if math.isfinite(source.span_s) else duration_s
+        return scale_for(source, converter, job.harvest_ratio * demand_w, span_s=span_s, voltage_v=top_v)
 
-    capacitor_f = _capacitor_f(job, prepared)
-    storage = Capacitor(
-        capacitor_f,
-        max_v=board.load.max_v,
-        initial_v=board.load.on_v if job.start_v is None else job.start_v,
-        leakage_ohm=job.leakage_ohm,
-    )
     return Cell(
         Scenario(
             model=prepared.name,
-            trace=once.name.removesuffix(".gz").removesuffix(".csv"),
-            family=job.family or guess_family(once),
+            trace=name_of(job.trace, once),
+            family=job.family or guess_family(once, job.trace),
             costs=prepared.costs,
             load=board.load,
             outcomes=prepared.outcomes,
-            harvester=load_trace(job.trace, scale=scaled(job.trace), loop=duration_s > span_s),
-            span_s=span_s,
+            harvester=load_harvester(job.trace, scale=scaled(once), loop=duration_s > once.span_s),
+            span_s=once.span_s,
             converter=converter,
             storage=storage,
             arrivals=arrivals,
             duration_s=duration_s,
-            capacitor_f=capacitor_f,
+            capacitor_f=equal_capacitor_f(storage, board.load),
             deadline_s=job.deadline_s,
             queue=job.queue,
             sensing_j=board.load.sensing_j if job.sensing_j is None else job.sensing_j,
             clock_start_s=job.clock_start_s,
             seed=job.seed,
             harvest_ratio=job.harvest_ratio,
-            training=tuple(load_trace(trace, scale=scaled(trace)) for trace in job.train),
+            training=tuple(load_harvester(trace, scale=scaled(source)) for trace, source in past),
             provenance={"board": f"{board.title}, {board.seen}", **board.provenance},
         )
     )
@@ -214,66 +226,41 @@ def best_fixed(cell: Cell, *, oracles: bool = True) -> SimulationRecord:
     return replace(judge(cell, best, oracles=oracles), policy=BEST_FIXED)
 
 
-def guess_family(trace: TraceHarvester) -> str:
-    """Return the kind of source that a trace's name and length suggest."""
-    name = trace.name.lower()
-    if "indoor" in name:
-        return "indoor"
-    if "rf" in name.replace("surfrad", "").split("_") or "rf" in name.replace("surfrad", "").split("."):
-        return "rf"
-    if trace.span_s >= 0.75 * 86400.0 or any(word in name for word in ("solar", "nrel", "surfrad", "ghi")):
-        return "solar"
-    return "recorded"
+def equal_capacitor_f(storage: Storage, load: LoadFigures) -> float:
+    """Return the capacitance of a capacitor; of a battery that which would hold as much between brown-out and full [F]."""
+    if isinstance(storage, Capacitor):
+        return storage.capacitance_f
+    full_v = storage.voltage_at_v(storage.full_energy_j)
+    usable_j = storage.full_energy_j - storage.energy_at_j(load.off_v)
+    return 2.0 * usable_j / (full_v**2 - load.off_v**2)
 
 
-def scale_for(trace: TraceHarvester, converter: Converter, mean_w: float) -> float:
-    """Return the factor on a trace's power at which ``mean_w`` reaches a well-filled store on average.
+def _storage(job: Job, prepared: Prepared, converter: Converter) -> Storage:
+    load = prepared.board.load
+    if sum(size is not None for size in (job.capacitor_f, job.battery_j, job.store_inferences)) != 1:
+        raise UsageError("a store is needed, one of: a capacitance, a battery, a size in full-depth inferences")
 
-    Raises
-    ------
-    DataError
-        If no factor does it: a trace without power.
-    """
-    starts_s, power_w = segments(trace, trace.span_s)
-    lengths_s = np.diff(np.append(starts_s, trace.span_s))
-    levels_w, level = np.unique(power_w, return_inverse=True)
-    share = np.bincount(level.reshape(-1), lengths_s) / trace.span_s
+    def capacitor(capacitor_f: float) -> Storage:
+        return make_storage(
+            load, capacitor_f=capacitor_f, leakage_ohm=job.leakage_ohm, esr_ohm=job.esr_ohm, start_v=job.start_v
+        )
 
-    def reached_w(scale: float) -> float:
-        return float(np.dot(outputs_w(converter, levels_w * scale), share))
-
-    low, low_w = 0.0, reached_w(0.0)
-    high, high_w = 1.0, reached_w(1.0)
-    while high_w < mean_w:
-        low, low_w, high = high, high_w, high * 4.0
-        if high > 1e12:
-            raise DataError(f"{trace.name}: cannot be scaled to {mean_w:g} W after conversion; it has no power")
-        high_w = reached_w(high)
-    for _ in range(60):  # nearly linear: the secant finds it in a few steps, and stays between both ends
-        middle = low + (high - low) * (mean_w - low_w) / max(high_w - low_w, 1e-300)
-        middle_w = reached_w(middle)
-        if abs(middle_w - mean_w) <= 1e-9 * mean_w:
-            return middle
-        if middle_w < mean_w:
-            low, low_w = middle, middle_w
-        else:
-            high, high_w = middle, middle_w
-    return high
-
-
-def _capacitor_f(job: Job, prepared: Prepared) -> float:
-    if job.store_inferences is not None:
-        load = prepared.board.load
-        usable_j = job.store_inferences * full_depth_j(prepared.costs, prepared.board)
-        return 2.0 * usable_j / (load.max_v**2 - load.off_v**2)
-    if job.capacitor_f is None:
-        raise UsageError("a store is needed: a capacitance, or its size in full-depth inferences")
-    return job.capacitor_f
+    if job.capacitor_f is not None:
+        return capacitor(job.capacitor_f)
+    if job.store_inferences is None:
+        return make_storage(
+            load, battery_j=job.battery_j, leakage_ohm=job.leakage_ohm, esr_ohm=job.esr_ohm, start_v=job.start_v
+        )
+    # where a running board browns out, and what it takes at worst, do not depend on the capacitance
+    world = Supply(ConstantHarvester(0.0), converter, capacitor(1.0), load, 1.0)
+    usable_j = job.store_inferences * full_depth_j(prepared.costs, prepared.board) * world.dearness
+    return capacitor(2.0 * usable_j / (load.max_v**2 - world.off_v**2))
 
 
 __all__ = [
     "Arrivals",
     "Job",
+    "equal_capacitor_f",
     "full_depth_j",
     "guess_family",
     "judge",
