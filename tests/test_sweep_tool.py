@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import json
 import os
@@ -16,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from report_fakes import make_study
 
 from joulet.compile import compile_model
 from joulet.errors import JouletError, MissingDependencyError, UsageError
@@ -145,10 +147,10 @@ def test_a_dask_cluster_gives_the_same_records(swept: Path, desk: Path) -> None:
 
 def test_slices_share_a_folder(desk: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = write_study(desk, TOP.replace('"linear", "fixed", "best-fixed"', '"fixed"') + MODEL + TRACE)
-    for part in (1, 2, 3):
-        assert sweep(study, "--out", tmp_path / "out", "--slice", f"{part}/3", "--resume", "--jobs", 1, "--json") == 0
+    for part in (1, 2):
+        assert sweep(study, "--out", tmp_path / "out", "--slice", f"{part}/2", "--resume", "--jobs", 1, "--json") == 0
         result = json.loads(capsys.readouterr().out)
-        assert result["chosen"] == (2 if part == 1 else 1)
+        assert result["chosen"] == 2
     assert result["records"] == len(kept(tmp_path / "out")) == 4
 
 
@@ -320,6 +322,29 @@ def test_a_lost_worker_is_a_failed_job(desk: Path) -> None:
     assert [dict(end.errors) for end in ends] == [{"": "RuntimeError: the worker is gone"}] * 4
 
 
+def test_the_summary_of_the_price_judges_every_target(tmp_path: Path) -> None:
+    file = RecordsFile(tmp_path / "records.jsonl")
+    for record in make_study(days=3, stores=(1.0, 20.0), arrivals=("periodic:6min",), models=("kws",)):
+        file.append("old", {record.policy: record})
+        key = f"{record.trace} {record.store_inferences} {record.harvest_ratio}"
+        file.append(key, {record.policy: replace(record, residual=1e-4)})
+    spec = importlib.util.spec_from_file_location("price_summary", ROOT / "tests" / "studies" / "price_summary.py")
+    assert spec is not None
+    assert spec.loader is not None
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    found = tool.summarise(tool.newest(file.read().records.values()))
+    assert (found["cells"], found["largest_residual"]) == (5 * 2 * 3, 1e-4)
+    assert set(found["pct_of_oracle_energy"]) == {"solar", "rf", "indoor"}
+    judged = {target: met for target, met in found["met"].items() if met is not None}
+    assert "shadow >= 97 % of oracle-energy, solar, stores >= 5" in judged
+    assert sum("ahead of" in target for target in judged) == 8
+    assert json.loads(json.dumps(found)) == found
+    said = tool.text(found)
+    assert "PASS" in said
+    assert all(target in said for target in found["met"])
+
+
 def test_progress_on_a_terminal_is_one_line() -> None:
     stream, now = io.StringIO(), iter(np.arange(0.0, 100.0, 0.4))
     with Progress(stream, live=True, clock=lambda: float(next(now))) as progress:
@@ -335,5 +360,5 @@ def test_progress_on_a_terminal_is_one_line() -> None:
 
 def test_what_is_left_is_told_when_something_was_done() -> None:
     assert left_over(10.0, 0.0, 5.0) == (None, "")
-    assert left_over(10.0, 1.0, 5.0) == (40.0, "about 40 s left")
+    assert left_over(10.0, 1.0, 5.0) == (40.0, ", about 40 s left")
     assert left_over(50.0, 5.0, 5.0) == (0.0, "")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -85,7 +86,8 @@ class Progress:
 
     def _show(self, line: str) -> None:
         if self._live:
-            print(f"\r\x1b[K{line}", end="", file=self._stream, flush=True)
+            fitting = line[: shutil.get_terminal_size().columns - 1]  # a line that wraps cannot be taken back
+            print(f"\r\x1b[K{fitting}", end="", file=self._stream, flush=True)
             self._line = line
 
     def __enter__(self) -> Progress:
@@ -104,4 +106,4 @@ def left_over(elapsed_s: float, done: float, total: float) -> tuple[float | None
     if done <= 0.0:
         return None, ""
     eta_s = elapsed_s * max(total - done, 0.0) / done
-    return round(eta_s, 1), f"about {format_time(max(round(eta_s), 1))} left" if eta_s > 0.0 else ""
+    return round(eta_s, 1), f", about {format_time(max(round(eta_s), 1))} left" if eta_s > 0.0 else ""

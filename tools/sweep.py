@@ -299,7 +299,7 @@ def _simulate(sweep: Sweep, progress: Progress, address: str | None, count: int)
             "cells",
             cells_done,
             len(jobs),
-            said=f"{cells_done:,} of {len(jobs):,}, {len(sweep.failures)} failed, {left} (last: {title})",
+            said=f"{cells_done:,} of {len(jobs):,}, {len(sweep.failures)} failed{left} (last: {title})",
             always=True,
             eta_s=eta_s,
             job=sweep.ids[indices[end.index]],

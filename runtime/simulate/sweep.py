@@ -27,6 +27,7 @@ from joulet.simulate.arrivals import parse_arrivals
 from joulet.simulate.job import SHORTEST_S, Job, judge, make_cell
 
 _NOT_IN_ID = ("policies", "cache")
+_CELL_EVENTS = 10_000  # what a cell takes besides its events, in events; as seen on one core
 _OWN_KEYS = ("job", "spec")
 
 
@@ -128,8 +129,9 @@ def _end(index: int, job: Job, future: Future[Worked]) -> JobEnd:
 
 
 def weight(job: Job) -> float:
-    """Return events × policies of a job, a guess of how long it takes; 0 where its trace cannot be read."""
-    return events_of(job) * (len(job.policies) + 1)
+    """Return a guess of how long a job takes, by its events and policies; 0 where its trace cannot be read."""
+    events = events_of(job)
+    return (events + _CELL_EVENTS) * (len(job.policies) + 1) if events else 0.0
 
 
 def events_of(job: Job) -> float:
