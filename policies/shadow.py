@@ -221,7 +221,7 @@ def _pace(context: PolicyContext, harvest: HarvestChain, periodic: bool, inferen
     parts = 4 if inferences < _EXACT_BELOW else 1 if periodic else 2
     epoch_s = context.period_s / parts
     # a store forgets after a few fillings; iterating longer would change nothing
-    memory = math.ceil((60.0 + 12.0 * inferences) * parts)
+    memory = math.ceil((60.0 + 5.0 * inferences) * parts)
     n_epochs = min(math.ceil(_DAY_S / n_slots / epoch_s), memory) if n_slots > 1 else 2 * memory
     n_sweeps = 1 if n_slots == 1 else min(8, 2 + math.ceil(inferences / 10.0))
     late = max(0.0, 1.0 - epoch_s / context.deadline_s)
