@@ -41,7 +41,7 @@ study-resnet: $(VENV)/.test  ## ResNet-8 at four bits on CIFAR-10
 
 PRICE := build/study-price
 
-study-price: $(VENV)/.test  ## policies against the optimum: days on one core, so SLICE=1/40 and JOBS=2; slices add up
+study-price: $(VENV)/.test  ## policies against the optimum: some seven hours of one core; SLICE=1/40 does a part, JOBS=2
 	$(PY) tests/studies/price_data.py --shared $(SHARED) --out $(PRICE)
 	$(VENV)/bin/joulet sweep $(PRICE)/study.toml --out $(PRICE)/results --resume $(if $(SLICE),--slice $(SLICE)) \
 		$(if $(JOBS),--jobs $(JOBS)); code=$$?; test $$code -le 1 || exit $$code; \

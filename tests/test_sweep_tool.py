@@ -99,7 +99,20 @@ def test_the_manifest_says_what_it_was_made_of(swept: Path) -> None:
     assert all(len(each["sha256"]) == 64 for each in digests)
     assert manifest["models"][0]["compile"]["exits"] == 1
     assert (manifest["seeds"], manifest["options"]["jobs"], manifest["failed"]) == ([0], 2, [])
-    assert str(ROOT) not in json.dumps(manifest["models"])
+    assert [len(each) for each in manifest["code_sha256"]] == [64]
+
+
+def test_records_of_other_code_are_kept_with_a_warning(
+    swept: Path, desk: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("joulet.tools.sweep.code_sha256", lambda: "0" * 64)
+    monkeypatch.setattr("joulet.tools.sweep._finish", lambda *_, **__: 0)
+    (desk / "again.toml").write_text((swept / "study.toml").read_text())
+    before = (swept / "manifest.json").read_bytes()
+    assert sweep(desk / "again.toml", "--out", swept, "--resume", "--jobs", 1) == 0
+    assert "may come of other code" in capsys.readouterr().err
+    assert len(json.loads((swept / "manifest.json").read_text())["code_sha256"]) == 2
+    (swept / "manifest.json").write_bytes(before)
 
 
 def test_events_tell_every_cell(swept: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import platform
 import signal
@@ -17,7 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from joulet import __version__
+import joulet
+import joulet.policies
 from joulet.errors import DataError, JouletError, UsageError
 from joulet.records import SimulationRecord
 from joulet.report.archive import save_bytes
@@ -115,7 +117,7 @@ class Sweep:
     kept: dict[Key, SimulationRecord] = field(default_factory=dict)
     resumed: int = 0
     failures: list[dict[str, Any]] = field(default_factory=list)
-    hashes: dict[str, str] = field(default_factory=dict)
+    code: list[str] = field(default_factory=list)
 
     @property
     def file(self) -> RecordsFile:
@@ -206,20 +208,35 @@ def open_folder(sweep: Sweep, *, resume: bool) -> None:
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"--out {folder}: is a file; name a folder")
     if folder.is_dir() and any(folder.iterdir()):
-        if not _is_sweep(folder):
+        manifest = _manifest_of(folder)
+        if manifest.get("format") != FORMAT:
             raise UsageError(f"--out {folder}: holds other files; name a new folder or one of an earlier sweep")
         if not resume:
             raise UsageError(f"--out {folder}: holds an earlier sweep; --resume goes on with it, or name a new folder")
+        sweep.code = [each for each in manifest.get("code_sha256", []) if isinstance(each, str)]
+    mine = code_sha256()
+    sweep.code = [*(each for each in sweep.code if each != mine), mine]
     folder.mkdir(parents=True, exist_ok=True)
     _write_manifest(sweep, "begun")
     save_bytes(folder / "study.toml", sweep.study.file.read_bytes())
 
 
-def _is_sweep(folder: Path) -> bool:
+def _manifest_of(folder: Path) -> dict[str, Any]:
     try:
-        return bool(json.loads((folder / "manifest.json").read_text()).get("format") == FORMAT)
-    except (OSError, ValueError, AttributeError):
-        return False
+        found = json.loads((folder / "manifest.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def code_sha256() -> str:
+    """Return a digest of all code that a record depends on."""
+    digest = hashlib.sha256()
+    for package in (joulet, joulet.policies):
+        folder = Path(str(package.__file__)).parent
+        for path in sorted([*folder.rglob("*.py"), *folder.glob("_core*")]):
+            digest.update(f"{path.relative_to(folder)}\n".encode() + path.read_bytes())
+    return digest.hexdigest()
 
 
 def _prepare(sweep: Sweep, progress: Progress) -> None:
@@ -239,6 +256,10 @@ def _prepare(sweep: Sweep, progress: Progress) -> None:
         raise UsageError(f"{sweep.study.file.name}: two cells are the same: {cell_title(sweep.study, twice)}")
     kept = sweep.file.read()
     sweep.kept, sweep.resumed = dict(kept.records), len(kept.records)
+    if sweep.resumed and len(sweep.code) > 1:
+        progress.log(
+            "warning", f"{sweep.resumed:,} records are kept that may come of other code; a new folder has none"
+        )
     if kept.damaged:
         progress.log("warning", f"{kept.damaged} line(s) of {sweep.file.path} were cut or damaged; they are done again")
 
@@ -384,7 +405,8 @@ def _write_manifest(sweep: Sweep, status: str) -> None:
     content = {
         "format": FORMAT,
         "status": status,
-        "joulet": __version__,
+        "joulet": joulet.__version__,
+        "code_sha256": sweep.code,
         "python": platform.python_version(),
         "numpy": np.__version__,
         "machine": platform.machine(),
