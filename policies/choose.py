@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 from joulet.errors import UsageError
 from joulet.policies.atm import Atm
@@ -17,6 +18,7 @@ from joulet.policies.mpc import Mpc
 from joulet.policies.qlearning import QLearning
 from joulet.policies.seam import Policy
 from joulet.policies.shadow import Shadow
+from joulet.policies.tables import PolicyTable
 from joulet.policies.threshold import Threshold
 from joulet.policies.zygarde import Zygarde
 
@@ -30,7 +32,7 @@ _USAGE = {
     "bandit": "bandit, bandit:linucb or bandit:ucbv",
     "qlearning": "qlearning",
     "mpc": "mpc or mpc:RESERVE (0..1)",
-    "shadow": "shadow",
+    "shadow": "shadow, or shadow:FILE with a table from joulet simulate --export",
     "calibrated": "calibrated+POLICY (any of these, with its costs corrected from readings)",
 }
 
@@ -71,9 +73,15 @@ def make_policy(spec: str) -> Policy:
 
 
 def _shadow(arguments: str) -> Policy:
-    if arguments:
-        raise UsageError(f"policy shadow:{arguments}: write {_USAGE['shadow']}")
-    return Shadow()
+    if not arguments:
+        return Shadow()
+    try:
+        table = PolicyTable.from_bytes(Path(arguments).read_bytes())
+    except OSError as error:
+        raise UsageError(
+            f"policy shadow:{arguments}: cannot be read ({error.strerror}); write {_USAGE['shadow']}"
+        ) from error
+    return Shadow(table=table, name=f"shadow:{Path(arguments).name}")
 
 
 def _fixed(arguments: str) -> Policy:

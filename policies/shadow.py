@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from joulet.errors import PolicyError
 from joulet.optimum.bound import chain_of
 from joulet.optimum.costs import link_path, link_values
 from joulet.optimum.harvest import HarvestChain, HarvestShape, fit_harvest
@@ -79,28 +80,41 @@ class Shadow:
     settings : ShadowSettings, optional
         Sizes.
     table : PolicyTable, optional
-        Already fitted.
+        Already fitted; ``fit`` leaves it alone.
+    name : str
+        The spec it was made from.
 
     Notes
     -----
     ``reset`` without a fit makes a table from the context alone, for a source of which nothing is known.
     """
 
-    def __init__(self, settings: ShadowSettings | None = None, *, table: PolicyTable | None = None) -> None:
-        self.name = "shadow"
+    def __init__(
+        self, settings: ShadowSettings | None = None, *, table: PolicyTable | None = None, name: str = "shadow"
+    ) -> None:
+        self.name = name
         self._settings = settings or ShadowSettings()
+        self._given = table is not None
         self.table = table
         self._governor: Governor | None = None
         self._mean: HarvestMean | None = None
 
     def fit(self, experience: Experience) -> None:
         """Learn the worth of energy from past harvest, events and samples."""
+        if self._given:
+            return
         self.table = fit_table(experience, self._settings)
 
     def reset(self, context: PolicyContext) -> None:
         """Begin a run."""
         if self.table is None:
             self.table = fit_table(without_experience(context), self._settings)
+        sizes = (self.table.n_paths, self.table.n_exits)
+        if sizes != (context.n_paths, context.n_exits):
+            raise PolicyError(
+                f"policy {self.name}: its table is for {sizes[0]} paths and {sizes[1]} exits, the model has "
+                f"{context.n_paths} and {context.n_exits}; fit it on this model"
+            )
         self._governor = Governor(self.table)
         self._mean = HarvestMean(self.table)
 

@@ -85,6 +85,22 @@ def test_the_table_and_the_report(folder: Path, capsys: pytest.CaptureFixture[st
     assert len(json.loads((out / "comparison.json").read_text())) == 3
 
 
+def test_a_table_is_exported_and_decides_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    table, source = folder / "s.jltp", folder / "s.c"
+    common = ("--policy", "fixed", "--arrivals", "periodic:4s", "--capacitor", "50uF", "--no-oracle")
+    simulate(folder, capsys, *common, "--export", str(table))
+    simulate(folder, capsys, *common, "--export", str(source))
+    assert len(table.read_bytes()) <= 8192
+    assert "const uint32_t" in source.read_text()
+    found = simulate(folder, capsys, "--policy", f"shadow:{table}", *common[2:], "--json")
+    assert found[0]["policy"] == "shadow:s.jltp"
+    assert found[0]["served"] > 0
+    table.write_bytes(table.read_bytes()[:100])
+    arguments = ["--data", str(folder / "eval.npz"), "--trace", str(folder / "t.csv"), "--policy", f"shadow:{table}"]
+    assert main(["simulate", str(folder / "m.jlt"), *arguments]) == 2
+    assert "table" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "word"),
     [

@@ -15,9 +15,11 @@ from joulet.boards import DEFAULT_BOARD
 from joulet.energy.load import SPECS
 from joulet.errors import UsageError
 from joulet.policies import make_policy, policy_names
+from joulet.policies.shadow import Shadow
 from joulet.records import SimulationRecord
 from joulet.simulate.arrivals import USAGE as ARRIVALS
 from joulet.simulate.arrivals import parse_arrivals
+from joulet.simulate.cell import Cell
 from joulet.simulate.job import Job, judge, make_cell
 from joulet.simulate.show import price_maps, timeline
 from joulet.tools.energy_path import CAPACITOR, add_path_options, esr_ohm, leakage_ohm, quiescent_w, start_v
@@ -62,6 +64,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--policy", required=True, metavar="A,B", help="what decides; see below")
     parser.add_argument("--json", action="store_true", help="print a list with one object a result")
     parser.add_argument("--out", type=Path, metavar="DIR", help="write a comparison report, CSV and JSON here")
+    parser.add_argument(
+        "--export",
+        type=Path,
+        metavar="FILE",
+        help="fit shadow on all of the first cell and write its table: bytes for shadow:FILE, or C source (.c)",
+    )
     events = parser.add_argument_group("events")
     events.add_argument("--arrivals", default="periodic:1s", metavar="SPEC", help=f"{ARRIVALS}; several with commas")
     events.add_argument("--deadline", metavar="T", help="from event to answer (mean time between events)")
@@ -101,6 +109,8 @@ def run(args: argparse.Namespace) -> int:
             records.append(judge(cell, spec, oracles=job.oracles))
         example = example or cell
     tell("")
+    if args.export is not None and example is not None:
+        export_table(example, args.export)
     if args.out is not None and example is not None:
         from joulet.report import write_comparison
 
@@ -120,6 +130,17 @@ def run(args: argparse.Namespace) -> int:
         if args.out is not None:
             print(f"report: {args.out / 'comparison.html'}")
     return 0 if all(record.residual <= 1e-3 for record in records) else 1
+
+
+def export_table(cell: Cell, path: Path) -> None:
+    """Fit the price policy on all days and samples of a cell and write its table, whole or not at all."""
+    shadow = Shadow()
+    shadow.fit(cell.experience(None))
+    assert shadow.table is not None
+    data = shadow.table.to_c().encode() if path.suffix == ".c" else shadow.table.to_bytes()
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    part.replace(path)
 
 
 def make_jobs(args: argparse.Namespace) -> list[Job]:

@@ -135,8 +135,8 @@ class Cell:
         """Full-depth inferences in a full store."""
         return self.context.full_j / max(rows[0][-1] for rows in self.context.step_j)
 
-    def experience(self, judged_fold: int) -> Experience:
-        """Return what a policy that decides on a fold may learn from."""
+    def experience(self, judged_fold: int | None) -> Experience:
+        """Return what a policy that decides on a fold may learn from; None: on days to come, from all there is."""
         s = self.scenario
         # fine enough for small stores, coarse enough for a year
         step_s = self.period_s / 4.0
@@ -146,11 +146,12 @@ class Cell:
             ]
             samples = self._sample_folds[0]
         else:
-            blocks = self.folds.blocks(1 - judged_fold)
+            others = (0, 1) if judged_fold is None else (1 - judged_fold,)
+            blocks = sorted(block for fold in others for block in self.folds.blocks(fold))
             stretches = list(
                 stretches_of(self.supply, self.events.event_s, blocks, step_s=step_s, clock_start_s=s.clock_start_s)
             )
-            samples = self._sample_folds[1 - judged_fold]
+            samples = np.concatenate([self._sample_folds[fold] for fold in others])
         return Experience(
             context=self.context,
             outcomes=fit_outcomes(select(s.outcomes, samples)),
