@@ -145,12 +145,18 @@ static void solve_slot(solver_t *solver, uint32_t slot) {
   }
 }
 
-// Value of waking in a slot: at power-good, after the slot's own event was missed. Linear between levels.
-static double waking_value(const solver_t *solver) {
+static double at_power_good(const solver_t *solver, const float *row) {
   const double place = solver->bound->store->on_j / solver->level_j;
   const uint32_t at = place < (double)(solver->n_levels - 2U) ? (uint32_t)place : solver->n_levels - 2U;
-  const float *row = solver->now;
-  return solver->base + row[at] + (place - at) * (double)(row[at + 1U] - row[at]);
+  return (double)row[at] + (place - at) * (double)(row[at + 1U] - row[at]);
+}
+
+// Value of waking in a slot, after the slot's own event was missed: as if at its beginning, with all that it brings, or at
+// its end, with nothing slept away, whichever is better.
+static double waking_value(const solver_t *solver) {
+  const double early = at_power_good(solver, solver->now);
+  const double late = at_power_good(solver, solver->next);
+  return solver->base + (early > late ? early : late);
 }
 
 static void take_event(solver_t *solver) {

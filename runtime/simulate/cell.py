@@ -51,7 +51,7 @@ class Scenario:
     capacitor_f, harvest_ratio
         For the record.
     training
-        Past to learn from, already laid out; without, the other blocks of the trace.
+        Recordings to learn from, beginning at midnight; without, the other blocks of the trace.
     """
 
     model: str
@@ -271,7 +271,8 @@ def _whole_past(harvester: Harvester, s: Scenario, step_s: float, period_s: floa
     event_s = s.arrivals.times_s(span_s, s.seed + 1)
     days = [(float(d), float(min(d + DAY_S, span_s))) for d in np.arange(0.0, span_s, DAY_S)]
     blocks = [block for block in days if block[1] - block[0] > 4.0 * period_s] or days
-    return list(stretches_of(supply, event_s, blocks, step_s=step_s, clock_start_s=s.clock_start_s))
+    # recordings to learn from begin at midnight, as traces do; the judged one says for itself when it begins
+    return list(stretches_of(supply, event_s, blocks, step_s=step_s, clock_start_s=0.0))
 
 
 def to_record(cell: Cell, name: str, realised: Trajectory, expected: Trajectory, *, oracles: bool) -> SimulationRecord:
