@@ -6,6 +6,7 @@ It shows means, intervals and the cells that stand out; all figures of all cells
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
