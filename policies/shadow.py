@@ -33,6 +33,7 @@ from joulet.records import Decision, Observation, OutcomeModel
 Array = npt.NDArray[np.float64]
 _EXACT_BELOW = 8.0  # full-depth inferences in a full store: below it plans are no substitute for steps
 _DAY_S = 86400.0
+_CLUMPED = 1.4  # standard deviation over mean of the gaps between events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,9 +46,9 @@ class ShadowSettings:
         Slots of the day where the experience knows days, dividing 48.
     n_quick, n_slow
         Levels of the quick and of the slow mean of harvest.
-    scales, changes_steps
-        Strengths between which a source changes that was seen for less than a day, and least length of the past that
-        is made up so.
+    scales, piece_windows, changes_steps
+        Strengths between which a source changes that was seen for less than a day, how long it keeps one, and least
+        length of the past that is made up so.
     n_levels
         Most levels of energy in the table; fewer where 8 kB would not hold them.
     fit_levels, exact_levels
@@ -61,8 +62,9 @@ class ShadowSettings:
     n_slots: int = 12
     n_quick: int = 6
     n_slow: int = 1
-    scales: tuple[float, ...] = (0.0, 0.1, 0.25, 0.5, 1.0, 1.0, 1.0, 1.0, 2.0, 3.0)
-    changes_steps: int = 8000
+    scales: tuple[float, ...] = (0.0, 0.0, 0.0, 0.3, 1.0, 1.0, 1.0, 1.0, 1.0, 2.0)
+    changes_steps: int = 16000
+    piece_windows: int = 8
     n_slow_short: int = 2
     slow_windows: int = 64
     n_levels: int = 128
@@ -167,8 +169,8 @@ def fit_table(experience: Experience, settings: ShadowSettings) -> PolicyTable:
     inferences = context.full_j / max(rows[0][-1] for rows in context.step_j)
     exact = inferences < _EXACT_BELOW
     harvest = _harvest(experience, settings)
-    periodic = _periodic(experience)
-    pace = _pace(context, harvest, periodic, inferences)
+    periodic, again = _gaps(experience)
+    pace = _pace(context, harvest, periodic, again, inferences)
     chain, keep = _chain(model, menus, link_j, link_s, exact)
     store = Store(
         full_j=context.full_j,
@@ -203,34 +205,43 @@ def _harvest(experience: Experience, settings: ShadowSettings) -> HarvestChain:
         slow_shift=min(15, max(1, round(math.log2(spans)))),
     )
     if not knows_days:
-        stretches = _with_changes(stretches, settings, experience.seed)
+        stretches = _with_changes(stretches, settings, window_s, experience.seed)
     return fit_harvest(
         [s.power_w for s in stretches], [s.step_s for s in stretches], [s.start_s for s in stretches], shape
     )
 
 
-def _with_changes(stretches: tuple[Stretch, ...], settings: ShadowSettings, seed: int) -> tuple[Stretch, ...]:
-    """Return a longer past in which the source changes its strength each time the recordings are through.
+def _with_changes(
+    stretches: tuple[Stretch, ...], settings: ShadowSettings, window_s: float, seed: int
+) -> tuple[Stretch, ...]:
+    """Return a longer past in which the source changes its strength, or falls silent, every few windows.
 
-    What was seen for a while lasts, for all one knows, about as long again: a minute of radio says nothing about the next
-    hour, and a policy that takes it for granted starves or idles when it is wrong.
+    A minute of radio says little about the next hour. A policy that takes what it saw for granted starves where the
+    source is worse and idles where it is better; one that has met both keeps what it needs to bridge a silence.
     """
     rng = np.random.default_rng(seed)
     step_s = min(s.step_s for s in stretches)
     once = np.concatenate([np.repeat(s.power_w, max(1, round(s.step_s / step_s))) for s in stretches])
-    repeats = max(len(settings.scales) * 4, math.ceil(settings.changes_steps / len(once)))
-    scales = rng.choice(settings.scales, repeats)
-    power_w = (scales[:, None] * once).reshape(-1)
+    piece = max(1, min(len(once), round(settings.piece_windows * window_s / step_s)))
+    repeats = max(1, math.ceil(settings.changes_steps / len(once)))
+    power_w = np.tile(once, repeats)
+    scales = rng.choice(settings.scales, math.ceil(len(power_w) / piece))
+    power_w = power_w * np.repeat(scales, piece)[: len(power_w)]
     return (Stretch(start_s=0.0, step_s=step_s, power_w=power_w, event_s=stretches[0].event_s),)
 
 
-def _periodic(experience: Experience) -> bool:
-    """Return whether events come like clockwork."""
+def _gaps(experience: Experience) -> tuple[bool, float]:
+    """Return whether events come like clockwork, and P(an event is followed by another at once): bursts."""
     gaps = np.concatenate([np.diff(s.event_s) for s in experience.stretches])
-    return gaps.size > 0 and float(gaps.std()) < 0.1 * float(gaps.mean())
+    if gaps.size < 2:
+        return False, 0.0
+    spread = float(gaps.std()) / max(float(gaps.mean()), 1e-12)
+    # the gaps of a Poisson process spread as much as they last; more than that is clumping
+    again = float((gaps < 0.5 * gaps.mean()).mean()) if spread > _CLUMPED else 0.0
+    return spread < 0.1, min(again, 0.95)
 
 
-def _pace(context: PolicyContext, harvest: HarvestChain, periodic: bool, inferences: float) -> Pace:
+def _pace(context: PolicyContext, harvest: HarvestChain, periodic: bool, again: float, inferences: float) -> Pace:
     n_slots = len(harvest.power_w)
     parts = 4 if inferences < _EXACT_BELOW else 1 if periodic else 2
     epoch_s = context.period_s / parts
@@ -242,11 +253,12 @@ def _pace(context: PolicyContext, harvest: HarvestChain, periodic: bool, inferen
     return Pace(
         epoch_s=epoch_s,
         phases=parts if periodic else 1,
-        arrival=1.0 if periodic else -math.expm1(-1.0 / parts),
+        arrival=1.0 if periodic else -math.expm1(-(1.0 - again) / parts),
         survival=1.0 if periodic and context.deadline_s >= context.period_s else late,
         n_epochs=n_epochs,
         n_sweeps=n_sweeps,
         epochs_per_window=parts,
+        again=again,
     )
 
 

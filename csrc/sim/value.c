@@ -20,6 +20,7 @@ typedef struct {
   float *later;  // the same after the epoch
   float *rest;   // (n,) after a decision, none waiting
   float *wait;   // (n,) the same, one waiting
+  float *burst;  // (n_harvest, n) with an event at hand, as found an epoch later
   float *serve;
   uint32_t *index;  // (n_harvest, n) where an epoch leads, per level that is entered
   float *share;
@@ -31,7 +32,7 @@ static uint64_t words(uint64_t count) { return (count + 3U) & ~(uint64_t)3U; }
 static bool fits(const jlt_sim_value_t *value) {
   return value->n_levels >= 2 && value->n_levels <= 65536 && value->n_dark_levels >= 2 &&
          value->n_dark_levels <= 65536 && value->n_slots >= 1 && value->n_slots <= 1440 && value->n_harvest >= 1 &&
-         value->n_harvest <= JLT_SIM_HARVEST_LIMIT && value->phases >= 1 && value->n_epochs >= 1 &&
+         value->n_harvest <= JLT_SIM_HARVEST_LIMIT && value->again >= 0.0 && value->again < 1.0 && value->phases >= 1 && value->n_epochs >= 1 &&
          value->store->n_bands >= 1 && value->store->n_bands <= JLT_SIM_BANDS_LIMIT &&
          value->chain->n_bins >= 1 && value->chain->n_bins <= JLT_SIM_BINS_LIMIT && value->chain->n_nodes >= 1 &&
          value->chain->n_nodes <= JLT_SIM_NODES_LIMIT;
@@ -45,7 +46,7 @@ uint64_t jlt_sim_value_scratch_bytes(const jlt_sim_value_t *value) {
   const uint64_t off = words((uint64_t)value->n_harvest * value->n_dark_levels);
   const uint64_t row = words(value->n_levels);
   const uint64_t places = words((uint64_t)value->n_harvest * value->n_levels);
-  return 4U * (2U * on + 2U * off + 2U * row + 2U * places + words(jlt_sim_serve_floats(value->chain, value->n_levels)));
+  return 4U * (2U * on + 2U * off + 2U * row + 3U * places + words(jlt_sim_serve_floats(value->chain, value->n_levels)));
 }
 
 static void lay_out(iteration_t *it, const jlt_sim_value_t *value, float *floats) {
@@ -60,7 +61,8 @@ static void lay_out(iteration_t *it, const jlt_sim_value_t *value, float *floats
   it->wait = it->rest + words(value->n_levels);
   it->index = (uint32_t *)(it->wait + words(value->n_levels));
   it->share = (float *)(it->index + places);
-  it->serve = it->share + places;
+  it->burst = it->share + places;
+  it->serve = it->burst + places;
 }
 
 static float between(const float *row, double place, uint32_t n) {
@@ -145,6 +147,15 @@ static void mix(const iteration_t *it, uint32_t slot, uint32_t harvest) {
   }
 }
 
+// What is left after a decision may be asked for again at once.
+static void expect_more(const iteration_t *it, uint32_t harvest) {
+  const float again = (float)it->value->again;
+  const float *burst = it->burst + (uint64_t)harvest * it->n;
+  for (uint32_t x = 0; x < it->n; x++) {
+    it->rest[x] += again * (burst[x] > it->rest[x] ? burst[x] - it->rest[x] : 0.0F);
+  }
+}
+
 static void keep_worth(const iteration_t *it, uint32_t slot, uint32_t harvest, float weight) {
   float *worth = it->value->worth + ((uint64_t)slot * it->value->n_harvest + harvest) * it->n;
   for (uint32_t x = 0; x < it->n; x++) {
@@ -159,15 +170,17 @@ static void step(iteration_t *it, uint32_t slot, bool arrives, float keep) {
   const float arrival = arrives ? (float)value->arrival : 0.0F;
   for (uint32_t harvest = 0; harvest < value->n_harvest; harvest++) {
     mix(it, slot, harvest);
+    float *idle = it->now + (uint64_t)harvest * 2U * it->n;
+    memcpy(idle, it->rest, 4U * (uint64_t)it->n);
+    expect_more(it, harvest);
     if (keep > 0.0F) {
       keep_worth(it, slot, harvest, keep);
     }
     jlt_sim_serve(&serving, it->rest, it->n, it->wait, it->serve);
-    float *idle = it->now + (uint64_t)harvest * 2U * it->n;
     for (uint32_t x = 0; x < it->n; x++) {
       const float best = it->wait[x] > it->rest[x] ? it->wait[x] : it->rest[x];
       idle[it->n + x] = best;
-      idle[x] = it->rest[x] + arrival * (best - it->rest[x]);
+      idle[x] += arrival * (best - idle[x]);
     }
     step_dark(it, slot, harvest);
   }
@@ -182,6 +195,9 @@ static void rebase(iteration_t *it) {
   }
   for (uint64_t i = 0; i < off; i++) {
     it->later[i] = it->dark[i] - first;
+  }
+  for (uint32_t harvest = 0; harvest < it->value->n_harvest; harvest++) {
+    memcpy(it->burst + (uint64_t)harvest * it->n, it->next + ((uint64_t)harvest * 2U + 1U) * it->n, 4U * (uint64_t)it->n);
   }
   it->base += (double)first;
 }

@@ -23,6 +23,7 @@ typedef struct {
   double deadline_s;
   double arrival;            // P(an event arrives at such an epoch)
   double survival;           // P(an event that waits still does after an epoch)
+  double again;              // P(another event follows at once): bursts; less than 1
   const double *power_w;     // (n_slots, n_harvest, n_bands) reaches the store when the level is entered
   const double *transition;  // (n_slots, n_harvest, n_harvest) P(next level | level) for one epoch
   float *worth;              // out: (n_slots, n_harvest, n_levels) value of the energy left after a decision, from 0 at

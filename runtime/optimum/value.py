@@ -45,6 +45,8 @@ class Pace:
         Epochs of a slot of the day; days.
     epochs_per_window
         Epochs in a window of the harvest chain.
+    again
+        P(another event follows at once), 0..1: events come in bursts of 1 / (1 − again).
     """
 
     epoch_s: float
@@ -54,6 +56,7 @@ class Pace:
     n_epochs: int
     n_sweeps: int
     epochs_per_window: int
+    again: float = 0.0
 
 
 def iterate(
@@ -94,6 +97,7 @@ def iterate(
     value.n_slots, value.n_epochs, value.n_harvest = n_slots, pace.n_epochs, n_harvest
     value.n_sweeps, value.phases, value.epoch_s = pace.n_sweeps, pace.phases, pace.epoch_s
     value.deadline_s, value.arrival, value.survival = deadline_s, pace.arrival, pace.survival
+    value.again = pace.again
     value.power_w = ffi.cast("const double *", power_w.ctypes.data)
     value.transition = ffi.cast("const double *", transition.ctypes.data)
     value.worth = ffi.cast("float *", worth.ctypes.data)
