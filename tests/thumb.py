@@ -23,7 +23,11 @@ _RAM_BYTES = 256 * 1024
 
 def need_tools() -> None:
     """Skip where compiler or emulator are missing; in CI that is a failure."""
-    missing = [] if shutil.which("arm-none-eabi-gcc") else ["arm-none-eabi-gcc (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi)"]
+    missing = (
+        []
+        if shutil.which("arm-none-eabi-gcc")
+        else ["arm-none-eabi-gcc (Debian: gcc-arm-none-eabi libnewlib-arm-none-eabi)"]
+    )
     try:
         import elftools  # noqa: F401
         import unicorn  # noqa: F401
@@ -46,7 +50,9 @@ class Thumb:
         elf = folder / f"{cpu}.elf"
         command = ["arm-none-eabi-gcc", f"-mcpu={cpu}", "-mthumb", "-std=c11", "-ffreestanding", "-nostdlib", *options]
         command += ["-I", str(ROOT / "csrc"), "-Wl,-Ttext=0x100", "-Wl,-e,0", "-Wl,--unresolved-symbols=report-all"]
-        subprocess.run([*command, *(str(ROOT / "csrc" / s) for s in sources), "-lc", "-lgcc", "-o", str(elf)], check=True)
+        subprocess.run(
+            [*command, *(str(ROOT / "csrc" / s) for s in sources), "-lc", "-lgcc", "-o", str(elf)], check=True
+        )
         self._arm = arm
         self.cpu = Uc(UC_ARCH_ARM, UC_MODE_THUMB | UC_MODE_MCLASS)
         model = {"cortex-m4": arm.UC_CPU_ARM_CORTEX_M4, "cortex-m0plus": arm.UC_CPU_ARM_CORTEX_M0}[cpu]
