@@ -597,7 +597,8 @@ class PriceMap:
     price_per_j
         ``(n_t, n_e)`` dJ/dE: expected later correct answers per joule [1/J].
     point
-        ``(n_t, n_e)`` int16: index into ``point_names`` of what a start would aim at, −1 for none.
+        ``(n_t, n_e)`` int16: index into ``point_names`` of where an event ends whose confidence is middling at every exit,
+        −1 where it is not started.
     point_names
         Operating points, such as ``w4@exit1``.
     """

@@ -259,8 +259,9 @@ def _map_section(maps: Sequence[PriceMap]) -> str:
     shown = [f'<div class="pair"><div>{heat.price_chart(m, scale)}</div><div>{heat.point_chart(m)}</div></div>'
              for m in maps[:MOST_MAPS]]  # fmt: skip
     explanation = (
-        "Left, how many later correct answers one more joule in the store is worth; right, the operating point that a "
-        "start would aim at. Each pair holds for one harvest; the colours of prices are the same in all. White: no price."
+        "Left, how many later correct answers one more joule in the store is worth; right, the operating point at which "
+        "an event ends whose confidence is middling at every exit. Each pair holds for one harvest; the colours of prices "
+        "are the same in all. White: no price."
     )
     if len(maps) > MOST_MAPS:
         explanation += f" {len(maps) - MOST_MAPS} more maps were given and are not drawn."

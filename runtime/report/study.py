@@ -145,7 +145,7 @@ def optimum_right(found: Mapping[str, SimulationRecord]) -> float:
 
 def is_adaptive(policy: str) -> bool:
     """Return False for the policies that stay at one operating point and for the clairvoyant bounds."""
-    return not policy.startswith(("fixed", "oracle"))
+    return not policy.startswith(("fixed", "best-fixed", "oracle"))
 
 
 def best_policy(study: Study) -> str:

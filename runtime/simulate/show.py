@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from joulet.policies import make_policy
 from joulet.policies.governor import Governor, Question
 from joulet.policies.shadow import Shadow
+from joulet.policies.tables import NO_NODE
 from joulet.records import Action, PriceMap, StepRecord
 from joulet.simulate.cell import Cell
 
@@ -55,6 +57,29 @@ def price_maps(cell: Cell) -> tuple[PriceMap, ...]:
     return tuple(_map(cell, shadow, level) for level in levels)
 
 
+def _middling(cell: Cell, governor: Governor, question: Question) -> tuple[int, int] | None:
+    """Return (path, exit) at which an event ends whose confidence is middling at every exit; None: it is not started."""
+    context, table = cell.context, governor.table
+    answer, reached, energy = governor.decide(question), -1, question.energy_q16
+    if answer.action is not Action.START:
+        return None
+    while True:
+        path, exit = answer.path, answer.exit
+        spent_j = context.step_j[path][reached + 1][exit]
+        energy = max(0, energy - round(spent_j / context.full_j * governor.top_q16))
+        reached = exit
+        node = table.node_of[path, exit]
+        if exit == context.n_exits - 1 or node == NO_NODE:
+            return path, exit
+        borders = table.borders_q15[node]
+        middling = int(borders[len(borders) // 2]) if len(borders) else 0
+        answer = governor.decide(
+            replace(question, energy_q16=energy, path=path, exit=exit, confidence_q15=middling, at_exit=True)
+        )
+        if answer.action is Action.STOP:
+            return path, exit
+
+
 def _map(cell: Cell, shadow: Shadow, level: int) -> PriceMap:
     table = shadow.table
     assert table is not None
@@ -75,17 +100,16 @@ def _map(cell: Cell, shadow: Shadow, level: int) -> PriceMap:
         places = energies / 65536.0
         price[slot] = np.interp(places, np.arange(table.n_levels), np.gradient(worth[slot])) * per_j
         for column, energy in enumerate(energies.tolist()):
-            answer = governor.decide(
-                Question(
-                    energy_q16=energy,
-                    harvest_nw=harvest_nw,
-                    slow_nw=slow_nw,
-                    deadline_left_us=int(cell.deadline_s * 1e6),
-                    half_hour=slot * 48 // table.n_slots,
-                )
+            question = Question(
+                energy_q16=energy,
+                harvest_nw=harvest_nw,
+                slow_nw=slow_nw,
+                deadline_left_us=int(cell.deadline_s * 1e6),
+                half_hour=slot * 48 // table.n_slots,
             )
-            if answer.action is Action.START:
-                point[slot, column] = answer.path * len(costs.exit_names) + answer.exit
+            place = _middling(cell, governor, question)
+            if place is not None:
+                point[slot, column] = place[0] * len(costs.exit_names) + place[1]
     return PriceMap(
         policy="shadow",
         harvest_w=harvest_nw * 1e-9,
