@@ -74,6 +74,7 @@ void jlt_sim_serve(const jlt_sim_serving_t *serving, const float *after, uint32_
   const jlt_sim_chain_t *chain = serving->chain;
   const uint32_t n_bins = chain->n_bins;
   const uint64_t block = (uint64_t)n_bins * n;
+  const double level_j = serving->level_j / serving->cost_share;
   float *mixed = scratch + block * chain->n_nodes;
   for (uint32_t node = chain->n_nodes; node-- > 0;) {
     if (!possible(serving, node)) {
@@ -89,8 +90,8 @@ void jlt_sim_serve(const jlt_sim_serving_t *serving, const float *after, uint32_
       }
       for (uint32_t bin = 0; bin < n_bins; bin++) {
         weigh(chain->transition + ((uint64_t)link * n_bins + bin) * n_bins, n_bins, scratch + block * to, n, mixed);
-        raise_by(scratch + block * node + (uint64_t)bin * n, mixed, chain->link_j[link] / serving->level_j,
-                 serving->interpolate, n);
+        raise_by(scratch + block * node + (uint64_t)bin * n, mixed, chain->link_j[link] / level_j, serving->interpolate,
+                 n);
       }
     }
   }
@@ -98,7 +99,7 @@ void jlt_sim_serve(const jlt_sim_serving_t *serving, const float *after, uint32_
     const uint32_t to = (uint32_t)chain->links[2U * link + 1U];
     if (chain->links[2U * link] < 0 && possible(serving, to)) {
       weigh(chain->transition + (uint64_t)link * n_bins * n_bins, n_bins, scratch + block * to, n, mixed);
-      raise_by(best, mixed, chain->link_j[link] / serving->level_j, serving->interpolate, n);
+      raise_by(best, mixed, chain->link_j[link] / level_j, serving->interpolate, n);
     }
   }
 }

@@ -12,6 +12,7 @@ typedef struct {
   double limit_j;    // a full store: no inference can draw more than it and what comes in meanwhile
   double income_w;   // comes in meanwhile, at most
   double limit_s;    // no inference may last longer
+  double cost_share; // of the energy of a step that counts
 } jlt_sim_serving_t;
 
 // Floats of scratch for tables of `n` levels.

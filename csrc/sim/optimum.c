@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The bound: backward over slots from the last one. A board that browned out decides nothing until power-good, so its
-// value is that of the slot in which it wakes, found by running the store forward.
+// value is that of the slot in which it wakes, found by running the store forward. A board may brown out at will, by work
+// that leads nowhere: being off saves the energy of sleep.
 #include "sim/optimum.h"
 
 #include <math.h>
@@ -20,7 +21,7 @@ typedef struct {
   float *serve;        // scratch of jlt_sim_serve
   uint32_t *index;     // (2 n_levels,)
   float *share;        // (2 n_levels,)
-  double *awake;       // (n_slots + 1,) value of waking in a slot
+  double *awake;       // (n_slots + 1,) value of waking in a slot or later
   double base;         // of the float tables, so that they keep their digits
   uint32_t later;      // slot for which `later_wakes` holds
   uint32_t later_wakes;  // waking slot of a brown-out at the beginning of `later`
@@ -62,15 +63,36 @@ static double power_w(const jlt_sim_bound_t *bound, uint32_t band, uint32_t slot
   return bound->power_w[(uint64_t)band * bound->n_slots + slot];
 }
 
+// Energy held by a board that is off after a slot, at most: by the best of all bands that it can touch meanwhile.
+static double dark_after_j(const jlt_sim_bound_t *bound, uint32_t slot, double held_j) {
+  const jlt_sim_store_t *store = bound->store;
+  uint32_t low = jlt_sim_band(store, held_j - store->off_j);
+  uint32_t high = low;
+  double most_j = 0.0;
+  double least_j = INFINITY;
+  for (uint32_t band = low;;) {
+    const double given_w = power_w(bound, band, slot);
+    const double stored_w = given_w > 0.0 ? bound->charge_efficiency * given_w : given_w;
+    const double after_j = jlt_sim_relax(held_j, stored_w, store->tau_s, bound->slot_s[slot]);
+    most_j = after_j > most_j ? after_j : most_j;
+    least_j = after_j < least_j ? after_j : least_j;
+    if (high + 1U < store->n_bands && most_j - store->off_j >= store->band_low_j[high + 1U]) {
+      band = ++high;
+    } else if (low > 0 && least_j - store->off_j < store->band_low_j[low]) {
+      band = --low;
+    } else {
+      return most_j;
+    }
+  }
+}
+
 // First slot from `slot` on in which a store that begins it with `energy_j` (from brown-out), unpowered, reaches
 // power-good; n_slots when none does.
 static uint32_t waking_slot(const jlt_sim_bound_t *bound, uint32_t slot, double energy_j) {
   const jlt_sim_store_t *store = bound->store;
   double held_j = energy_j + store->off_j;
   for (; slot < bound->n_slots; slot++) {
-    const uint32_t band = jlt_sim_band(store, held_j - store->off_j);
-    held_j = jlt_sim_relax(held_j, power_w(bound, band, slot), store->tau_s, bound->slot_s[slot]);
-    held_j = held_j > 0.0 ? held_j : 0.0;
+    held_j = dark_after_j(bound, slot, held_j);
     if (held_j >= store->off_j + store->on_j) {
       return slot;
     }
@@ -78,16 +100,34 @@ static uint32_t waking_slot(const jlt_sim_bound_t *bound, uint32_t slot, double 
   return slot;
 }
 
-// Value of a brown-out in a slot, absolute: as if it came at the beginning of the slot or at its end, whichever is better.
-static double dark(solver_t *solver, uint32_t slot) {
-  const uint32_t early = waking_slot(solver->bound, slot, 0.0);
+// Relative to `base`, linear between levels.
+static double between(const solver_t *solver, const float *row, double place) {
+  const double top = (double)(solver->n_levels - 1U);
+  const double held = place < 0.0 ? 0.0 : place > top ? top : place;
+  const uint32_t at = held < top ? (uint32_t)held : solver->n_levels - 2U;
+  return row[at] + (held - at) * (double)(row[at + 1U] - row[at]);
+}
+
+// Value of a brown-out in a slot, absolute. From its beginning or its end, whichever wakes first, the board wakes then or
+// later. Where it wakes in the same slot it has power-good at some moment of it, with nothing waiting.
+static double dark(solver_t *solver, uint32_t slot, const jlt_sim_drift_t *drift) {
+  const jlt_sim_bound_t *bound = solver->bound;
+  const uint32_t early = waking_slot(bound, slot, bound->brownout_j);
   const uint32_t late =
-      solver->later == slot + 1U ? solver->later_wakes : waking_slot(solver->bound, slot + 1U, 0.0);
+      solver->later == slot + 1U ? solver->later_wakes : waking_slot(bound, slot + 1U, bound->brownout_j);
   solver->later = slot;
   solver->later_wakes = early;
-  const double first = solver->awake[early > slot ? early : slot + 1U];
-  const double second = solver->awake[late];
-  return first > second ? first : second;
+  if (early > slot) {
+    return solver->awake[early < late ? early : late];
+  }
+  // afterwards it holds no more than had it woken at once, nor than had it stayed off
+  const double on = bound->store->on_j / solver->level_j;
+  const double at_once = drift->keep * on + drift->gain;
+  const double held_j = dark_after_j(bound, slot, bound->brownout_j + bound->store->off_j) - bound->store->off_j;
+  const double off = held_j / solver->level_j;
+  const double most = at_once < off ? at_once : off;
+  const double now = solver->base + between(solver, solver->next, most > on ? most : on);
+  return now > solver->awake[slot + 1U] ? now : solver->awake[slot + 1U];
 }
 
 static void look_up(const solver_t *solver, const float *values, float off, float *out) {
@@ -98,7 +138,8 @@ static void look_up(const solver_t *solver, const float *values, float off, floa
       // what is spent must be there; what is kept may run out later
       out[x] = x < solver->n_below ? JLT_SIM_NEVER : off;
     } else {
-      out[x] = values[at] + solver->share[x] * (values[at + 1U] - values[at]);
+      const float value = values[at] + solver->share[x] * (values[at + 1U] - values[at]);
+      out[x] = value > off ? value : off;
     }
   }
 }
@@ -109,22 +150,24 @@ static void solve_slot(solver_t *solver, uint32_t slot) {
   jlt_sim_drift_t drifts[JLT_SIM_BANDS_LIMIT];
   double best_w = 0.0;
   double most_gain = 0.0;
-  bool may_fail = false;
   for (uint32_t band = 0; band < store->n_bands; band++) {
     const double given_w = power_w(bound, band, slot);
-    drifts[band] = jlt_sim_drift(store, given_w, store->sleep_w, bound->slot_s[slot], solver->level_j);
+    const double net_w = given_w - store->sleep_w;
+    const double stored_w = net_w > 0.0 ? bound->charge[slot] * net_w : net_w;
+    drifts[band] = jlt_sim_drift(store, stored_w, 0.0, bound->slot_s[slot], solver->level_j);
     best_w = given_w > best_w ? given_w : best_w;
     most_gain = drifts[band].gain > most_gain ? drifts[band].gain : most_gain;
-    may_fail = may_fail || drifts[band].gain < 0.0;
   }
   solver->n_below = most_gain < (double)solver->n_levels ? (uint32_t)most_gain : solver->n_levels;
   const uint32_t n = solver->n_levels + solver->n_below;
   jlt_sim_places(store, drifts, solver->level_j, solver->n_levels, solver->n_below, n, solver->index, solver->share);
-  const float off = may_fail ? (float)(dark(solver, slot) - solver->base) : 0.0F;
+  const jlt_sim_drift_t *powered = &drifts[jlt_sim_band(store, store->on_j)];
+  const float off = (float)(dark(solver, slot, powered) - solver->base);
   const uint64_t wide = 2U * (uint64_t)solver->n_levels;
   jlt_sim_serving_t serving = {
       .chain = bound->chain, .level_j = solver->level_j, .interpolate = bound->interpolate,
-      .limit_j = store->full_j, .income_w = best_w, .limit_s = bound->deadline_s};
+      .limit_j = store->full_j, .income_w = best_w, .limit_s = bound->deadline_s,
+      .cost_share = bound->charge[slot]};
   for (uint32_t waiting = 0; waiting <= bound->queue; waiting++) {
     float *after = solver->after + wide * waiting;
     const uint32_t kept = waiting < bound->kept[slot] ? waiting : bound->kept[slot];
@@ -136,7 +179,7 @@ static void solve_slot(solver_t *solver, uint32_t slot) {
     if (bound->chain != NULL) {
       jlt_sim_serve(&serving, rest, n, after, solver->serve);
     } else {
-      jlt_sim_hit(bound->hit_j[slot], solver->level_j, bound->interpolate, rest, n, after);
+      jlt_sim_hit(bound->hit_j[slot] * bound->charge[slot], solver->level_j, bound->interpolate, rest, n, after);
     }
   }
   for (uint32_t waiting = 0; waiting <= bound->queue; waiting++) {
@@ -145,18 +188,12 @@ static void solve_slot(solver_t *solver, uint32_t slot) {
   }
 }
 
-static double at_power_good(const solver_t *solver, const float *row) {
-  const double place = solver->bound->store->on_j / solver->level_j;
-  const uint32_t at = place < (double)(solver->n_levels - 2U) ? (uint32_t)place : solver->n_levels - 2U;
-  return (double)row[at] + (place - at) * (double)(row[at + 1U] - row[at]);
-}
-
-// Value of waking in a slot, after the slot's own event was missed: as if at its beginning, with all that it brings, or at
-// its end, with nothing slept away, whichever is better.
+// Value of waking in a slot: at power-good, at its beginning but after its own event was missed, or at its end.
 static double waking_value(const solver_t *solver) {
-  const double early = at_power_good(solver, solver->now);
-  const double late = at_power_good(solver, solver->next);
-  return solver->base + (early > late ? early : late);
+  const double place = solver->bound->store->on_j / solver->level_j;
+  const double first = between(solver, solver->now, place);
+  const double last = between(solver, solver->next, place);
+  return solver->base + (first > last ? first : last);
 }
 
 static void take_event(solver_t *solver) {
@@ -180,11 +217,7 @@ static double initial_value(const solver_t *solver) {
   if (!bound->powered) {
     return solver->awake[waking_slot(bound, 0, bound->initial_j)];
   }
-  const double top = (double)(solver->n_levels - 1U);
-  double place = bound->initial_j / solver->level_j;
-  place = place < 0.0 ? 0.0 : place > top ? top : place;
-  const uint32_t at = place < top ? (uint32_t)place : solver->n_levels - 2U;
-  return solver->base + solver->next[at] + (place - at) * (double)(solver->next[at + 1U] - solver->next[at]);
+  return solver->base + between(solver, solver->next, bound->initial_j / solver->level_j);
 }
 
 jlt_status_t jlt_sim_bound(const jlt_sim_bound_t *bound, void *scratch, double *value) {
@@ -200,7 +233,8 @@ jlt_status_t jlt_sim_bound(const jlt_sim_bound_t *bound, void *scratch, double *
   solver.awake[bound->n_slots + 1U] = 0.0;
   for (uint32_t slot = bound->n_slots; slot-- > 0;) {
     solve_slot(&solver, slot);
-    solver.awake[slot] = waking_value(&solver);
+    const double woken = waking_value(&solver);
+    solver.awake[slot] = woken > solver.awake[slot + 1U] ? woken : solver.awake[slot + 1U];
     if (bound->arrives[slot] != 0) {
       take_event(&solver);
     }

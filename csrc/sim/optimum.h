@@ -48,10 +48,13 @@ typedef struct {
   bool interpolate;         // between levels after an inference; else its energy is rounded down to the grid
   double deadline_s;        // no inference may last longer [s]
   double initial_j;         // may be below brown-out
+  double brownout_j;        // most that may be left at a brown-out; 0 or more
+  double charge_efficiency; // stored over accepted
   bool powered;             // at the beginning
   uint32_t n_slots;
   const double *slot_s;     // (n_slots,) length [s]
   const double *power_w;    // (n_bands, n_slots) reaches the store [W]
+  const double *charge;     // (n_slots,) share of what is gained, and of what an answer costs, that counts in a slot
   const uint8_t *arrives;   // (n_slots,) 1: an event arrives at the beginning of the slot
   const uint8_t *kept;      // (n_slots,) most events that can still wait at the end of the slot
   const double *hit_j;      // (n_slots,) cheapest right answer of the newest event [J]; only without a chain

@@ -166,7 +166,8 @@ static void keep_worth(const iteration_t *it, uint32_t slot, uint32_t harvest, f
 static void step(iteration_t *it, uint32_t slot, bool arrives, float keep) {
   const jlt_sim_value_t *value = it->value;
   const jlt_sim_serving_t serving = {.chain = value->chain, .level_j = it->level_j, .interpolate = true,
-                                     .limit_j = value->store->full_j, .limit_s = value->deadline_s};
+                                     .limit_j = value->store->full_j, .limit_s = value->deadline_s,
+                                     .cost_share = 1.0};
   const float arrival = arrives ? (float)value->arrival : 0.0F;
   for (uint32_t harvest = 0; harvest < value->n_harvest; harvest++) {
     mix(it, slot, harvest);

@@ -10,6 +10,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from joulet.energy.battery import Battery
 from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.energy.supply import Supply
 from joulet.optimum.bound import Costs, World, oracle_all, oracle_energy
@@ -24,7 +25,7 @@ from joulet.session import policy_context
 from joulet.simulate.arrivals import Arrivals
 from joulet.simulate.folds import DAY_S, Folded, Folds, divide_samples, make_folds, select, stretches_of
 from joulet.simulate.loop import STATUSES, Events, Governors, Model, Trajectory, overrun_s, run
-from joulet.simulate.world import SupplyArrays, lay_out
+from joulet.simulate.world import Floor, SupplyArrays, floor_of, lay_out
 
 _PARTS = 12  # blocks of a run shorter than two days
 _ALL_LINKS_BELOW = 1.5  # full-depth inferences: such a store may need plans that no price would choose
@@ -213,28 +214,36 @@ class Cell:
         return Model(self.scenario.costs, self.judged_model, seed=self.scenario.seed)
 
     @cached_property
+    def _floor(self) -> Floor:
+        return floor_of(self.scenario.converter, self.scenario.storage, self.scenario.load, self.scenario.sensing_j)
+
+    @cached_property
     def _world(self) -> World:
-        supply = self.supply
+        supply, storage = self.supply, self.scenario.storage
         return World(
             segment_s=supply.segment_s,
             duration_s=supply.duration_s,
             band_j=supply.band_j,
             output_w=supply.output_w,
             full_j=supply.full_j,
-            off_j=self.context.off_j,
+            off_j=storage.energy_at_j(self.scenario.load.off_v),
             on_j=supply.on_j,
             initial_j=supply.initial_j,
             leak_tau_s=supply.leak_tau_s,
-            sleep_w=self.context.sleep_w,
+            sleep_w=self._floor.sleep_w,
             event_s=self.events.event_s,
             deadline_s=self.deadline_s,
             period_s=self.period_s,
             queue=self.events.queue,
+            brownout_j=self._floor.brownout_j,
+            charge_efficiency=storage.charge_efficiency if isinstance(storage, Battery) else 1.0,
         )
 
     @cached_property
     def _costs(self) -> Costs:
-        return Costs(step_j=self.context.step_j, step_s=self.context.step_s)
+        step_s, run_w = self.context.step_s, self._floor.running_w
+        step_j = tuple(tuple(tuple(seconds * run_w for seconds in row) for row in rows) for rows in step_s)
+        return Costs(step_j=step_j, step_s=step_s)
 
     @cached_property
     def oracle_energy(self) -> float:
@@ -242,20 +251,20 @@ class Cell:
         model = self.judged_model
         links = None
         if self.store_inferences > _ALL_LINKS_BELOW:
-            links = make_menus(model, link_values(model, self.context.step_j)).links
+            links = make_menus(model, link_values(model, self._costs.step_j)).links
         return oracle_energy(self._world, self._costs, model, links=links)
 
     @cached_property
     def oracle_all(self) -> float:
         """Upper bound of right answers on time when all is known."""
-        s, context = self.scenario, self.context
+        s, world, costs = self.scenario, self._world, self._costs
         best_w = float(max(0.0, self.supply.output_w.max()))
         cheapest = np.full(s.outcomes.n_samples, np.inf)
         for node, (path, exit) in enumerate(s.outcomes.nodes):
             # energy of sleep is not drawn while computing, and harvest comes in meanwhile
-            seconds = context.step_s[path][0][exit]
-            price_j = max(context.step_j[path][0][exit] - context.sleep_w * seconds, 0.0)
-            if price_j <= context.full_j + best_w * seconds and seconds <= self.deadline_s:
+            seconds = costs.step_s[path][0][exit]
+            price_j = max(costs.step_j[path][0][exit] - world.sleep_w * seconds, 0.0)
+            if price_j <= world.full_j - world.off_j + best_w * seconds and seconds <= self.deadline_s:
                 cheapest = np.where(s.outcomes.correct[node], np.minimum(cheapest, price_j), cheapest)
         return oracle_all(self._world, self._costs, np.ascontiguousarray(cheapest[self.samples]))
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from joulet._core import ffi
 from joulet.energy.battery import Battery
 from joulet.energy.capacitor import Capacitor
-from joulet.energy.esr import step_limits_v
+from joulet.energy.esr import brownout_v, heat_w, step_limits_v
 from joulet.energy.feed import reachable_bands
 from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.energy.segments import outputs_w, segments
@@ -137,6 +137,47 @@ def lay_out(
         running_w=world.running_w,
         c_supply=supply,
         keep=(arrays,),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Floor:
+    """The least that a board can take from its store, for bounds.
+
+    Attributes
+    ----------
+    running_w, sleep_w
+        Drawn from the store in the cheapest of the converter's bands above brown-out, with the least heat that this makes
+        in the series resistance [W].
+    brownout_j
+        The most that the store can hold when the board browns out: under the largest draw, in the dearest band [J].
+    """
+
+    running_w: float
+    sleep_w: float
+    brownout_j: float
+
+
+def floor_of(converter: Converter, storage: Storage, load: LoadFigures, sensing_j: float) -> Floor:
+    """Return the least that a board can take from its store."""
+    edges_v, bands_v = reachable_bands(converter, storage)
+    first = sum(edge_v <= load.off_v for edge_v in edges_v)
+    tops_v = (*edges_v, storage.voltage_at_v(storage.full_energy_j))
+
+    def draws_w(load_w: float) -> list[float]:
+        return [converter.draw_w(load_w, band_v) for band_v in bands_v[first:]]
+
+    def least_w(load_w: float) -> float:
+        draws = zip(draws_w(load_w), tops_v[first:], strict=True)
+        return min(draw_w + heat_w(draw_w, top_v, storage.esr_ohm) for draw_w, top_v in draws)
+
+    running_w = load.clock_hz * load.energy_pj_per_cycle * 1e-12
+    loads_w = (running_w, load.sleep_w, sensing_j / SENSING_S, load.read_j / SENSING_S)
+    most_w = max(max(draws_w(watt)) for watt in loads_w)
+    return Floor(
+        running_w=least_w(running_w),
+        sleep_w=least_w(load.sleep_w),
+        brownout_j=storage.energy_at_j(brownout_v(load.off_v, most_w, storage.esr_ohm)),
     )
 
 
