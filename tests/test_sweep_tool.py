@@ -190,15 +190,21 @@ def start(study: Path, out: Path) -> subprocess.Popen[str]:
     """Return a sweep in a process group of its own, once it has kept a record."""
     command = [sys.executable, "-m", "joulet.tools.main", "sweep", str(study), "--out", str(out), "--jobs", "1"]
     running = subprocess.Popen(
-        command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        command,
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+        # a shell that started these tests in the background has told them to ignore interrupts
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     records = out / "records.jsonl"
-    for _ in range(400):
+    for _ in range(1200):
         if records.is_file() and records.stat().st_size:
             return running
         time.sleep(0.05)
     running.kill()
-    raise AssertionError(f"no record after 20 s: {running.communicate()[1]}")
+    raise AssertionError(f"no record after 60 s: {running.communicate()[1]}")
 
 
 def alive(group: int) -> list[str]:
@@ -227,7 +233,7 @@ def test_killed_outright_it_leaves_no_worker(desk: Path, tmp_path: Path) -> None
     study = write_study(desk, 'policies = ["fixed", "linear", "best-fixed"]\n' + MANY + MODEL + TRACE)
     running = start(study, tmp_path / "out")
     running.kill()
-    running.communicate(timeout=20)
+    running.communicate(timeout=60)
     assert not alive(running.pid), "a worker was left behind"
     assert RecordsFile(tmp_path / "out" / "records.jsonl").read().records
 
@@ -239,7 +245,7 @@ def test_an_interrupt_loses_nothing_that_ended(desk: Path, tmp_path: Path, how: 
     out = tmp_path / "out"
     running = start(study, out)
     os.kill(running.pid, how)
-    _, said = running.communicate(timeout=20)
+    _, said = running.communicate(timeout=60)
     assert running.returncode == 130
     assert "Traceback" not in said
     assert "--resume goes on" in said
