@@ -85,6 +85,23 @@ def load_board(name: str | Path = DEFAULT_BOARD) -> Board:
     UsageError
         If there is no such board, or its file lacks a figure or holds an impossible one.
     """
+    table = board_table(name)
+    try:
+        return _board(table)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"board '{name}': lacks or misplaces {error}; see firmware/boards/{DEFAULT_BOARD}") from error
+    except ValueError as error:
+        raise UsageError(f"board '{name}': {error}") from error
+
+
+def board_table(name: str | Path = DEFAULT_BOARD) -> dict[str, Any]:
+    """Return the whole table of a board's file, unchecked, by name or from a path that ends in ``.toml``.
+
+    Raises
+    ------
+    UsageError
+        If there is no such board, or its file is no TOML.
+    """
     if str(name).endswith(".toml"):
         try:
             text = Path(name).read_text(encoding="utf-8")
@@ -97,13 +114,10 @@ def load_board(name: str | Path = DEFAULT_BOARD) -> Board:
             )
         text = (_folder() / str(name) / "board.toml").read_text(encoding="utf-8")
     try:
-        return _board(tomllib.loads(text))
+        table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"board '{name}': not TOML ({error})") from error
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UsageError(f"board '{name}': lacks or misplaces {error}; see firmware/boards/{DEFAULT_BOARD}") from error
-    except ValueError as error:
-        raise UsageError(f"board '{name}': {error}") from error
+    return table
 
 
 def _folder() -> Traversable:

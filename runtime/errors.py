@@ -13,6 +13,7 @@
     ├── PlanError                a model that cannot be laid out for a board
     ├── EngineError              the engine was driven in the wrong order or on the wrong thread
     ├── PolicyError              a policy that breaks its contract
+    ├── FlashError               a board, probe or volume that did not take an image
     └── MissingDependencyError   an optional package that this call needs
 
 Each message names the thing (file, op, tensor, option) and the remedy.
@@ -57,6 +58,10 @@ class EngineError(JouletError):
 
 class PolicyError(JouletError):
     """A policy that breaks its contract."""
+
+
+class FlashError(JouletError):
+    """A board, probe or volume that did not take an image."""
 
 
 class MissingDependencyError(JouletError):

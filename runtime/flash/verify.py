@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""After flashing: ask the running board which build it is. That alone finds copies with holes in them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import Any, Protocol
+
+from joulet.errors import JouletError, MissingDependencyError
+from joulet.flash.build import Build
+from joulet.flash.flasher import OnEvent, Result, task
+from joulet.flash.surroundings import BAUD, Surroundings
+
+_ANSWERS_WITHIN_S = 15.0
+_REPLY_S = 5.0
+
+
+class Connect(Protocol):
+    """:func:`joulet.link.connect`, or what stands for it."""
+
+    def __call__(self, port: str, *, baud: int, timeout_s: float) -> AbstractContextManager[Any]:
+        """Shake hands with the board at a port; its HELLO is ``.hello``."""
+
+
+def load_connect() -> Connect:
+    """Return :func:`joulet.link.connect`.
+
+    Raises
+    ------
+    MissingDependencyError
+        If this installation has no link.
+    """
+    try:
+        from joulet import link
+    except ImportError as error:
+        raise MissingDependencyError(f"this installation cannot talk to boards ({error})") from error
+    connect: Connect | None = getattr(link, "connect", None)
+    if connect is None:
+        raise MissingDependencyError("this installation cannot talk to boards: joulet.link has no connect")
+    return connect
+
+
+def verify(
+    result: Result,
+    build: Build,
+    port: str | None,
+    around: Surroundings,
+    on_event: OnEvent,
+    *,
+    connect: Callable[[], Connect] = load_connect,
+    baud: int = BAUD,
+    within_s: float = _ANSWERS_WITHIN_S,
+) -> Result:
+    """Return the result with what the board answered: ``verified``, or the reason why not."""
+    if not build.build_id:
+        return replace(result, reason=f"'{build.source}' has no build id to compare with (no manifest.json)")
+    if port is None:
+        return replace(result, reason="no serial port is known: give --port (joulet devices lists them)")
+    with task(on_event, "handshake", f"asking {port} for its build id"):
+        try:
+            hello = _hello(connect(), port, around, baud, within_s)
+        except (JouletError, OSError) as error:
+            return replace(result, reason=f"no handshake on {port}: {error}")
+    found = bytes(hello.build_id)
+    if found != build.build_id:
+        return replace(
+            result,
+            reason=f"the board at {port} runs build {found.hex()} ({hello.board}), not {build.build_id.hex()}: "
+            "the copy did not arrive, or another board answers; flash again",
+        )
+    return replace(result, verified=True, reason="")
+
+
+def _hello(connect: Connect, port: str, around: Surroundings, baud: int, within_s: float) -> Any:
+    """Shake hands; try again while the board restarts and its port comes back."""
+    ends_s = around.clock() + within_s
+    while True:
+        try:
+            with connect(port, baud=baud, timeout_s=_REPLY_S) as board:
+                return board.hello
+        except (JouletError, OSError):
+            if around.clock() >= ends_s:
+                raise
+            around.sleep(0.5)
