@@ -27,6 +27,7 @@ HEADERS = (
     "core/ledger.h",
     "core/governor.h",
     "core/joule_scale.h",
+    "front/mfcc.h",
     "sim/optimum.h",
     "sim/value.h",
     "sim/storage.h",
