@@ -17,11 +17,18 @@ _Static_assert(JLT_MFCC_FFT_WORDS == 2 * POINTS, "a word for each part");
 
 /// Arithmetic ///
 
-// a × b / 2^15 to nearest, halves up, in two products of 32 bits; |a| < 2^31, |b| < 2^15.
+// Halves of a word for products with q15: high · 2^15 + low, low 0..32767.
+static inline int32_t high_of(int32_t a) {
+  return a >> 15;
+}
+
+static inline int32_t low_of(int32_t a) {
+  return (int32_t)((uint32_t)a & 0x7FFFu);
+}
+
+// a × b / 2^15 to nearest, halves up; |b| < 2^15.
 static inline int32_t mul_q15(int32_t a, int32_t b) {
-  const int32_t high = a >> 16;
-  const int32_t low = (int32_t)((uint32_t)a & 0xFFFFu);
-  return high * b * 2 + ((low * b + 0x4000) >> 15);
+  return high_of(a) * b + ((low_of(a) * b + 0x4000) >> 15);
 }
 
 // a × b / 2^16, rounded down.
@@ -58,31 +65,41 @@ static int32_t log2_q15(uint32_t word) {
 
 /// Spectrum ///
 
-// Writes the windowed samples where a radix-4 transform in place wants them, times 2^6 and two to the returned power:
-// what brings the largest sample to 16 bits.
-static uint32_t window_in(jlt_mfcc_t *state) {
+// Largest sample of the window, and the shift that brings the largest magnitude to 16 bits: 15 for silence.
+static uint32_t loudness(const int16_t *pcm, int16_t *peak) {
+  int32_t largest = INT16_MIN;
   uint32_t bits = 0;
   for (uint32_t i = 0; i < JLT_MFCC_WINDOW; i++) {
-    const int32_t sample = state->pcm[i];
-    bits |= (uint32_t)(sample < 0 ? ~sample : sample);
+    const int32_t sample = pcm[i];
+    largest = sample > largest ? sample : largest;
+    bits |= (uint32_t)(sample ^ (sample >> 15));
   }
-  const uint32_t shift = bits == 0 ? 15 : leading_zeros(bits) - 17u;
-  const int32_t gain = (int32_t)1 << shift;
+  *peak = (int16_t)largest;
+  return bits == 0 ? 15 : leading_zeros(bits) - 17u;
+}
+
+// At most 2^30 before the shift.
+static inline int32_t windowed(int32_t sample, int32_t gain, uint16_t weight) {
+  return (sample * gain * (int32_t)weight + 0x100) >> 9;
+}
+
+// Writes the windowed samples, times gain and 2^6, where a radix-4 transform in place wants them.
+static void window_in(jlt_mfcc_t *state, int32_t gain) {
+  const int16_t *pcm = state->pcm;
   for (uint32_t i = 0; i < POINTS; i++) {
     // base-4 digits in reverse
-    const uint32_t at = ((i & 3u) << 6) | ((i & 12u) << 2) | ((i >> 2) & 12u) | (i >> 6);
-    for (uint32_t part = 0; part < 2; part++) {
-      const uint32_t n = 2 * i + part;
-      int32_t value = 0;
-      if (n < JLT_MFCC_WINDOW) {
-        const uint32_t mirrored = n <= JLT_MFCC_WINDOW / 2 ? n : JLT_MFCC_WINDOW - n;
-        // at most 2^30
-        value = (state->pcm[n] * gain * (int32_t)WINDOW_Q15[mirrored] + 0x100) >> 9;
-      }
-      state->z[2 * at + part] = value;
+    int32_t *at = state->z + (((i & 3u) << 7) | ((i & 12u) << 3) | ((i >> 1) & 24u) | ((i >> 5) & 6u));
+    if (i < JLT_MFCC_WINDOW / 4) {
+      at[0] = windowed(pcm[2 * i], gain, WINDOW_Q15[2 * i]);
+      at[1] = windowed(pcm[2 * i + 1], gain, WINDOW_Q15[2 * i + 1]);
+    } else if (i < JLT_MFCC_WINDOW / 2) {
+      at[0] = windowed(pcm[2 * i], gain, WINDOW_Q15[JLT_MFCC_WINDOW - 2 * i]);
+      at[1] = windowed(pcm[2 * i + 1], gain, WINDOW_Q15[JLT_MFCC_WINDOW - 1 - 2 * i]);
+    } else {
+      at[0] = 0;
+      at[1] = 0;
     }
   }
-  return shift;
 }
 
 typedef struct {
@@ -98,8 +115,12 @@ static inline complex_t twiddle(uint32_t turn) {
   return (complex_t){cosine, -sine};
 }
 
+// Low halves and twiddles make sums below 2^15 · √2 · 2^15.
 static inline complex_t turned(complex_t a, complex_t by) {
-  return (complex_t){mul_q15(a.re, by.re) - mul_q15(a.im, by.im), mul_q15(a.re, by.im) + mul_q15(a.im, by.re)};
+  const int32_t re = low_of(a.re) * by.re - low_of(a.im) * by.im;
+  const int32_t im = low_of(a.re) * by.im + low_of(a.im) * by.re;
+  return (complex_t){high_of(a.re) * by.re - high_of(a.im) * by.im + ((re + 0x4000) >> 15),
+                     high_of(a.re) * by.im + high_of(a.im) * by.re + ((im + 0x4000) >> 15)};
 }
 
 static inline complex_t get(const int32_t *z, uint32_t i) {
@@ -125,11 +146,10 @@ static inline void four_points(int32_t *z, uint32_t i, uint32_t apart, complex_t
 
 // 256 complex points in place. No scaling: no partial sum exceeds the sum of all |z|, 2^15 · 2^6 · 240 < 2^29.
 static void transform(int32_t *z) {
-  for (uint32_t apart = 1; apart < POINTS; apart *= 4) {
+  for (uint32_t apart = 1, step = FFT_POINTS / 4; apart < POINTS; apart *= 4, step /= 4) {
     for (uint32_t i = 0; i < POINTS; i += 4 * apart) {
       four_points(z, i, apart, get(z, i + apart), get(z, i + 2 * apart), get(z, i + 3 * apart));
     }
-    const uint32_t step = FFT_POINTS / (4 * apart);
     for (uint32_t j = 1; j < apart; j++) {
       const complex_t once = twiddle(j * step);
       const complex_t twice = twiddle(2 * j * step);
@@ -142,7 +162,7 @@ static void transform(int32_t *z) {
   }
 }
 
-// Length of a vector times 1.6468 by rotations onto the axis: the angle left is below 2^-7, the error below 2^-15.
+// Length of a vector times 1.6467 by rotations onto the axis: the angle left is below 2^-6, the error below 2^-13.
 static inline uint32_t length(int32_t re, int32_t im) {
   int32_t x = magnitude_of(re);
   int32_t y = magnitude_of(im);
@@ -159,7 +179,8 @@ static uint32_t amplitude(const int32_t *z, uint32_t k) {
   const complex_t a = get(z, k);
   const complex_t b = get(z, POINTS - k);
   const complex_t even = {a.re + b.re, a.im - b.im};
-  const complex_t odd = turned((complex_t){a.im + b.im, b.re - a.re}, twiddle(k));
+  const complex_t by = {SINE_Q15[FFT_POINTS / 4 + k], -SINE_Q15[k]};
+  const complex_t odd = turned((complex_t){a.im + b.im, b.re - a.re}, by);
   return length(even.re + odd.re, even.im + odd.im) >> 2;
 }
 
@@ -226,11 +247,8 @@ void jlt_mfcc_begin(jlt_mfcc_t *state) {
 
 static void finish_frame(jlt_mfcc_t *state, jlt_mfcc_frame_t *frame) {
   int16_t log_q10[JLT_MFCC_MELS];
-  frame->peak = INT16_MIN;
-  for (uint32_t i = 0; i < JLT_MFCC_WINDOW; i++) {
-    frame->peak = state->pcm[i] > frame->peak ? state->pcm[i] : frame->peak;
-  }
-  const uint32_t shift = window_in(state);
+  const uint32_t shift = loudness(state->pcm, &frame->peak);
+  window_in(state, (int32_t)1 << shift);
   transform(state->z);
   bands(state->z, shift, log_q10);
   coefficients(log_q10, frame->c_q7);

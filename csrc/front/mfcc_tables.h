@@ -9,9 +9,9 @@ enum {
   FFT_POINTS = 512,
   MEAN_Q17 = 20315,  // row 0 of the cosine transform
   PEAK_Q12 = 25394,  // coefficient 0 for each doubling of the peak
-  UNIT_LOG2_Q15 = 187420,  // of a band's sum for one step of the PCM
+  UNIT_LOG2_Q15 = 187419,  // of a band's sum for one step of the PCM
   LEAST_Q10 = -20410,  // log2 of the weakest band
-  MAGNITUDE_STEPS = 8,
+  MAGNITUDE_STEPS = 7,
 };
 
 _Static_assert(JLT_MFCC_WINDOW == 480, "tables of other parameters");

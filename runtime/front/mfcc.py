@@ -119,7 +119,7 @@ def _twiddles(turns: Ints) -> tuple[Ints, Ints]:
 
 
 def _turned(re: Ints, im: Ints, by: tuple[Ints, Ints]) -> tuple[Ints, Ints]:
-    return _mul_q15(re, by[0]) - _mul_q15(im, by[1]), _mul_q15(re, by[1]) + _mul_q15(im, by[0])
+    return (re * by[0] - im * by[1] + 0x4000) >> 15, (re * by[1] + im * by[0] + 0x4000) >> 15
 
 
 def _digit_reversed() -> Ints:

@@ -23,7 +23,7 @@ MELS = 40
 LOW_HZ, HIGH_HZ = 20.0, 4000.0
 COEFFICIENTS = 10
 LEAST = 1e-6  # a band is never weaker than this [steps of the PCM]
-MAGNITUDE_STEPS = 8
+MAGNITUDE_STEPS = 7
 LOG_SEGMENTS = 32
 # magnitudes come out times this: 2^7 by window and split, 2^-2 for headroom, and the length that the rotations add
 UNIT = 32.0 * math.prod(math.sqrt(1.0 + 4.0**-step) for step in range(MAGNITUDE_STEPS))
