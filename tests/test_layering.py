@@ -39,6 +39,7 @@ ALLOWED: dict[str, set[str]] = {
     },
     "report": {"records", "units", "errors"},
     "flash": {"errors", "records", "units", "boards", "link"},
+    "doctor": {"errors", "flash", "boards"},
     "demo": {"errors"},
     "_src": set(),
     "_core_build": set(),

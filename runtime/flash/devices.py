@@ -4,9 +4,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from joulet.flash.facts import FlashFacts, UsbId
 from joulet.flash.surroundings import Surroundings
+
+if TYPE_CHECKING:
+    from joulet.flash.facts import FlashFacts
+
+UsbId = tuple[int, int]
 
 KNOWN_USB: dict[UsbId, str] = {
     (0x0483, 0x3748): "ST-LINK V2",

@@ -27,8 +27,8 @@ from typing import Any
 
 from joulet.boards import board_table
 from joulet.errors import UsageError
+from joulet.flash.devices import UsbId
 
-UsbId = tuple[int, int]
 WAYS = ("pyocd", "uf2", "volume", "stm32-uart", "openocd", "probe-rs")
 
 
