@@ -64,10 +64,20 @@ class Bootloader:
         How often to try what may be tried again.
     erase_s
         How long a mass erase may take [s].
+    clock
+        Counts seconds.
     """
 
-    def __init__(self, port: Port, *, reply_s: float = 1.0, attempts: int = 3, erase_s: float = 60.0) -> None:
-        self._port, self._reply_s, self._attempts, self._erase_s = port, reply_s, attempts, erase_s
+    def __init__(
+        self,
+        port: Port,
+        *,
+        reply_s: float = 1.0,
+        attempts: int = 3,
+        erase_s: float = 60.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._port, self._reply_s, self._attempts, self._erase_s, self._clock = port, reply_s, attempts, erase_s, clock
         self._commands: frozenset[int] = frozenset()
 
     def sync(self) -> None:
@@ -281,8 +291,8 @@ class Bootloader:
 
     def _take(self, size: int, budget_s: float) -> bytes:
         """Read until ``size`` bytes are there or no more come within the budget."""
-        content, ends_s = b"", time.monotonic() + budget_s
-        while len(content) < size and (left_s := ends_s - time.monotonic()) > 0:
+        content, ends_s = b"", self._clock() + budget_s
+        while len(content) < size and (left_s := ends_s - self._clock()) > 0:
             self._port.timeout = left_s
             content += self._port.read(size - len(content))
         return content
