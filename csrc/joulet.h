@@ -47,7 +47,7 @@ typedef enum {
   JLT_ERR_ARENA = -17,       // offsets out of bounds or scratch too small
   JLT_ERR_OVERLAP = -18,     // two live tensors share memory
   JLT_ERR_ACCUMULATOR = -19, // sums could leave 32 bits
-  JLT_ERR_ABSENT = -20,      // the path needs a section that is not in this file (the low planes)
+  JLT_ERR_ABSENT = -20,      // the path needs a section that is not in this file, or kernels that are not in this build
   JLT_ERR_STATE = -21,       // the engine was driven in the wrong order
   JLT_ERR_SWITCH = -22,      // the other path differs in what has already run
   JLT_ERR_POLICY = -23,      // policy tables: counts, indices or an order

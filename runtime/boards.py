@@ -97,6 +97,8 @@ def load_board(name: str | Path = DEFAULT_BOARD) -> Board:
 def board_table(name: str | Path = DEFAULT_BOARD) -> dict[str, Any]:
     """Return the whole table of a board's file, unchecked, by name or from a path that ends in ``.toml``.
 
+    A file with ``like = "other"`` holds only what differs from that board.
+
     Raises
     ------
     UsageError
@@ -117,13 +119,39 @@ def board_table(name: str | Path = DEFAULT_BOARD) -> dict[str, Any]:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"board '{name}': not TOML ({error})") from error
+    if "like" in table:
+        if str(table["like"]) == str(name):
+            raise UsageError(f"board '{name}': is like itself")
+        return _merged(board_table(str(table["like"])), table)
     return table
 
 
-def _folder() -> Traversable:
-    packaged = resources.files("joulet._src") / "firmware" / "boards"
+def _merged(under: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    table = dict(under)
+    for key, value in over.items():
+        both = isinstance(value, Mapping) and isinstance(table.get(key), Mapping)
+        table[key] = _merged(table[key], value) if both else value
+    return table
+
+
+def firmware_source() -> Traversable:
+    """Return the folder of the firmware's sources, in a checkout or in an installed wheel."""
+    return _source("firmware")
+
+
+def core_source() -> Traversable:
+    """Return the folder of the C core's sources, in a checkout or in an installed wheel."""
+    return _source("csrc")
+
+
+def _source(name: str) -> Traversable:
+    packaged = resources.files("joulet._src") / name
     # in a checkout that is not installed the folder lies beside runtime/
-    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[1] / "firmware" / "boards"
+    return packaged if packaged.is_dir() else Path(__file__).resolve().parents[1] / name
+
+
+def _folder() -> Traversable:
+    return firmware_source() / "boards"
 
 
 def _board(table: Mapping[str, Any]) -> Board:

@@ -252,7 +252,7 @@ def test_the_python_side_names_the_check() -> None:
 
 def test_the_c_records_are_those_of_layout() -> None:
     root = Path(__file__).resolve().parents[1]
-    assert (root / structs.HEADER).read_text(encoding="utf-8") == structs.render()
+    assert (root / structs.FORMAT_H).read_text(encoding="utf-8") == structs.render_format()
 
 
 def test_the_oracle_and_the_engine_mean_the_same_tensor() -> None:

@@ -67,7 +67,7 @@ jlt_status_t jlt_engine_start(jlt_engine_t *engine, uint16_t path) {
   if (needed_bytes == 0 || engine->arena_bytes < needed_bytes) {
     return JLT_ERR_ARGUMENT;
   }
-  if (!c->plane_low && needs_low_plane(c, path)) {
+  if ((!c->plane_low && needs_low_plane(c, path)) || (!JLT_WITH_F32 && path_is_f32(c, path))) {
     return JLT_ERR_ABSENT;
   }
   engine->is_f32 = path_is_f32(c, path);

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/governor.h"
 
-
 #include "core/crc32.h"
 
 // Worth of an energy. 65535 * 65535 + (65535 << 8) < 2^32.
@@ -110,6 +109,11 @@ static jlt_answer_t go_on(const jlt_governor_t *governor, const jlt_question_t *
     }
   }
   return best == NULL ? (jlt_answer_t){.action = JLT_ANSWER_STOP} : answer_of(governor, JLT_ANSWER_CONTINUE, best);
+}
+
+uint32_t jlt_governor_worth(const jlt_governor_t *governor, const jlt_question_t *question) {
+  const uint32_t top = (uint32_t)(governor->header->n_levels - 1U) << 16;
+  return worth_at(worth_row(governor, question), top, question->energy_q16);
 }
 
 jlt_answer_t jlt_governor_decide(const jlt_governor_t *governor, const jlt_question_t *question) {

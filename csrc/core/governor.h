@@ -114,6 +114,9 @@ typedef struct {
   uint32_t wake_q16;  // DEFER: ask again with this energy; 0: at the caller's own pace
 } jlt_answer_t;
 
+// Worth of the usable energy, in right answers times 2^gain_q; spending c costs worth(E) - worth(E - c).
+uint32_t jlt_governor_worth(const jlt_governor_t *governor, const jlt_question_t *question);
+
 // Pure: the same question gets the same answer.
 jlt_answer_t jlt_governor_decide(const jlt_governor_t *governor, const jlt_question_t *question);
 

@@ -10,6 +10,11 @@
 
 #include "joulet.h"
 
+// A build may leave the float kernels out; paths at f32 are then refused at their start.
+#ifndef JLT_WITH_F32
+#define JLT_WITH_F32 1
+#endif
+
 typedef struct {
   const jlt_weight_t *record;
   const int8_t *s8;       // plain storage, else null
@@ -36,7 +41,7 @@ typedef void (*jlt_kernel_t)(const jlt_call_t *call);
 
 typedef struct {
   jlt_kernel_t integer;
-  jlt_kernel_t f32;
+  jlt_kernel_t f32;  // null when left out
   uint64_t (*scratch_bytes)(const void *params, bool is_f32);
 } jlt_kernel_entry_t;
 

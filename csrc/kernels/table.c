@@ -2,8 +2,14 @@
 // Dispatch by op code, from kernels.def.
 #include "kernels/kernels.h"
 
+#if JLT_WITH_F32
+#define JLT_F32(f32) jlt_##f32##__ref
+#else
+#define JLT_F32(f32) NULL
+#endif
+
 #define JLT_KERNEL(code, integer, f32, scratch) \
-  [JLT_OP_CODE_##code] = {jlt_##integer##__ref, jlt_##f32##__ref, jlt_##scratch##_scratch_bytes},
+  [JLT_OP_CODE_##code] = {jlt_##integer##__ref, JLT_F32(f32), jlt_##scratch##_scratch_bytes},
 static const jlt_kernel_entry_t entries[] = {
 #include "kernels/kernels.def"
 };

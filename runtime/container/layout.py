@@ -90,7 +90,7 @@ CODES = {
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: ``type`` is u8 u16 u32 i32 f32 or i8; ``count`` 1 means a scalar."""
+    """One field: ``type`` is u8 u16 u32 u64 i8 i32 or f32; ``count`` 1 means a scalar."""
 
     name: str
     type: str
@@ -390,14 +390,19 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
     ),
 }
 
-_NUMPY = {"u8": "u1", "i8": "i1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4"}
-SIZES = {"u8": 1, "i8": 1, "u16": 2, "u32": 4, "i32": 4, "f32": 4}
+_NUMPY = {"u8": "u1", "i8": "i1", "u16": "<u2", "u32": "<u4", "i32": "<i4", "f32": "<f4", "u64": "<u8"}
+SIZES = {"u8": 1, "i8": 1, "u16": 2, "u32": 4, "i32": 4, "f32": 4, "u64": 8}
+
+
+def record_dtype(record: tuple[Field, ...]) -> np.dtype[np.void]:
+    """Return the NumPy structured dtype of a list of fields."""
+    fields = []
+    for field in record:
+        base = _NUMPY[field.type]
+        fields.append((field.name, base) if field.count == 1 else (field.name, base, (field.count,)))
+    return np.dtype(fields)
 
 
 def dtype(name: str) -> np.dtype[np.void]:
     """Return the NumPy structured dtype of one record."""
-    fields = []
-    for field in STRUCTS[name][1]:
-        base = _NUMPY[field.type]
-        fields.append((field.name, base) if field.count == 1 else (field.name, base, (field.count,)))
-    return np.dtype(fields)
+    return record_dtype(STRUCTS[name][1])

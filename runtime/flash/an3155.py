@@ -4,7 +4,7 @@
 The line is 8 data bits, even parity, one stop bit. The host sends 0x7F once; the ROM measures the baud rate from it and
 answers ACK. After that every command is its code and the complement, every argument ends in its XOR, and the ROM answers ACK
 (0x79) or NACK (0x1F) to each part. The ROM has no time-outs of its own: after a lost byte it waits for ever, so
-:meth:`Bootloader.recover` feeds it 0x7F until it refuses something; then it is idle again.
+:meth:`Bootloader.recover` feeds it bytes until it refuses something; then it is idle again.
 
 Every wait here is bounded by the port's time-out.
 """
@@ -24,6 +24,9 @@ _T = TypeVar("_T")
 SYNC, ACK, NACK = 0x7F, 0x79, 0x1F
 GET, VERSION, ID, READ, GO, WRITE, ERASE, EXTENDED_ERASE = 0x00, 0x01, 0x02, 0x11, 0x21, 0x31, 0x43, 0x44
 BLOCK_BYTES = 256
+# Fed to a ROM that waits for the rest of something. The two differ, as a block of nothing but 0x7F would have a right checksum
+# and be written; they are no complements, so that none is taken for a command.
+_FILLER = b"\x7f\x7e"
 _ALIGN_BYTES = 8  # the ROM of STM32L4 programs double words
 _NAMES = {
     GET: "get", VERSION: "version", ID: "id", READ: "read", GO: "go", WRITE: "write", ERASE: "erase",
@@ -109,13 +112,33 @@ class Bootloader:
         Silent
             If nothing answers.
         """
-        self._take(BLOCK_BYTES + 2, 0.05)  # what is still under way
-        # the longest thing it can be waiting for is a block of 256 bytes with its checksum
-        for _ in range(2 * (BLOCK_BYTES + 2)):
-            self._send(bytes([SYNC]))
-            if self._take(1, 0.02)[:1] == bytes([NACK]) and not self._take(BLOCK_BYTES, 0.05):
+        self._drain()
+        # mostly it waits for the rest of a block of 256 bytes with its checksum
+        if self._probe(2 * (BLOCK_BYTES + 2)):
+            return
+        # an erase whose count lost a byte waits for up to 128 KiB of page numbers
+        for _ in range(130):
+            self._send(_FILLER * 512)
+            if self._drain() and self._probe(4):
                 return
         raise Silent("the STM32 boot loader stopped answering: reset the board and flash again")
+
+    def _probe(self, times: int) -> bool:
+        """Send single bytes until one is refused and nothing follows; return whether one was."""
+        for index in range(times):
+            self._send(_FILLER[index % 2 : index % 2 + 1])
+            if self._take(1, 0.02) == bytes([NACK]) and not self._take(BLOCK_BYTES, 0.05):
+                return True
+        return False
+
+    def _drain(self) -> bool:
+        """Take what is still under way; return whether there was anything."""
+        heard = False
+        for _ in range(64):
+            if not self._take(BLOCK_BYTES, 0.05):
+                break
+            heard = True
+        return heard
 
     def get(self) -> tuple[int, frozenset[int]]:
         """Return the boot loader's version (0x31 is 3.1) and the codes of its commands."""

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "link.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "console.h"
+#include "journal.h"
+#include "link/frame.h"
+#include "model.h"
+#include "port.h"
+#include "session.h"
+#include "transfer.h"
+
+enum { REPLY_BYTES = 64 };  // of the replies that are remembered
+
+static struct {
+  jlt_frame_decoder_t decoder;
+  uint8_t encoded[JLT_FRAME_ENCODED_BYTES];
+  uint8_t last_reply[REPLY_BYTES];  // to the request that changed something last
+  uint16_t last_sequence;
+  uint16_t last_length;
+  uint8_t last_type;
+  uint8_t last_reply_type;
+  bool open;
+} link;
+
+void jlt_link_open(void) { jlt_frame_decoder_clear(&link.decoder); }
+
+void jlt_link_close(void) { link.open = false; }
+
+static void send(uint8_t type, uint16_t sequence, const void *payload, uint16_t length) {
+  jlt_console_write(link.encoded, jlt_frame_encode(link.encoded, type, sequence, payload, length));
+}
+
+void jlt_link_tell(uint8_t type, const void *payload, uint16_t length) {
+  if (link.open) {
+    send(type, 0, payload, length);
+  }
+}
+
+static void reply(const jlt_frame_t *frame, const void *payload, uint16_t length) {
+  send(frame->type | JLT_WIRE_REPLY, frame->sequence, payload, length);
+}
+
+// Sends a reply and keeps it, so that the same request does not act twice.
+static void reply_once(const jlt_frame_t *frame, uint8_t type, const void *payload, uint16_t length) {
+  link.last_type = frame->type;
+  link.last_sequence = frame->sequence;
+  link.last_reply_type = type;
+  link.last_length = length;
+  memcpy(link.last_reply, payload, length);
+  send(type, frame->sequence, payload, length);
+}
+
+static void refuse(const jlt_frame_t *frame, jlt_status_t status) {
+  const jlt_wire_nack_t nack = {.status = status, .type = frame->type};
+  reply_once(frame, JLT_WIRE_MESSAGE_NACK | JLT_WIRE_REPLY, &nack, sizeof(nack));
+}
+
+static void say_hello(const jlt_frame_t *frame) {
+  jlt_wire_hello_reply_t hello = {
+      .clock_hz = jlt_board.clock_hz,
+      .tick_hz = jlt_board.timer.tick_hz,
+      .work_bytes = jlt_loaded.work_bytes,
+      .arena_bytes = jlt_loaded.arena_bytes,
+      .model_status = jlt_loaded.status,
+      .policy_status = jlt_loaded.policy_status,
+      .resets = jlt_journal_resets(),
+      .protocol = JLT_WIRE_VERSION,
+      .max_payload = JLT_WIRE_MAX_PAYLOAD,
+      .window = JLT_WIRE_WINDOW,
+  };
+  memcpy(hello.build_id, jlt_board.build_id, sizeof(hello.build_id));
+  memcpy(hello.board, jlt_board.name, sizeof(hello.board));
+  if (jlt_loaded.status == JLT_OK) {
+    memcpy(hello.model_hash, ((const jlt_header_t *)(const void *)jlt_loaded.container.base)->model_hash, 32);
+  }
+  hello.caps = (jlt_counts_cycles() ? JLT_WIRE_CAP_CYCLES : 0u) | (jlt_journal_bytes() ? JLT_WIRE_CAP_NVM : 0u) |
+               (jlt_session_senses() ? JLT_WIRE_CAP_POWER : 0u) | (jlt_board.flash.driver ? JLT_WIRE_CAP_FLASH : 0u);
+  link.last_type = 0;
+  reply(frame, &hello, sizeof(hello));
+}
+
+static jlt_status_t run_to(uint8_t exit, jlt_wire_reached_t *reached) {
+  bool done = false;
+  jlt_status_t err = JLT_OK;
+  while (!err && !done) {
+    err = jlt_model_step(exit, reached, &done);
+    jlt_console_poll();
+  }
+  return err;
+}
+
+static void step(const jlt_frame_t *frame) {
+  jlt_wire_reached_t reached;
+  const jlt_status_t err = run_to(((const jlt_wire_step_t *)(const void *)frame->payload)->exit, &reached);
+  if (err) {
+    refuse(frame, err);
+  } else {
+    reply_once(frame, frame->type | JLT_WIRE_REPLY, &reached, sizeof(reached));
+  }
+}
+
+static void infer(const jlt_frame_t *frame) {
+  const jlt_wire_infer_t *infer = (const void *)frame->payload;
+  const jlt_container_t *c = &jlt_loaded.container;
+  jlt_wire_reached_t reached = {0};
+  jlt_status_t err = jlt_model_start(infer->path, jlt_loaded.input);
+  const bool by_confidence = infer->exit == 255u;
+  for (uint32_t exit = by_confidence ? 0u : infer->exit; !err; exit++) {
+    err = run_to((uint8_t)exit, &reached);
+    const bool last = !by_confidence || exit + 1u >= c->model->n_exits;
+    if (err || last || reached.confidence_q15 >= c->paths[infer->path].auto_threshold_q15[exit]) {
+      break;
+    }
+    jlt_link_tell(JLT_WIRE_MESSAGE_EVENT, &reached, sizeof(reached));
+  }
+  if (err) {
+    refuse(frame, err);
+  } else {
+    reply_once(frame, frame->type | JLT_WIRE_REPLY, &reached, sizeof(reached));
+  }
+}
+
+static void acknowledge(const jlt_frame_t *frame, jlt_status_t err) {
+  if (err) {
+    refuse(frame, err);
+  } else {
+    reply_once(frame, frame->type | JLT_WIRE_REPLY, NULL, 0);
+  }
+}
+
+static void read(const jlt_frame_t *frame) {
+  const jlt_wire_read_t *read = (const void *)frame->payload;
+  struct {
+    jlt_wire_read_reply_t head;
+    uint8_t data[JLT_WIRE_CHUNK_BYTES];
+  } out;
+  if (read->bytes > sizeof(out.data)) {
+    refuse(frame, JLT_ERR_ARGUMENT);
+    return;
+  }
+  out.head.offset = read->offset;
+  out.head.total_bytes = 0;
+  jlt_status_t err = JLT_ERR_ARGUMENT;
+  if (read->what == JLT_WIRE_READ_ANSWER) {
+    out.head.total_bytes = jlt_model_answer_bytes();
+    err = jlt_model_answer(read->offset, out.data, read->bytes);
+  } else if (read->what == JLT_WIRE_READ_EVENTS) {
+    out.head.total_bytes = jlt_journal_used_bytes();
+    err = jlt_journal_read(read->offset, out.data, read->bytes) ? JLT_OK : JLT_ERR_ARGUMENT;
+  } else if (read->what == JLT_WIRE_READ_LEDGER && read->offset == 0 && read->bytes == sizeof(jlt_wire_ledger_record_t)) {
+    out.head.total_bytes = sizeof(jlt_wire_ledger_record_t);
+    jlt_session_ledger((jlt_wire_ledger_record_t *)(void *)out.data);
+    err = JLT_OK;
+  } else if (read->what == JLT_WIRE_READ_SENSORS && read->offset == 0 && read->bytes == sizeof(jlt_wire_sensors_t)) {
+    out.head.total_bytes = sizeof(jlt_wire_sensors_t);
+    jlt_session_sensors((jlt_wire_sensors_t *)(void *)out.data);
+    err = JLT_OK;
+  }
+  if (err) {
+    refuse(frame, err);
+  } else {
+    reply(frame, &out, (uint16_t)(sizeof(out.head) + read->bytes));
+  }
+}
+
+static void price(const jlt_frame_t *frame) {
+  const jlt_wire_price_t *price = (const void *)frame->payload;
+  if (jlt_loaded.policy_status != JLT_OK) {
+    refuse(frame, JLT_ERR_POLICY);
+    return;
+  }
+  jlt_question_t question;
+  jlt_session_question(&question, price->energy_q16);
+  jlt_wire_price_reply_t out = {.worth = jlt_governor_worth(&jlt_loaded.governor, &question)};
+  question.energy_q16 = price->spend_q16 < price->energy_q16 ? price->energy_q16 - price->spend_q16 : 0u;
+  out.price = out.worth - jlt_governor_worth(&jlt_loaded.governor, &question);
+  reply(frame, &out, sizeof(out));
+}
+
+static uint32_t least_bytes(uint8_t type) {
+  switch (type) {
+    case JLT_WIRE_MESSAGE_START: return sizeof(jlt_wire_start_t);
+    case JLT_WIRE_MESSAGE_STEP: return sizeof(jlt_wire_step_t);
+    case JLT_WIRE_MESSAGE_SWITCH: return sizeof(jlt_wire_switch_t);
+    case JLT_WIRE_MESSAGE_READ: return sizeof(jlt_wire_read_t);
+    case JLT_WIRE_MESSAGE_BEGIN: return sizeof(jlt_wire_begin_t);
+    case JLT_WIRE_MESSAGE_CHUNK: return sizeof(jlt_wire_chunk_t) + 1u;
+    case JLT_WIRE_MESSAGE_INFER: return sizeof(jlt_wire_infer_t);
+    case JLT_WIRE_MESSAGE_PRICE: return sizeof(jlt_wire_price_t);
+    case JLT_WIRE_MESSAGE_RUN: return sizeof(jlt_wire_run_t);
+    default: return 0;
+  }
+}
+
+static void transfer(const jlt_frame_t *frame) {
+  jlt_wire_progress_t progress;
+  if (frame->type == JLT_WIRE_MESSAGE_BEGIN) {
+    jlt_transfer_begin((const void *)frame->payload, &progress);
+    reply(frame, &progress, sizeof(progress));
+  } else if (frame->type == JLT_WIRE_MESSAGE_CHUNK) {
+    const uint32_t head = sizeof(jlt_wire_chunk_t);
+    jlt_transfer_chunk((const void *)frame->payload, frame->payload + head, frame->length - head, &progress);
+    reply(frame, &progress, sizeof(progress));
+  } else {
+    jlt_transfer_commit(&progress);
+    reply_once(frame, frame->type | JLT_WIRE_REPLY, &progress, sizeof(progress));
+  }
+}
+
+static void serve(const jlt_frame_t *frame) {
+  if (frame->length < least_bytes(frame->type)) {
+    refuse(frame, JLT_ERR_ARGUMENT);
+    return;
+  }
+  const void *payload = frame->payload;
+  switch (frame->type) {
+    case JLT_WIRE_MESSAGE_START:
+      acknowledge(frame, jlt_model_start(((const jlt_wire_start_t *)payload)->path, jlt_loaded.input));
+      break;
+    case JLT_WIRE_MESSAGE_SWITCH:
+      acknowledge(frame, jlt_loaded.status == JLT_OK
+                             ? jlt_engine_switch(&jlt_loaded.engine, ((const jlt_wire_switch_t *)payload)->path)
+                             : JLT_ERR_STATE);
+      break;
+    case JLT_WIRE_MESSAGE_STEP:
+      step(frame);
+      break;
+    case JLT_WIRE_MESSAGE_INFER:
+      infer(frame);
+      break;
+    case JLT_WIRE_MESSAGE_READ:
+      read(frame);
+      break;
+    case JLT_WIRE_MESSAGE_BEGIN:
+    case JLT_WIRE_MESSAGE_CHUNK:
+    case JLT_WIRE_MESSAGE_COMMIT:
+      transfer(frame);
+      break;
+    case JLT_WIRE_MESSAGE_PRICE:
+      price(frame);
+      break;
+    case JLT_WIRE_MESSAGE_RUN:
+      acknowledge(frame, jlt_session_go(((const jlt_wire_run_t *)payload)->go != 0) ? JLT_OK : JLT_ERR_STATE);
+      break;
+    default:
+      refuse(frame, JLT_ERR_ARGUMENT);
+      break;
+  }
+}
+
+jlt_link_heard_t jlt_link_feed(uint8_t byte, bool armed) {
+  jlt_frame_t frame;
+  if (!jlt_frame_feed(&link.decoder, byte, &frame)) {
+    return JLT_LINK_NOTHING;
+  }
+  if (frame.type == JLT_WIRE_MESSAGE_HELLO) {
+    link.open = true;
+    say_hello(&frame);
+    return JLT_LINK_HELLO;
+  }
+  if (frame.type == JLT_WIRE_MESSAGE_BYE) {
+    if (!armed) {
+      reply(&frame, NULL, 0);
+    }
+    link.open = false;
+    return JLT_LINK_BYE;
+  }
+  if (armed || (frame.type & JLT_WIRE_REPLY)) {
+    return JLT_LINK_NOTHING;
+  }
+  if (link.last_type == frame.type && link.last_sequence == frame.sequence) {
+    send(link.last_reply_type, frame.sequence, link.last_reply, link.last_length);
+  } else {
+    serve(&frame);
+  }
+  return JLT_LINK_REQUEST;
+}

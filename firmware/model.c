@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "model.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "console.h"
+#include "core/crc32.h"
+#include "port.h"
+
+enum { SLOT_HEADER_BYTES = sizeof(jlt_wire_slot_header_t) };
+
+extern uint8_t jlt_work_start[], jlt_work_end[];
+
+jlt_loaded_t jlt_loaded;
+
+static bool runs_on_integers(const jlt_container_t *c, uint16_t path) {
+  return !c->precisions[c->paths[path].precisions[0]].is_f32;
+}
+
+static void place(void) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  jlt_loaded.arena_bytes = 0;
+  for (uint16_t path = 0; path < c->model->n_paths; path++) {
+    const uint32_t bytes = jlt_arena_bytes(c, path);
+    if (runs_on_integers(c, path) && bytes > jlt_loaded.arena_bytes) {
+      jlt_loaded.arena_bytes = bytes;
+    }
+  }
+  uint64_t input_bytes = 0;
+  for (uint32_t i = 0; i < c->model->n_inputs; i++) {
+    input_bytes += jlt_tensor_bytes(&c->tensors[c->model->inputs[i]]);
+  }
+  const uint64_t needed = (uint64_t)jlt_loaded.arena_bytes + ((input_bytes + 15u) & ~(uint64_t)15u);
+  if (jlt_loaded.arena_bytes == 0 || needed > jlt_loaded.work_bytes) {
+    jlt_loaded.status = JLT_ERR_ARGUMENT;
+    return;
+  }
+  jlt_loaded.input_bytes = (uint32_t)input_bytes;
+  jlt_loaded.input = jlt_loaded.work + jlt_loaded.work_bytes - (((uint32_t)input_bytes + 15u) & ~15u);
+  jlt_loaded.status =
+      jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, jlt_loaded.arena_bytes);
+}
+
+void jlt_model_load(void) {
+  jlt_loaded.work = jlt_work_start;
+  jlt_loaded.work_bytes = (uint32_t)(jlt_work_end - jlt_work_start) & ~15u;
+  jlt_loaded.arena_bytes = 0;
+  jlt_loaded.input_bytes = 0;
+  jlt_loaded.input = jlt_loaded.work;
+  jlt_loaded.answered = false;
+  const jlt_region_t *slot = &jlt_board.model;
+  jlt_loaded.status = jlt_container_check((const void *)slot->address, slot->bytes, &jlt_loaded.container);
+  if (jlt_loaded.status == JLT_OK) {
+    place();
+  }
+  jlt_policy_load();
+}
+
+const void *jlt_slot_content(uint32_t slot, uint32_t *bytes) {
+  const jlt_region_t *regions[] = {
+      [JLT_WIRE_SLOT_POLICY] = &jlt_board.policy,
+      [JLT_WIRE_SLOT_SAMPLES] = &jlt_board.samples,
+      [JLT_WIRE_SLOT_SESSION] = &jlt_board.session,
+  };
+  const jlt_region_t *region = regions[slot];
+  const jlt_wire_slot_header_t *header = (const void *)region->address;
+  if (region->bytes < SLOT_HEADER_BYTES || header->magic != JLT_WIRE_SLOT_MAGIC || header->slot != slot ||
+      header->bytes > region->bytes - SLOT_HEADER_BYTES ||
+      jlt_crc32(0, (const uint8_t *)header + SLOT_HEADER_BYTES, header->bytes) != header->crc32) {
+    return NULL;
+  }
+  *bytes = header->bytes;
+  return (const uint8_t *)header + SLOT_HEADER_BYTES;
+}
+
+void jlt_policy_load(void) {
+  static const uint8_t any[16];
+  uint32_t bytes;
+  const void *content = jlt_slot_content(JLT_WIRE_SLOT_POLICY, &bytes);
+  jlt_loaded.policy_status = content ? jlt_governor_check(content, bytes, &jlt_loaded.governor) : JLT_ERR_POLICY;
+  if (jlt_loaded.policy_status != JLT_OK || jlt_loaded.status != JLT_OK) {
+    return;
+  }
+  const jlt_policy_header_t *policy = jlt_loaded.governor.header;
+  const jlt_header_t *container = (const void *)jlt_loaded.container.base;
+  const jlt_model_t *model = jlt_loaded.container.model;
+  const bool bound = memcmp(policy->model_hash, any, sizeof(any)) != 0;
+  if ((bound && memcmp(policy->model_hash, container->model_hash, sizeof(any)) != 0) ||
+      policy->n_paths != model->n_paths || policy->n_exits != model->n_exits) {
+    jlt_loaded.policy_status = JLT_ERR_POLICY;  // made for another model
+  }
+}
+
+jlt_status_t jlt_model_start(uint16_t path, const uint8_t *input) {
+  jlt_loaded.answered = false;
+  if (jlt_loaded.status != JLT_OK) {
+    return JLT_ERR_STATE;
+  }
+  const jlt_container_t *c = &jlt_loaded.container;
+  if (path >= c->model->n_paths || !runs_on_integers(c, path)) {
+    return JLT_ERR_ARGUMENT;
+  }
+  jlt_loaded.cycles = jlt_cycles();
+  jlt_loaded.ticks = jlt_now_ticks();
+  jlt_status_t err = jlt_engine_start(&jlt_loaded.engine, path);
+  for (uint16_t i = 0; !err && i < c->model->n_inputs; i++) {
+    const uint32_t bytes = jlt_tensor_bytes(&c->tensors[c->model->inputs[i]]);
+    err = jlt_engine_write(&jlt_loaded.engine, i, input, bytes);
+    input += bytes;
+  }
+  return err;
+}
+
+jlt_status_t jlt_model_step(uint8_t exit, jlt_wire_reached_t *reached, bool *done) {
+  jlt_event_t event;
+  *done = false;
+  jlt_mark(JLT_PHASE_INFER);
+  const jlt_status_t err = jlt_engine_step(&jlt_loaded.engine, exit, &event);
+  const uint64_t cycles = jlt_cycles();  // at every op: the counter must not wrap unseen
+  const uint64_t ticks = jlt_now_ticks();
+  jlt_mark(JLT_PHASE_IDLE);
+  if (err || event.kind != JLT_EVENT_EXIT) {
+    return err;
+  }
+  *reached = (jlt_wire_reached_t){
+      .cycles = cycles - jlt_loaded.cycles,
+      .ticks = ticks - jlt_loaded.ticks,
+      .macs = event.macs,
+      .confidence_q15 = event.confidence_q15,
+      .margin = event.margin,
+      .path = jlt_loaded.engine.path,
+      .exit = event.exit,
+  };
+  jlt_loaded.exit = event.exit;
+  jlt_loaded.answered = true;
+  *done = true;
+  return JLT_OK;
+}
+
+static const uint8_t *tensor_at(uint16_t tensor, uint32_t *bytes) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  if (c->arena_offsets[tensor] == JLT_NO_OFFSET) {
+    *bytes = 0;
+    return NULL;
+  }
+  *bytes = jlt_tensor_bytes(&c->tensors[tensor]);
+  return jlt_loaded.engine.arena + c->arena_offsets[tensor];
+}
+
+static uint32_t answers(void) {
+  const jlt_model_t *model = jlt_loaded.container.model;
+  return jlt_loaded.exit + 1u == model->n_exits ? model->n_outputs : 1u;
+}
+
+static uint16_t answer_tensor(uint32_t index) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  return answers() > 1u ? c->model->outputs[index] : c->exits[jlt_loaded.exit].output;
+}
+
+uint32_t jlt_model_answer_bytes(void) {
+  uint32_t total = 0, bytes;
+  for (uint32_t i = 0; jlt_loaded.answered && i < answers(); i++) {
+    (void)tensor_at(answer_tensor(i), &bytes);
+    total += bytes;
+  }
+  return total;
+}
+
+jlt_status_t jlt_model_answer(uint32_t offset, uint8_t *to, uint32_t bytes) {
+  const uint32_t total = jlt_model_answer_bytes();
+  if (offset > total || bytes > total - offset) {
+    return JLT_ERR_ARGUMENT;
+  }
+  for (uint32_t i = 0; bytes > 0 && i < answers(); i++) {
+    uint32_t here;
+    const uint8_t *from = tensor_at(answer_tensor(i), &here);
+    if (offset >= here) {
+      offset -= here;
+      continue;
+    }
+    const uint32_t count = bytes < here - offset ? bytes : here - offset;
+    memcpy(to, from + offset, count);
+    to += count;
+    bytes -= count;
+    offset = 0;
+  }
+  return JLT_OK;
+}
+
+uint16_t jlt_model_predicted(void) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  const jlt_exit_t *exit = &c->exits[jlt_loaded.exit];
+  const uint16_t tensor = c->tensors[exit->output].dtype == JLT_DTYPE_S8 ? exit->output : exit->logits;
+  if (!exit->n_classes) {
+    return 0xFFFFu;
+  }
+  uint32_t count;
+  const int8_t *values = (const int8_t *)tensor_at(tensor, &count);
+  uint32_t best = 0;
+  for (uint32_t i = 1; i < count; i++) {
+    best = values[i] > values[best] ? i : best;
+  }
+  return values ? (uint16_t)best : 0xFFFFu;
+}

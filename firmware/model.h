@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+// The model in its slot, an engine on it, and the input that waits for it.
+#ifndef JLT_FIRMWARE_MODEL_H
+#define JLT_FIRMWARE_MODEL_H
+
+#include "core/governor.h"
+#include "joulet.h"
+#include "link/wire.h"
+
+typedef struct {
+  jlt_container_t container;
+  jlt_engine_t engine;
+  jlt_governor_t governor;
+  int32_t status;         // of the container
+  int32_t policy_status;  // of the policy
+  uint8_t *work;          // all memory that is not the firmware's: the arena first, the input last
+  uint32_t work_bytes;
+  uint32_t arena_bytes;  // of the most demanding path that integers can run
+  uint8_t *input;
+  uint32_t input_bytes;  // all inputs, one after the other
+  uint64_t cycles;       // at START
+  uint64_t ticks;
+  uint16_t exit;         // reached last
+  bool answered;
+} jlt_loaded_t;
+
+extern jlt_loaded_t jlt_loaded;
+
+// Looks at the slots again.
+void jlt_model_load(void);
+void jlt_policy_load(void);
+
+// Content of a slot with a header; null unless magic, code, size and CRC are right.
+const void *jlt_slot_content(uint32_t slot, uint32_t *bytes);
+
+JLT_MUST_CHECK jlt_status_t jlt_model_start(uint16_t path, const uint8_t *input);
+
+// Runs one op; `reached` is filled when it ended at `exit`, and *done is set.
+JLT_MUST_CHECK jlt_status_t jlt_model_step(uint8_t exit, jlt_wire_reached_t *reached, bool *done);
+
+// The answer of the exit reached: at an early exit its output, at the last one all outputs of the model.
+uint32_t jlt_model_answer_bytes(void);
+JLT_MUST_CHECK jlt_status_t jlt_model_answer(uint32_t offset, uint8_t *to, uint32_t bytes);
+
+// Largest element of the answer's first tensor, the first of equals; 0xFFFF without classes.
+uint16_t jlt_model_predicted(void);
+
+#endif

@@ -1,0 +1,350 @@
+// SPDX-License-Identifier: Apache-2.0
+// Queue of one, the newest wins. Energy is known from the store's voltage, and what was spent from time and the figures
+// of the session; what came in is the rest.
+#include "session.h"
+
+#include <string.h>
+
+#include "clock.h"
+#include "console.h"
+#include "core/ledger.h"
+#include "journal.h"
+#include "link.h"
+#include "model.h"
+#include "port.h"
+
+enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000 };
+#define NOTHING UINT32_MAX
+
+static struct {
+  const jlt_wire_session_t *plan;
+  const jlt_wire_samples_t *samples;
+  jlt_ledger_t ledger;
+  jlt_harvest_mean_t harvest;
+  jlt_wire_event_record_t event;
+  uint64_t booked_us;     // time up to which energy has been booked
+  uint64_t began_us;
+  int64_t stored_nj;      // when the session began
+  uint64_t full_fj;       // of a full store, above brown-out
+  uint32_t running_nw;    // from the store while the core runs
+  uint32_t sleeping_nw;
+  uint32_t seen;          // events that have happened
+  uint32_t waiting;       // index, or NOTHING
+  uint8_t target;         // exit the inference runs to
+  bool inferring;
+  bool running;
+  bool has_store;
+  bool has_counter;
+} session;
+
+/// Energy ///
+
+static uint64_t energy_fj(uint64_t mv) { return session.plan->capacity_nf * mv * mv / 2u; }
+
+static bool store_mv(uint32_t *mv) {
+  return session.has_store && jlt_board.store.driver->read_store_mv(&jlt_board.store, mv);
+}
+
+// Above brown-out; a store that cannot be read counts as full.
+static uint64_t usable_fj(void) {
+  uint32_t mv;
+  if (!store_mv(&mv)) {
+    return session.full_fj;
+  }
+  const uint64_t off_fj = energy_fj(session.plan->off_mv);
+  const uint64_t now_fj = energy_fj(mv);
+  return now_fj > off_fj ? now_fj - off_fj : 0u;
+}
+
+static uint32_t level_q16(uint64_t usable) {
+  const uint32_t top = (uint32_t)(jlt_loaded.governor.header->n_levels - 1u) << 16;
+  // a full store may hold more femtojoules than leave room for the product
+  const uint64_t unit = session.full_fj >> 32 ? session.full_fj >> 20 : 1u;
+  const uint64_t level = usable / unit * top / (session.full_fj / unit);
+  return level < top ? (uint32_t)level : top;
+}
+
+static uint64_t usable_of_level(uint32_t level) {
+  const uint32_t top = (uint32_t)(jlt_loaded.governor.header->n_levels - 1u) << 16;
+  return session.full_fj / top * level + session.full_fj % top * level / top;
+}
+
+// Books what has been drawn since the last booking.
+static uint64_t book(uint32_t account, uint32_t power_nw) {
+  const uint64_t now = jlt_now_us();
+  while (session.booked_us < now) {
+    const uint64_t left = now - session.booked_us;
+    const uint32_t piece = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+    jlt_ledger_post_nw_us(&session.ledger, account, power_nw, piece);
+    session.booked_us += piece;
+  }
+  return now;
+}
+
+static int64_t spent_nj(void) {
+  uint64_t pj = 0;
+  for (uint32_t account = JLT_ACCOUNT_COMPUTE; account < JLT_ACCOUNTS; account++) {
+    pj += session.ledger.pj[account];
+  }
+  return (int64_t)(pj / 1000u);
+}
+
+// What came in is what is stored now and was not, and what was spent.
+static int64_t delivered_nj(uint64_t usable) {
+  const int64_t delivered = (int64_t)(usable / 1000000u) - session.stored_nj + spent_nj();
+  const uint64_t harvested = delivered > 0 ? (uint64_t)delivered * 1000u : 0u;
+  if (harvested > session.ledger.pj[JLT_ACCOUNT_HARVESTED]) {
+    session.ledger.pj[JLT_ACCOUNT_HARVESTED] = harvested;
+  }
+  return delivered;
+}
+
+static void fill_question(jlt_question_t *question, uint64_t usable, uint64_t now) {
+  jlt_harvest_mean_take(&session.harvest, &jlt_loaded.governor, now - session.began_us, delivered_nj(usable), 0);
+  const uint64_t deadline = (uint64_t)session.event.index * session.plan->period_us + session.plan->deadline_us;
+  const uint64_t left = deadline > now ? deadline - now : 0u;
+  *question = (jlt_question_t){
+      .energy_q16 = level_q16(usable),
+      .harvest_nw = session.harvest.mean_nw,
+      .slow_nw = session.harvest.slow_nw,
+      .deadline_left_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
+      .half_hour = (uint8_t)(now / 1000000u % DAY_S / HALF_HOUR_S),
+  };
+}
+
+/// Events ///
+
+static uint64_t arrival_us(uint32_t index) { return (uint64_t)index * session.plan->period_us; }
+
+static uint32_t happened(uint64_t now) {
+  const uint64_t until = now < session.plan->end_us ? now : session.plan->end_us - 1u;
+  return (uint32_t)(until / session.plan->period_us) + 1u;
+}
+
+static void commit(uint8_t status) {
+  jlt_mark(JLT_PHASE_COMMIT);
+  session.event.status = status;
+  (void)jlt_journal_append(&session.event);
+  jlt_mark(JLT_PHASE_IDLE);
+  jlt_link_tell(JLT_WIRE_MESSAGE_EVENT, &session.event, sizeof(session.event));
+}
+
+static void take_in(uint64_t now) {
+  const uint32_t count = happened(now);
+  if (count > session.seen) {
+    session.seen = count;
+    session.waiting = count - 1u;
+  }
+  if (session.waiting != NOTHING && now > arrival_us(session.waiting) + session.plan->deadline_us) {
+    session.waiting = NOTHING;
+  }
+}
+
+static const uint8_t *sample_at(uint32_t index) {
+  return (const uint8_t *)(session.samples + 1) + (size_t)index * session.samples->stride;
+}
+
+static void finish(void) {
+  commit(JLT_WIRE_EVENT_STATUS_ANSWERED);
+  session.inferring = false;
+}
+
+/// Decisions ///
+
+static jlt_answer_t ask(uint64_t *usable, bool at_exit) {
+  jlt_mark(JLT_PHASE_DECIDE);
+  const uint64_t now = jlt_now_us();
+  jlt_question_t question;
+  *usable = usable_fj();
+  fill_question(&question, *usable, now);
+  if (at_exit) {
+    question.at_exit = true;
+    question.path = (uint8_t)session.event.path;
+    question.exit = session.event.exit;
+    question.confidence_q15 = session.event.confidence_q15;
+  }
+  session.event.decisions++;
+  const jlt_answer_t answer = jlt_governor_decide(&jlt_loaded.governor, &question);
+  jlt_mark(JLT_PHASE_IDLE);
+  (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+  return answer;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
+
+static uint64_t start_waiting(uint64_t now) {
+  const uint32_t index = session.waiting;
+  if (session.event.index != index || session.event.start_us != 0) {
+    session.event = (jlt_wire_event_record_t){.index = index, .path = 0xFFFFu, .exit = 255u, .predicted = 0xFFFFu};
+    session.event.sample = (session.plan->first_sample + index) % session.samples->count;
+  }
+  uint64_t usable;
+  const jlt_answer_t answer = ask(&usable, false);
+  if (answer.action != JLT_ANSWER_START) {
+    const uint64_t next = earlier(arrival_us(session.seen), arrival_us(index) + session.plan->deadline_us + 1u);
+    const uint64_t pace = session.plan->deadline_us / 4u;
+    if (answer.wake_q16 == 0 || usable_of_level(answer.wake_q16) <= usable) {
+      return earlier(next, now + (pace > 1000u ? pace : 1000u));
+    }
+    // the voltage is looked at in steps of a thirty-second of the deadline
+    return earlier(next, now + (pace / 8u > 1000u ? pace / 8u : 1000u));
+  }
+  session.waiting = NOTHING;
+  session.event.start_us = jlt_now_us();
+  session.event.path = answer.path;
+  session.target = answer.exit;
+  session.inferring = jlt_model_start(answer.path, sample_at(session.event.sample)) == JLT_OK;
+  return 0;
+}
+
+static void go_on(void) {
+  jlt_wire_reached_t reached;
+  bool done;
+  if (jlt_model_step(session.target, &reached, &done) != JLT_OK) {
+    session.inferring = false;
+    return;
+  }
+  const uint64_t now = book(JLT_ACCOUNT_COMPUTE, session.running_nw);
+  if (!done) {
+    return;
+  }
+  session.event.end_us = now;
+  session.event.cycles = reached.cycles;
+  session.event.confidence_q15 = reached.confidence_q15;
+  session.event.path = reached.path;
+  session.event.exit = reached.exit;
+  session.event.predicted = jlt_model_predicted();
+  if (reached.exit + 1u == jlt_loaded.container.model->n_exits) {
+    finish();
+    return;
+  }
+  commit(JLT_WIRE_EVENT_STATUS_RUNNING);  // this answer stands whatever happens
+  uint64_t usable;
+  const jlt_answer_t answer = ask(&usable, true);
+  const bool on = answer.action == JLT_ANSWER_CONTINUE &&
+                  (answer.path == reached.path || jlt_engine_switch(&jlt_loaded.engine, answer.path) == JLT_OK);
+  if (!on) {
+    finish();
+    return;
+  }
+  session.event.path = answer.path;
+  session.target = answer.exit;
+}
+
+uint64_t jlt_session_step(void) {
+  if (session.inferring) {
+    go_on();
+    return 0;
+  }
+  const uint64_t now = book(JLT_ACCOUNT_POLICY, session.running_nw);
+  take_in(now);
+  if (session.waiting == NOTHING && now >= session.plan->end_us) {
+    session.running = false;
+    return UINT64_MAX;
+  }
+  const uint64_t until = session.waiting == NOTHING ? earlier(arrival_us(session.seen), session.plan->end_us)
+                                                    : start_waiting(now);
+  if (until > 0) {
+    (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+    jlt_console_idle(until);
+    (void)book(JLT_ACCOUNT_SLEEP, session.sleeping_nw);
+  }
+  return 0;
+}
+
+/// Start and stop ///
+
+static bool plan_fits(const jlt_wire_session_t *plan, uint32_t bytes) {
+  return bytes >= sizeof(*plan) && plan->magic == JLT_WIRE_SESSION_MAGIC && plan->period_us > 0 &&
+         plan->end_us > 0 && plan->full_mv > plan->off_mv && plan->full_mv < 100000u && plan->capacity_nf > 0 &&
+         plan->capacity_nf < 1000000000000u / 100u && plan->end_us / plan->period_us < NOTHING &&
+         plan->dearness_q16 >= 65536u && plan->dearness_q16 < 16u * 65536u;
+}
+
+static bool samples_fit(const jlt_wire_samples_t *samples, uint32_t bytes) {
+  return bytes >= sizeof(*samples) && samples->magic == JLT_WIRE_SAMPLES_MAGIC && samples->count > 0 &&
+         samples->bytes_each == jlt_loaded.input_bytes && samples->stride >= samples->bytes_each &&
+         samples->stride % 4u == 0 && samples->count <= (bytes - sizeof(*samples)) / samples->stride;
+}
+
+static uint32_t scaled_nw(uint64_t nw, uint32_t dearness_q16) {
+  const uint64_t scaled = (nw >> 8) * dearness_q16 >> 8;
+  return scaled < UINT32_MAX ? (uint32_t)scaled : UINT32_MAX;
+}
+
+bool jlt_session_go(bool go) {
+  session.running = false;
+  session.inferring = false;
+  if (!go) {
+    return true;
+  }
+  uint32_t plan_bytes = 0, samples_bytes = 0;
+  const jlt_wire_session_t *plan = jlt_slot_content(JLT_WIRE_SLOT_SESSION, &plan_bytes);
+  const jlt_wire_samples_t *samples = jlt_slot_content(JLT_WIRE_SLOT_SAMPLES, &samples_bytes);
+  if (jlt_loaded.status != JLT_OK || jlt_loaded.policy_status != JLT_OK || !plan || !plan_fits(plan, plan_bytes) ||
+      !samples || !samples_fit(samples, samples_bytes)) {
+    return false;
+  }
+  session.plan = plan;
+  session.samples = samples;
+  session.full_fj = energy_fj(plan->full_mv) - energy_fj(plan->off_mv);
+  session.running_nw =
+      scaled_nw((uint64_t)jlt_board.clock_hz * plan->energy_fj_per_cycle / 1000000u, plan->dearness_q16);
+  session.sleeping_nw = scaled_nw((uint64_t)plan->sleep_nw << 8, plan->dearness_q16) >> 8;
+  jlt_ledger_clear(&session.ledger);
+  memset(&session.harvest, 0, sizeof(session.harvest));
+  session.event = (jlt_wire_event_record_t){.index = NOTHING};
+  session.waiting = NOTHING;
+  session.stored_nj = (int64_t)(usable_fj() / 1000000u);
+  session.began_us = session.booked_us = jlt_power_on_us();
+  // what happened while the board was off is missed; a board that is switched on at 0 sees event 0
+  session.seen = session.began_us > FIRST_US ? happened(session.began_us) : 0u;
+  const jlt_wire_slot_header_t *header = (const void *)jlt_board.session.address;
+  jlt_journal_begin(header->crc32);
+  session.running = true;
+  return true;
+}
+
+void jlt_session_open(void) {
+  session.has_store = jlt_board.store.driver && jlt_board.store.driver->open(&jlt_board.store);
+  session.has_counter = jlt_board.counter.driver && jlt_board.counter.driver->open(&jlt_board.counter);
+  uint32_t bytes;
+  const jlt_wire_session_t *plan = jlt_slot_content(JLT_WIRE_SLOT_SESSION, &bytes);
+  if (plan && plan_fits(plan, bytes) && plan->autostart) {
+    (void)jlt_session_go(true);
+  }
+}
+
+bool jlt_session_senses(void) { return session.has_store; }
+
+bool jlt_session_running(void) { return session.running; }
+
+void jlt_session_question(jlt_question_t *question, uint32_t energy_q16) {
+  const uint64_t us = jlt_now_us();
+  *question = (jlt_question_t){
+      .energy_q16 = energy_q16,
+      .harvest_nw = session.harvest.mean_nw,
+      .slow_nw = session.harvest.slow_nw,
+      .half_hour = (uint8_t)(us / 1000000u % DAY_S / HALF_HOUR_S),
+  };
+}
+
+void jlt_session_ledger(jlt_wire_ledger_record_t *out) {
+  int64_t stored_pj = 0;
+  if (session.plan) {
+    const uint64_t usable = usable_fj();
+    (void)delivered_nj(usable);
+    stored_pj = (int64_t)(usable / 1000u) - session.stored_nj * 1000;
+  }
+  memcpy(out->pj, session.ledger.pj, sizeof(out->pj));
+  out->stored_delta_pj = (uint64_t)stored_pj;
+  out->time_us = jlt_now_us();
+}
+
+void jlt_session_sensors(jlt_wire_sensors_t *out) {
+  *out = (jlt_wire_sensors_t){.time_us = jlt_now_us()};
+  const bool stored = session.has_store && jlt_board.store.driver->read_store_mv(&jlt_board.store, &out->store_mv);
+  const bool drawn = session.has_counter && jlt_board.counter.driver->read_energy_nj &&
+                     jlt_board.counter.driver->read_energy_nj(&jlt_board.counter, &out->drawn_nj);
+  out->valid = (stored ? 1u : 0u) | (drawn ? 2u : 0u);
+}

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The autonomous loop: sense, ask the governor, step, account, sleep. Twin of runtime/session.py on a board.
+#ifndef JLT_FIRMWARE_SESSION_H
+#define JLT_FIRMWARE_SESSION_H
+
+#include "core/governor.h"
+#include "link/wire.h"
+
+// Looks for sensors; the session starts if its slot says so.
+void jlt_session_open(void);
+bool jlt_session_senses(void);  // the store's voltage can be read
+
+// Starts from the SESSION slot, or stops; false when model, policy, samples or session are missing.
+bool jlt_session_go(bool go);
+bool jlt_session_running(void);
+
+// Does one thing and returns when to look again: now, or a time [us]; UINT64_MAX when there is nothing left to do.
+uint64_t jlt_session_step(void);
+
+void jlt_session_ledger(jlt_wire_ledger_record_t *out);
+void jlt_session_sensors(jlt_wire_sensors_t *out);
+
+// The question of this moment at a given energy.
+void jlt_session_question(jlt_question_t *question, uint32_t energy_q16);
+
+#endif

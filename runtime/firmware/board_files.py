@@ -1,0 +1,161 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the C side knows of a board: board.h and link.ld, made from its board.toml."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from joulet.boards import board_table, firmware_source
+from joulet.errors import UsageError
+
+_SLOTS = ("model", "policy", "samples", "session")
+# field of the C struct: key of board.toml; descriptions that hold a pointer to a bus name it here
+_DESCRIPTIONS: Mapping[str, tuple[str, ...]] = {
+    "uart": ("base", "clock_hz", "baud", "irq"),
+    "timer": ("base", "tick_hz"),
+    "flash": ("base", "granule_bytes"),
+    "nvm": ("bytes", "device_id"),
+    "spi": ("base", "clock_hz", "rate_hz", "select_base", "select_pin", "pins"),
+    "i2c": ("base", "clock_pin", "data_pin", "half_period_turns"),
+    "store": ("base", "address", "shunt_uohm", "current_lsb_na", "full_scale_mv", "bits", "channel"),
+    "counter": ("base", "address", "shunt_uohm", "current_lsb_na", "full_scale_mv", "bits", "channel"),
+    "marker": ("base", "first_pin"),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Slot:
+    """A region of flash: ``address``, ``size`` and the ``page`` that is erased at once [bytes]."""
+
+    address: int
+    size: int
+    page: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirmwareFacts:
+    """What a build of the firmware needs to know of a board.
+
+    ``flags`` are GCC's and ``zig_flags`` clang's; ``sources`` are paths below ``firmware/``; ``board_sources`` lie beside
+    board.toml.
+    """
+
+    name: str
+    core: str
+    flags: tuple[str, ...]
+    zig_flags: tuple[str, ...]
+    sources: tuple[str, ...]
+    board_sources: tuple[str, ...]
+    slots: Mapping[str, Slot]
+    ram: Slot
+    table: Mapping[str, Any]
+
+
+def firmware_facts(name: str) -> FirmwareFacts:
+    """Return the firmware side of a board.
+
+    Raises
+    ------
+    UsageError
+        If there is no such board, or its file has no [firmware].
+    """
+    table = board_table(name)
+    if "firmware" not in table or "slots" not in table:
+        raise UsageError(f"board '{name}' has no firmware: its board.toml lacks [firmware] or [slots]")
+    try:
+        part = table["firmware"]
+        folder = firmware_source() / "boards" / name
+        return FirmwareFacts(
+            name=str(table["name"]),
+            core=str(table["core"]),
+            flags=tuple(part["flags"]),
+            zig_flags=tuple(part.get("zig", ())),
+            sources=tuple(f"drivers/{driver}.c" for driver in part["drivers"]),
+            board_sources=tuple(sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".c"))),
+            slots={slot: _slot(fields) for slot, fields in table["slots"].items()},
+            ram=_slot(table["memory"]["sram"]),
+            table=table,
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"board '{name}': [firmware] lacks or misplaces {error}") from error
+
+
+def _slot(fields: Mapping[str, Any]) -> Slot:
+    return Slot(address=int(fields["address"]), size=int(fields["bytes"]), page=int(fields.get("page_bytes", 0)))
+
+
+def board_header(facts: FirmwareFacts, build_id: bytes, *, energy_mode: bool = False) -> str:
+    """Return the text of board.h."""
+    part = facts.table["firmware"]
+    lines = [
+        f"// Made from boards/{facts.name}/board.toml; do not edit.",
+        "#ifndef JLT_FIRMWARE_BOARD_H",
+        "#define JLT_FIRMWARE_BOARD_H",
+        f'#define BOARD_NAME "{facts.name}"',
+        f"#define BOARD_BUILD_ID {{ {', '.join(f'0x{byte:02X}' for byte in build_id)} }}",
+        f"#define BOARD_CLOCK_HZ {int(facts.table['clock_hz'])}u",
+        f"#define BOARD_IRQS {int(part['irqs'])}",
+        f"#define BOARD_UART_IRQ {int(part['uart'].get('irq', -1))}",
+        f"#define BOARD_HAS_CYCLE_COUNTER {int(bool(part.get('has_cycle_counter', False)))}",
+        f"#define BOARD_ENERGY_MODE {int(energy_mode)}",
+        f"#define BOARD_INIT {part.get('init', '0')}",
+    ]
+    if "init" in part:
+        lines.append(f"void {part['init']}(void);")
+    for name in ("spi", "i2c"):
+        if part.get(name):
+            lines.append(f"#define BOARD_{name.upper()}_DRIVER {part[name]['driver']}")
+    for name, keys in _DESCRIPTIONS.items():
+        if part.get(name) or name not in ("spi", "i2c"):
+            lines.append(f"#define BOARD_{name.upper()} {_initialiser(facts, name, part.get(name), keys)}")
+    for slot in _SLOTS:
+        region = facts.slots.get(slot, Slot(address=0, size=0, page=0))
+        lines.append(f"#define BOARD_SLOT_{slot.upper()} {_region(region)}")
+    return "\n".join([*lines, "#endif", ""])
+
+
+def _initialiser(facts: FirmwareFacts, name: str, table: Mapping[str, Any] | bool | None, keys: tuple[str, ...]) -> str:
+    if not table:
+        return "{ 0 }"
+    fields = [f".driver = &{table['driver']}"]
+    for key in keys:
+        if key in table:
+            value = table[key]
+            text = f"{{ {', '.join(f'{item}u' for item in value)} }}" if isinstance(value, list) else _number(value)
+            fields.append(f".{key} = {text}")
+    part = facts.table["firmware"]
+    if name == "nvm" and part.get("spi"):
+        fields.append(".spi = &spi")
+    if name == "nvm" and "nvm" in facts.slots:
+        fields.append(f".region = {_region(facts.slots['nvm'])}")
+    if name in ("store", "counter") and part.get("i2c"):
+        fields.append(".i2c = &i2c")
+    return f"{{ {', '.join(fields)} }}"
+
+
+def _number(value: int) -> str:
+    return f"0x{value:X}u" if value >= 0 else str(value)
+
+
+def _region(slot: Slot) -> str:
+    return f"{{ 0x{slot.address:X}u, 0x{slot.size:X}u, 0x{slot.page:X}u }}"
+
+
+def linker_script(facts: FirmwareFacts) -> str:
+    """Return the text of link.ld."""
+    firmware, part = facts.slots["firmware"], facts.table["firmware"]
+    vectors = 4 * (16 + int(part["irqs"]))
+    text = (firmware_source() / "link.ld.in").read_text(encoding="utf-8")
+    for name, value in {
+        "FLASH_ADDRESS": f"0x{firmware.address:X}",
+        "FLASH_BYTES": f"0x{firmware.size:X}",
+        "RAM_ADDRESS": f"0x{facts.ram.address:X}",
+        "RAM_BYTES": f"0x{facts.ram.size:X}",
+        # VTOR wants the table aligned to its size rounded up to a power of two
+        "VECTORS_ALIGN": str(max(128, 1 << (vectors - 1).bit_length())),
+        "STACK_BYTES": str(int(part["stack_bytes"])),
+    }.items():
+        text = text.replace(f"@{name}@", value)
+    return text
