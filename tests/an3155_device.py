@@ -221,7 +221,7 @@ class RomPort:
     """A port to a boot loader; waiting for nothing moves its own clock on by the time-out at once."""
 
     def __init__(self, rom: Rom) -> None:
-        self.rom, self.timeout, self.now_s = rom, 1.0, 0.0
+        self.rom, self.timeout, self.now_s = rom, 0.02, 0.0
         self._waiting = bytearray()
 
     def clock(self) -> float:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import random
 from pathlib import Path
@@ -10,9 +11,11 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from flash_machines import add_program, machine
 from outside import complaint, need_package
 
 from joulet.errors import FlashError, MissingDependencyError, UsageError
+from joulet.flash.choose import choose_flasher
 from joulet.flash.facts import FlashFacts
 from joulet.flash.flasher import Options
 from joulet.flash.image import Image
@@ -151,3 +154,12 @@ def test_the_plan_says_what_will_happen() -> None:
     plan = "\n".join(_flasher(probe="P1").plan(IMAGE))
     for word in ("P1", "nrf52840", "0x52840", "9001 bytes at 0x00000000", "read all of it back"):
         assert word in plan
+
+
+def test_a_probe_is_preferred_to_all_else(probes: dict[str, Any], tmp_path: Path) -> None:
+    add_program(tmp_path, "openocd", "")
+    facts = dataclasses.replace(NRF, openocd_config=("board/nordic_nrf52_dk.cfg",))
+    around = machine(tmp_path, packages_missing=["nothing"])
+    assert choose_flasher(facts, Options(), around, lambda event: None).via == "openocd"
+    probes["P1"] = _chip()
+    assert choose_flasher(facts, Options(), around, lambda event: None).via == "pyocd"

@@ -18,6 +18,7 @@ TIMES = 3
 _NAME = re.compile(rb"^m-name-dut-\[[^\]\r\n]+\]\r?$", re.MULTILINE)
 _READY = re.compile(rb"^m-ready\r?$", re.MULTILINE)
 _KEPT_BYTES = 4096
+_QUIET_S = 1.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,15 +42,19 @@ def name_flood(port: Port, around: Surroundings, *, within_s: float = 5.0) -> Fl
     around
         Gives the time.
     within_s
-        How long to listen [s].
+        How long to listen [s]; once something came, until nothing did for 1.5 s.
     """
     port.timeout = 0.1
-    while port.read(_KEPT_BYTES):  # what was said before does not count
+    ends_s = around.clock() + _QUIET_S
+    while port.read(_KEPT_BYTES) and around.clock() < ends_s:  # what was said before does not count
         pass
     port.write(COMMAND * TIMES)
-    heard, ends_s = b"", around.clock() + within_s
-    while len(heard) < _KEPT_BYTES and around.clock() < ends_s:
-        heard += port.read(256)
+    heard, ends_s, latest_s = b"", around.clock() + within_s, around.clock() + 3 * within_s
+    while len(heard) < _KEPT_BYTES and around.clock() < min(ends_s, latest_s):
+        more = port.read(256)
+        heard += more
+        if more:
+            ends_s = around.clock() + _QUIET_S
         if len(_NAME.findall(heard)) >= TIMES and len(_READY.findall(heard)) >= TIMES:
             break
     names, readies = len(_NAME.findall(heard)), len(_READY.findall(heard))

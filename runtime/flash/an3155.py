@@ -24,6 +24,7 @@ _T = TypeVar("_T")
 SYNC, ACK, NACK = 0x7F, 0x79, 0x1F
 GET, VERSION, ID, READ, GO, WRITE, ERASE, EXTENDED_ERASE = 0x00, 0x01, 0x02, 0x11, 0x21, 0x31, 0x43, 0x44
 BLOCK_BYTES = 256
+POLL_S = 0.02
 # Fed to a ROM that waits for the rest of something. The two differ, as a block of nothing but 0x7F would have a right checksum
 # and be written; they are no complements, so that none is taken for a command.
 _FILLER = b"\x7f\x7e"
@@ -60,7 +61,8 @@ class Bootloader:
     Parameters
     ----------
     port
-        Open serial port, 8E1.
+        Open serial port, 8E1, whose reads return after :data:`POLL_S` or so even when nothing came. It is not set here, as
+        setting it configures the whole port anew, at every wait.
     reply_s
         How long to wait for an answer [s].
     attempts
@@ -82,6 +84,8 @@ class Bootloader:
     ) -> None:
         self._port, self._reply_s, self._attempts, self._erase_s, self._clock = port, reply_s, attempts, erase_s, clock
         self._commands: frozenset[int] = frozenset()
+        if port.timeout is None or port.timeout > 1.0:
+            raise ValueError(f"the port's reads must time out within 1 s, not {port.timeout}")
 
     def sync(self) -> None:
         """Wake the boot loader. One that is awake already answers NACK, which is as good.
@@ -315,8 +319,7 @@ class Bootloader:
     def _take(self, size: int, budget_s: float) -> bytes:
         """Read until ``size`` bytes are there or no more come within the budget."""
         content, ends_s = b"", self._clock() + budget_s
-        while len(content) < size and (left_s := ends_s - self._clock()) > 0:
-            self._port.timeout = left_s
+        while len(content) < size and self._clock() < ends_s:
             content += self._port.read(size - len(content))
         return content
 

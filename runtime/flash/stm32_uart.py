@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from joulet.errors import FlashError, UsageError
-from joulet.flash.an3155 import BLOCK_BYTES, Bootloader, Silent
+from joulet.flash.an3155 import BLOCK_BYTES, POLL_S, Bootloader, Silent
 from joulet.flash.facts import FlashFacts
 from joulet.flash.flasher import Device, OnEvent, Options, Result, log, task
 from joulet.flash.image import Image
@@ -80,7 +80,7 @@ class Stm32UartFlasher:
     @contextmanager
     def _connected(self) -> Iterator[Bootloader]:
         assert self.options.port is not None
-        port = self.around.open_serial(self.options.port, parity="E", timeout_s=self.reply_s)
+        port = self.around.open_serial(self.options.port, parity="E", timeout_s=POLL_S)
         try:
             yield Bootloader(port, reply_s=self.reply_s)
         except OSError as error:  # the adapter was unplugged

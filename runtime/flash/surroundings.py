@@ -65,8 +65,15 @@ class Surroundings:
             return serial.serial_for_url(
                 port, baudrate=baud, parity=parity, timeout=timeout_s, write_timeout=max(timeout_s, 1.0)
             )
-        except (OSError, ValueError) as error:  # SerialException is an OSError
+        except self._port_failures() as error:
             raise FlashError(f"cannot open '{port}': {_plain(error)}") from error
+
+    def _port_failures(self) -> tuple[type[Exception], ...]:
+        """Return what pyserial lets through: its own errors are OSErrors, those of a terminal are not."""
+        try:
+            return (OSError, ValueError, self.load("termios").error)
+        except ImportError:  # no POSIX
+            return (OSError, ValueError)
 
     def wait_for(self, condition: Callable[[], bool], within_s: float, every_s: float = 0.1) -> bool:
         """Wait until a condition holds; return whether it came to hold in time."""
