@@ -24,6 +24,7 @@ HEADERS = (
     "core/format.h",
     "joulet.h",
     "host/batch.h",
+    "host/blocks.h",
     "core/ledger.h",
     "core/governor.h",
     "core/joule_scale.h",

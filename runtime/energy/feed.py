@@ -13,6 +13,7 @@ both bands in those shares of time at which the store neither gains nor loses, a
 from __future__ import annotations
 
 from bisect import bisect_right
+from copy import copy
 from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
@@ -91,6 +92,12 @@ class Feed:
         self._sags = storage.esr_ohm > 0.0
         self._edge: int | None = None  # the edge at which the store stands, None between edges
         self._came_up = False  # whether it came to that edge from below
+
+    def trial(self) -> Feed:
+        """Return a copy on a copy of the store, to look ahead with."""
+        other = copy(self)
+        other._storage = copy(self._storage)
+        return other
 
     def given_w(self, power_w: float) -> float:
         """Return what reaches the store of a harvested power, in the band where the store is [W]."""

@@ -107,6 +107,21 @@ class Supply:
             return False
         return True
 
+    def brownout_in_s(self, load_w: float, within_s: float) -> float | None:
+        """Return how long a load can be drawn from now before the board browns out [s]; None if longer than asked."""
+        feed, flows, now_s = self._feed.trial(), Flows(), self.now_s
+        end_s = now_s + within_s
+        while now_s < end_s:
+            power_w, segment_s = self.harvester.segment(now_s)
+            segment_s = min(segment_s, end_s)
+            passed_s, stop = feed.step(
+                power_w, load_w, segment_s - now_s, flows, off_v=self.load.off_v, stop_above_v=None
+            )
+            now_s = segment_s if stop is Stop.TIME else now_s + passed_s
+            if stop is Stop.BROWNOUT:
+                return now_s - self.now_s
+        return None
+
     def wait_for_power(self, until_s: float) -> None:
         """Stay off until the power-good threshold or a time."""
         start_s = self.now_s

@@ -12,14 +12,10 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from joulet.boards import core_source, firmware_source
 from joulet.firmware.board_files import FirmwareFacts, board_header, firmware_facts, linker_script
 from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
-
-if TYPE_CHECKING:
-    from importlib.abc import Traversable
 
 # rooms of csrc that a board needs; csrc/sim and csrc/host stay on the host
 _ROOMS = ("core", "kernels", "link", "front")

@@ -1,0 +1,340 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The virtual board: the real firmware, its devices, a clock, and power that can be cut at any instruction."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulet.boards import load_board
+from joulet.emulator.core import Core
+from joulet.emulator.devices import Fram, Gpio, Ina228, Uart
+from joulet.emulator.power import BenchSupply, HarvestedSupply, Phase, Power
+from joulet.errors import EngineError, UsageError
+from joulet.firmware.board_files import FirmwareFacts, firmware_facts
+from joulet.firmware.build import Firmware, build_firmware
+
+_PERIPHERALS, _PRIVATE = 0x4000_0000, 0xE000_0000
+_MAGIC, _UNLOCK = 0x5654_4C4A, 0x4F50_454E  # firmware/drivers/drivers.h
+_GRAY = {bits ^ bits >> 1: bits for bits in range(8)}
+_ERASE_S, _PROGRAM_S = 22e-3, 82e-6  # of a page and of eight bytes: typical of STM32L4 (DS12023, flash characteristics)
+_NO_ALARM = (1 << 64) - 1
+
+
+@dataclass(slots=True)
+class Counts:
+    """What non-volatile memory has been through: flash pages erased, granules programmed, programmed without an erase."""
+
+    erases: int = 0
+    programs: int = 0
+    violations: int = 0
+
+
+class VirtualBoard:
+    """A board that exists as a program.
+
+    Parameters
+    ----------
+    name : str
+        ``virtual_m4`` or ``virtual_m0plus``.
+    power : Power, optional
+        What feeds it; a bench supply without.
+    firmware : Firmware, optional
+        Built before; without, it is built now.
+
+    Attributes
+    ----------
+    phases
+        (time [s], :class:`Phase`) of each change on the marker pins when ``trace_phases`` is set.
+    resets
+        Times the core has started, the first one among them.
+    """
+
+    def __init__(self, name: str, *, power: Power | None = None, firmware: Firmware | None = None) -> None:
+        self.facts: FirmwareFacts = firmware_facts(name)
+        if not name.startswith("virtual_"):
+            raise UsageError(f"'{name}' is no virtual board; there are virtual_m4 and virtual_m0plus")
+        board = load_board(name)
+        self.clock_hz = board.load.clock_hz
+        self.firmware = firmware or build_firmware(name)
+        self.power: Power = power if power is not None else BenchSupply(board.load)
+        flash, part = self.facts.table["memory"]["flash"], self.facts.table["firmware"]
+        self.core = Core(
+            self.facts.core, (int(flash["address"]), int(flash["bytes"])), (self.facts.ram.address, self.facts.ram.size)
+        )
+        self.core.flash[:] = 0xFF
+        self._tick_hz = int(part["timer"]["tick_hz"])
+        self._adc = (int(part["store"]["full_scale_mv"]), int(part["store"]["bits"]))
+        self._page, self._granule = int(flash["page_bytes"]), int(part["flash"]["granule_bytes"])
+        self.uart = Uart()
+        self.fram = Fram(int(part["nvm"]["bytes"]))
+        counter = part["counter"]
+        self._meter = Ina228(
+            int(counter["address"]), counter["shunt_uohm"] * 1e-6, lambda: self.power.drawn_j, lambda: self.power.voltage_v
+        )
+        self.counts = Counts()
+        self.trace_phases = False
+        self.phases: list[tuple[float, Phase]] = []
+        self.phase = Phase.IDLE
+        self.resets = 0
+        self.on = False
+        self._settled = 0  # cycles up to which time has passed
+        self._alarm_tick = _NO_ALARM
+        self._wants_reset = self._sensed_brownout = False
+        self._flash_registers = {"key": 0, "address": 0, "low": 0, "status": 0}
+        self._devices = {
+            0x4000: self.uart,
+            0x1_0000: Gpio(lambda out: self.fram.select(not out & 1)),
+            0x1_1000: Gpio(self._marked),
+            0x2_0000: self.fram,
+            0x2_2000: self._meter,
+        }
+        self.core.map_devices(_PERIPHERALS, 0x4_0000, self._read, self._write)
+        self.core.map_devices(_PRIVATE, 0x1_0000, self._read_private, self._write_private)
+        self.load_elf()
+
+    # loading
+
+    def load_elf(self) -> None:
+        """Put the firmware into flash."""
+        from joulet.flash.image import read_elf
+
+        for address, content in read_elf(self.firmware.elf).segments:
+            self.load(address, content)
+
+    def load(self, address: int, content: bytes) -> None:
+        """Put bytes into flash as a programmer would.
+
+        Raises
+        ------
+        UsageError
+            If they do not fit.
+        """
+        at = address - self.core.flash_base
+        if at < 0 or at + len(content) > len(self.core.flash):
+            raise UsageError(f"{len(content):,} bytes at 0x{address:08x} do not fit the board's flash")
+        self.core.flash[at : at + len(content)] = np.frombuffer(content, np.uint8)
+
+    # power
+
+    def power_on(self) -> None:
+        """Reset the core; RAM holds nothing that could be relied on."""
+        self.core.ram[:] = 0xAA
+        self.fram.reset()
+        self.uart.rx.clear()
+        self._alarm_tick = _NO_ALARM
+        self._wants_reset = False
+        self.phase = Phase.IDLE
+        self._settled = self.core.cycles
+        self.core.reset()
+        self.resets += 1
+        self.on = True
+
+    def cut(self) -> None:
+        """Take the power away between two instructions; non-volatile memory stays as it is."""
+        self.settle()
+        self.on = False
+
+    @property
+    def now_s(self) -> float:
+        """Time of the board's clock, which outlives the core [s]."""
+        return self.power.now_s + (self.core.cycles - self._settled) / self.clock_hz
+
+    def settle(self) -> bool:
+        """Let the time pass that the core has run for; False after a brown-out."""
+        passed, self._settled = self.core.cycles - self._settled, self.core.cycles
+        return passed == 0 or self.power.ran(passed / self.clock_hz, self.phase)
+
+    def run(self, *, until_tx: int | None = None, until_instructions: int | None = None) -> str:
+        """Run until the line holds bytes, a count of instructions, or nothing is left to do.
+
+        Parameters
+        ----------
+        until_tx : int, optional
+            Bytes that wait to be read from the board.
+        until_instructions : int, optional
+            Count since the beginning; met exactly.
+
+        Returns
+        -------
+        str
+            ``tx``, ``count``, ``idle`` (the board waits for a byte), ``off`` (a brown-out) or ``end`` (of the run).
+        """
+        if not self.on:
+            return "off"
+        while True:
+            if until_tx is not None and len(self.uart.tx) >= until_tx:
+                return "tx"
+            budget_s = self.power.budget_s()
+            until = None
+            if not math.isinf(budget_s):
+                until = self._settled + math.floor(budget_s * self.clock_hz)
+            before = self.core.cycles
+            counted = self.core.run(until_instructions=until_instructions, until_cycles=until)
+            if not self.settle():
+                return self._browned_out()
+            if until_instructions is not None and self.core.instructions >= until_instructions:
+                return "count"
+            if self._wants_reset:
+                self.power_on()
+            elif counted:
+                # the budget is spent: at its end stands a brown-out, the end of the run, or just the next look
+                if self.core.cycles == before:
+                    return self._starved()
+            elif not self.uart.rx:
+                state = self._sleep()
+                if state:
+                    return state
+
+    def _starved(self) -> str:
+        if isinstance(self.power, HarvestedSupply) and self.power.now_s >= self.power.end_s - 1.0 / self.clock_hz:
+            return "end"
+        self.power.brown_out()
+        return self._browned_out()
+
+    def _browned_out(self) -> str:
+        self.on = False
+        self._settled = self.core.cycles
+        return "off"
+
+    def _sleep(self) -> str | None:
+        """Sleep until the alarm; ``idle`` when there is none."""
+        alarm, self._alarm_tick = self._alarm_tick, _NO_ALARM
+        if alarm == _NO_ALARM:
+            if isinstance(self.power, HarvestedSupply):
+                return None if self.power.slept(self.power.end_s) and self.power.now_s < self.power.end_s else "end"
+            return "idle"
+        if not self.power.slept(max(alarm / self._tick_hz, self.power.now_s)):
+            return self._browned_out()
+        if isinstance(self.power, HarvestedSupply) and self.power.now_s >= self.power.end_s:
+            return "end"
+        return None
+
+    # devices
+
+    def _read(self, offset: int) -> int:
+        device = self._devices.get(offset & ~0xFFF)
+        if device is not None:
+            if device is self._meter:
+                self.settle()
+            return device.read(offset & 0xFFF)
+        return self._read_virtual(offset & 0xFFF) if offset & ~0xFFF == 0x3_0000 else 0
+
+    def _write(self, offset: int, value: int) -> None:
+        device = self._devices.get(offset & ~0xFFF)
+        if device is not None:
+            device.write(offset & 0xFFF, value)
+        elif offset & ~0xFFF == 0x3_0000:
+            self._write_virtual(offset & 0xFFF, value)
+
+    def _read_virtual(self, offset: int) -> int:
+        if offset == 0x00:
+            return _MAGIC
+        if offset == 0x04:
+            self._latched = int(self.now_s * self._tick_hz)
+            return self._latched & 0xFFFF_FFFF
+        if offset == 0x08:
+            return self._latched >> 32
+        if offset == 0x14:
+            self.settle()
+            full_mv, bits = self._adc
+            # a hair is added so that an exact voltage is not read as the step below
+            return min((1 << bits) - 1, int(self.power.voltage_v * 1e3 / full_mv * (1 << bits) + 1e-6))
+        return self._flash_registers["status"] if offset == 0x34 else 0
+
+    def _write_virtual(self, offset: int, value: int) -> None:
+        flash = self._flash_registers
+        if offset == 0x0C:
+            self._wake_low = value
+        elif offset == 0x10:
+            self._alarm_tick = value << 32 | self._wake_low
+        elif offset == 0x20:
+            flash["key"] = value
+        elif offset == 0x28:
+            flash["address"] = value
+        elif offset == 0x2C:
+            flash["low"] = value
+        elif offset in (0x24, 0x30):
+            unlocked, flash["key"] = flash["key"] == _UNLOCK, 0
+            done = unlocked and (self._erase(value) if offset == 0x24 else self._program(flash["address"], value))
+            flash["status"] = 0 if done else 1
+
+    def _erase(self, address: int) -> bool:
+        at = address - self.core.flash_base
+        if at % self._page or not 0 <= at < len(self.core.flash):
+            return False
+        self.core.flash[at : at + self._page] = 0xFF
+        self.counts.erases += 1
+        self.core.stall(round(_ERASE_S * self.clock_hz))
+        return True
+
+    def _program(self, address: int, high: int) -> bool:
+        at = address - self.core.flash_base
+        if at % self._granule or not 0 <= at < len(self.core.flash):
+            return False
+        if (self.core.flash[at : at + 8] != 0xFF).any():
+            self.counts.violations += 1
+            return False
+        self.core.flash[at : at + 8] = np.array([self._flash_registers["low"], high], "<u4").view(np.uint8)
+        self.counts.programs += 1
+        self.core.stall(round(_PROGRAM_S * self.clock_hz))
+        return True
+
+    def _marked(self, out: int) -> None:
+        phase = Phase(_GRAY.get(out & 7, 0)) if _GRAY.get(out & 7, 0) <= max(Phase) else Phase.IDLE
+        if phase is self.phase:
+            return
+        self.settle()
+        if phase is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
+            self._committing = True
+        if self.phase is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
+            self.power.commit()
+        self.phase = phase
+        if self.trace_phases:
+            self.phases.append((self.power.now_s, phase))
+
+    def _read_private(self, offset: int) -> int:
+        if offset == 0x1004:
+            return self.core.cycles & 0xFFFF_FFFF if self.facts.table["firmware"].get("has_cycle_counter") else 0
+        return 0
+
+    def _write_private(self, offset: int, value: int) -> None:
+        if offset == 0xED0C and value == 0x05FA_0004:
+            self._wants_reset = True
+            self.core.stop()
+
+    def check(self) -> None:
+        """Raise if the firmware broke a rule of its devices.
+
+        Raises
+        ------
+        EngineError
+            If flash was programmed twice without an erase.
+        """
+        if self.counts.violations:
+            raise EngineError(f"flash was programmed {self.counts.violations} times without an erase")
+
+
+class VirtualPort:
+    """The serial line of a virtual board: reading runs the board until it answers or waits for more."""
+
+    def __init__(self, board: VirtualBoard) -> None:
+        self.board = board
+
+    def write(self, data: bytes) -> None:
+        """Send bytes; they wait until the board looks."""
+        self.board.uart.rx.extend(data)
+
+    def read(self, n_bytes: int, timeout_s: float) -> bytes:
+        """Return up to ``n_bytes``, at least one; empty when the board waits for us, whatever the timeout."""
+        if not self.board.uart.tx:
+            self.board.run(until_tx=1)
+        tx = self.board.uart.tx
+        data = bytes(tx[:n_bytes])
+        del tx[:n_bytes]
+        return data
+
+    def close(self) -> None:
+        """Nothing is held."""

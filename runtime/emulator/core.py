@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A Cortex-M in this process: Unicorn, with instructions and cycles counted in C at every block."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet._core import ffi, lib
+from joulet.emulator.cycle_model import cycle_classes
+from joulet.errors import EngineError, MissingDependencyError
+
+_FOREVER = 1 << 62
+_NEVER = 0xFFFF_FFFE  # an address that is not reached
+
+
+class Core:
+    """Processor, flash and RAM; devices are functions that answer register reads and writes.
+
+    Parameters
+    ----------
+    name : str
+        ``cortex-m0plus``, ``cortex-m3``, ``cortex-m4`` or ``cortex-m33``.
+    flash, ram : tuple of int
+        (address, bytes).
+
+    Attributes
+    ----------
+    flash, ram
+        Content, uint8; writing to the arrays writes memory.
+    """
+
+    def __init__(self, name: str, flash: tuple[int, int], ram: tuple[int, int]) -> None:
+        try:
+            import unicorn
+            from unicorn import arm_const
+        except ImportError as error:
+            raise MissingDependencyError("the virtual board needs Unicorn: pip install joulet[emulator]") from error
+        model = {
+            "cortex-m0plus": arm_const.UC_CPU_ARM_CORTEX_M0,
+            "cortex-m3": arm_const.UC_CPU_ARM_CORTEX_M3,
+            "cortex-m4": arm_const.UC_CPU_ARM_CORTEX_M4,
+            "cortex-m33": arm_const.UC_CPU_ARM_CORTEX_M33,
+        }.get(name)
+        if model is None:
+            raise EngineError(f"no virtual {name}; QEMU may have one (--engine qemu:BOARD)")
+        self._arm, self._error = arm_const, unicorn.UcError
+        self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._uc.ctl_set_cpu_model(model)
+        self._has_fpu = name in ("cortex-m4", "cortex-m33")
+        readable, writable, runnable = unicorn.UC_PROT_READ, unicorn.UC_PROT_WRITE, unicorn.UC_PROT_EXEC
+        self.flash_base, self.ram_base = flash[0], ram[0]
+        self.flash = self._map(flash, readable | runnable)
+        self.ram = self._map(ram, readable | writable | runnable)
+        self._fresh = self._uc.context_save()
+        self._counter = self._count(name)
+
+    def _map(self, region: tuple[int, int], rights: int) -> npt.NDArray[np.uint8]:
+        address, n_bytes = region
+        raw = np.zeros(n_bytes + 4096, np.uint8)
+        start = -raw.ctypes.data % 4096
+        content = raw[start : start + n_bytes]
+        self._uc.mem_map_ptr(address, n_bytes, rights, content.ctypes.data)
+        return content
+
+    def _count(self, name: str) -> Any:
+        """Hook the block counter of the C core into the emulator: Python is not asked at every block."""
+        from unicorn import UC_HOOK_BLOCK
+        from unicorn.unicorn_py3.unicorn import uclib
+
+        self._blocks = ffi.new("jlt_block_t[]", len(self.flash) // 2)
+        counter = ffi.new("jlt_block_counter_t *")
+        counter.code = ffi.cast("uint8_t *", self.flash.ctypes.data)
+        counter.code_base, counter.code_bytes, counter.blocks = self.flash_base, len(self.flash), self._blocks
+        for field, cycles in cycle_classes(name).items():
+            setattr(counter.classes, field, cycles)
+        counter.stop = ffi.cast("void (*)(void *)", ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value)
+        counter.most_instructions = counter.most_cycles = _FOREVER
+        callback = int(ffi.cast("uintptr_t", ffi.addressof(lib, "jlt_count_block")))
+        handle = ctypes.c_size_t()
+        status = uclib.uc_hook_add(
+            self._uc._uch,
+            ctypes.byref(handle),
+            UC_HOOK_BLOCK,
+            ctypes.c_void_p(callback),
+            ctypes.c_void_p(int(ffi.cast("uintptr_t", counter))),
+            ctypes.c_uint64(1),
+            ctypes.c_uint64(0),
+        )
+        if status:
+            raise EngineError(f"the emulator takes no block hook (status {status})")
+        return counter
+
+    def map_devices(
+        self, address: int, n_bytes: int, read: Callable[[int], int], write: Callable[[int, int], None]
+    ) -> None:
+        """Map registers; ``read(offset)`` and ``write(offset, value)`` are called for each access."""
+        self._uc.mmio_map(
+            address,
+            n_bytes,
+            lambda _uc, offset, _size, _data: read(offset),
+            None,
+            lambda _uc, offset, _size, value, _data: write(offset, value),
+            None,
+        )
+
+    def reset(self) -> None:
+        """Start over at the vector table; memory is left as it is."""
+        arm = self._arm
+        self._uc.context_restore(self._fresh)
+        stack, entry = self.flash[:8].view("<u4")
+        self._uc.reg_write(arm.UC_ARM_REG_SP, int(stack))
+        self._uc.reg_write(arm.UC_ARM_REG_LR, 0xFFFF_FFFF)
+        self._pc = int(entry)
+        self._counter.block_end = 0
+        if self._has_fpu:
+            self._uc.reg_write(arm.UC_ARM_REG_FPEXC, 0x4000_0000)
+
+    @property
+    def instructions(self) -> int:
+        """Instructions executed since the beginning."""
+        return int(self._counter.instructions)
+
+    @property
+    def cycles(self) -> int:
+        """Cycles since the beginning, those added by :meth:`stall` among them."""
+        return int(self._counter.cycles)
+
+    def stall(self, cycles: int) -> None:
+        """Let cycles pass in which the core waits for a device."""
+        self._counter.cycles += cycles
+
+    def stop(self) -> None:
+        """End :meth:`run` at the instruction that is running; for devices."""
+        self._uc.emu_stop()
+
+    def run(self, *, until_instructions: int | None = None, until_cycles: int | None = None) -> bool:
+        """Run until a count would be passed, a ``wfi`` or :meth:`stop`; True when it was the count.
+
+        Both counts are of all since the beginning. That of instructions is met exactly; that of cycles by the last block
+        that does not pass it.
+
+        Raises
+        ------
+        EngineError
+            If the core faults.
+        """
+        counter = self._counter
+        counter.most_instructions = _FOREVER if until_instructions is None else until_instructions
+        counter.most_cycles = _FOREVER if until_cycles is None else until_cycles
+        counter.stopped = counter.strayed = False
+        self._emulate(0)
+        if counter.strayed:
+            raise EngineError(f"the firmware left its code at 0x{self._pc:08x}")
+        if counter.stopped and until_instructions is not None:
+            left = until_instructions - counter.instructions
+            if left > 0 and counter.cycles < counter.most_cycles:
+                counter.most_instructions = _FOREVER
+                before = counter.instructions
+                self._emulate(left)
+                counter.instructions = before + left
+        return bool(counter.stopped)
+
+    def _emulate(self, count: int) -> None:
+        try:
+            self._uc.emu_start(self._pc | 1, _NEVER, count=count)
+        except self._error as error:
+            pc = self._uc.reg_read(self._arm.UC_ARM_REG_PC)
+            raise EngineError(f"the firmware faulted at 0x{pc:08x}: {error}") from error
+        self._pc = int(self._uc.reg_read(self._arm.UC_ARM_REG_PC))
+
+    @property
+    def pc(self) -> int:
+        """Address of the next instruction."""
+        return self._pc

@@ -1,0 +1,224 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Devices of the virtual board, register by register; firmware/drivers/ is their other side.
+
+Each device answers ``read(offset)`` and ``write(offset, value)`` of 32-bit registers.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Uart:
+    """APB UART of the CMSDK. The line is as fast as the core: nothing is ever full."""
+
+    def __init__(self) -> None:
+        self.rx: deque[int] = deque()
+        self.tx = bytearray()
+
+    def read(self, offset: int) -> int:
+        if offset == 0x00:
+            return self.rx.popleft() if self.rx else 0
+        return 2 * bool(self.rx) if offset == 0x04 else 0
+
+    def write(self, offset: int, value: int) -> None:
+        if offset == 0x00:
+            self.tx.append(value & 0xFF)
+
+
+class Gpio:
+    """GPIO port of the CMSDK, outputs only; ``changed`` hears the new levels."""
+
+    def __init__(self, changed: Callable[[int], None]) -> None:
+        self.out = 0
+        self._changed = changed
+
+    def read(self, offset: int) -> int:
+        return self.out if offset in (0x00, 0x04) else 0
+
+    def write(self, offset: int, value: int) -> None:
+        if offset == 0x04 and value != self.out:
+            self.out = value
+            self._changed(value)
+
+
+class Fram:
+    """SPI FRAM CY15B104Q behind a PL022, selected by a pin that is low; contents and counts outlive power.
+
+    Attributes
+    ----------
+    data
+        Content [bytes].
+    writes
+        ``(lines,)`` uint32: writes to each line of 64 bytes.
+    """
+
+    _ID = bytes.fromhex("7f7f7f7f7f7fc22608")
+    LINE = 64
+
+    def __init__(self, n_bytes: int) -> None:
+        self.data = bytearray(n_bytes)
+        self.writes: npt.NDArray[np.uint32] = np.zeros(n_bytes // self.LINE, np.uint32)
+        self.reset()
+
+    def reset(self) -> None:
+        """Lose what is volatile: the write latch and a command that is running."""
+        self._selected = self._latch = False
+        self._sent: list[int] = []
+        self._replies: deque[int] = deque()
+
+    def select(self, low: bool) -> None:
+        if self._selected and not low and self._sent[:1] == [0x02]:
+            self._latch = False
+        self._selected = low
+        self._sent = []
+
+    def read(self, offset: int) -> int:
+        if offset == 0x08:
+            return self._replies.popleft() if self._replies else 0
+        return 0x02 | 0x04 * bool(self._replies) | 0x01 if offset == 0x0C else 0
+
+    def write(self, offset: int, value: int) -> None:
+        if offset == 0x08:
+            self._replies.append(self._exchange(value & 0xFF) if self._selected else 0xFF)
+
+    def _exchange(self, byte: int) -> int:
+        sent = self._sent
+        sent.append(byte)
+        opcode, index = sent[0], len(sent) - 1
+        if index == 0:
+            if opcode == 0x06:
+                self._latch = True
+            elif opcode == 0x04:
+                self._latch = False
+            return 0
+        if opcode == 0x9F:
+            return self._ID[index - 1] if index <= len(self._ID) else 0
+        if opcode == 0x05:
+            return 2 * self._latch
+        if opcode in (0x02, 0x03) and index >= 4:
+            address = (int.from_bytes(bytes(sent[1:4]), "big") + index - 4) % len(self.data)
+            if opcode == 0x03:
+                return self.data[address]
+            if self._latch:
+                self.data[address] = byte
+                if index == 4 or address % self.LINE == 0:
+                    self.writes[address // self.LINE] += 1
+        return 0
+
+
+class Ina228:
+    """INA228 as an I2C target, bit by bit on the two lines of an SBCon interface (TI SBOS886).
+
+    ``energy_j`` and ``bus_v`` tell what it measures; the energy is counted from the last RSTACC.
+    """
+
+    def __init__(self, address: int, shunt_ohm: float, energy_j: Callable[[], float], bus_v: Callable[[], float]) -> None:
+        self._address, self._shunt_ohm = address, shunt_ohm
+        self._energy_j, self._bus_v = energy_j, bus_v
+        self._base_j = 0.0
+        self._registers = {0x00: 0, 0x02: 0x1000}
+        self._pointer = 0
+        self._scl = self._sda_out = True
+        self._sda_in = True
+        self._state = "idle"
+        self._bits: list[int] = []
+        self._out: deque[int] = deque()
+        self._taken = 0
+
+    def read(self, offset: int) -> int:
+        return int(self._scl) | 2 * int(self._sda_in and self._sda_out) if offset == 0 else 0
+
+    def write(self, offset: int, value: int) -> None:
+        high = offset == 0x00
+        if offset not in (0x00, 0x04):
+            return
+        if value & 2:
+            before, self._sda_out = self._sda_out, high
+            if self._scl and before and not high:
+                self._begin()
+            elif self._scl and not before and high:
+                self._state, self._sda_in = "idle", True
+        if value & 1:
+            before, self._scl = self._scl, high
+            if not before and high:
+                self._rise()
+            elif before and not high:
+                self._fall()
+
+    def _begin(self) -> None:
+        self._state, self._bits, self._sda_in = "address", [], True
+
+    def _rise(self) -> None:
+        if self._state in ("address", "write"):
+            self._bits.append(int(self._sda_out))
+        elif self._state == "acked" and not self._sda_out:
+            self._state = "reading"  # the controller wants another byte
+        elif self._state == "acked":
+            self._state = "idle"
+
+    def _fall(self) -> None:
+        state = self._state
+        if state in ("address", "write") and len(self._bits) == 8:
+            byte = int("".join(map(str, self._bits)), 2)
+            self._bits = []
+            self._take(byte, state)
+        elif state in ("ack-write", "ack-read"):
+            self._sda_in = True
+            self._state = "write" if state == "ack-write" else "reading"
+            if self._state == "reading":
+                self._shift()
+        elif state == "reading":
+            self._shift()
+
+    def _take(self, byte: int, state: str) -> None:
+        if state == "address":
+            if byte >> 1 != self._address:
+                self._state = "idle"
+                return
+            self._taken = 0
+            if byte & 1:
+                self._out = deque(self._bits_of(self._pointer))
+                self._state = "ack-read"
+            else:
+                self._state = "ack-write"
+        else:
+            if self._taken == 0:
+                self._pointer = byte
+            else:
+                word = (self._registers.get(self._pointer, 0) << 8 | byte) & 0xFFFF
+                self._registers[self._pointer] = word
+                if self._taken == 2 and self._pointer == 0 and word & 0x4000:
+                    self._base_j = self._energy_j()
+                    self._registers[0] = word & ~0x4000
+            self._taken += 1
+            self._state = "ack-write"
+        self._sda_in = False
+
+    def _shift(self) -> None:
+        if self._out and self._out[0] == -1:
+            self._out.popleft()
+            self._sda_in, self._state = True, "acked"
+        elif self._out:
+            self._sda_in = bool(self._out.popleft())
+        else:
+            self._sda_in = True
+
+    def _bits_of(self, register: int) -> list[int]:
+        """Return the bits of a register, with -1 where the controller acknowledges a byte."""
+        lsb_a = self._registers[0x02] / (13107.2e6 * self._shunt_ohm)
+        if register == 0x09:
+            value, n_bytes = round((self._energy_j() - self._base_j) / (16 * 3.2 * lsb_a)) if lsb_a else 0, 5
+        elif register == 0x05:
+            value, n_bytes = round(self._bus_v() / 195.3125e-6) << 4, 3
+        else:
+            value, n_bytes = {0x3E: 0x5449, 0x3F: 0x2281}.get(register, self._registers.get(register, 0)), 2
+        bits: list[int] = []
+        for byte in (value & (1 << 8 * n_bytes) - 1).to_bytes(n_bytes, "big"):
+            bits += [byte >> (7 - i) & 1 for i in range(8)]
+            bits.append(-1)
+        return bits
