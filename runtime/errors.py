@@ -13,6 +13,7 @@
     ├── PlanError                a model that cannot be laid out for a board
     ├── EngineError              the engine was driven in the wrong order or on the wrong thread
     ├── PolicyError              a policy that breaks its contract
+    ├── LinkError                a board that does not answer, or not as PROTOCOL.md says
     ├── FlashError               a board, probe or volume that did not take an image
     └── MissingDependencyError   an optional package that this call needs
 
@@ -58,6 +59,10 @@ class EngineError(JouletError):
 
 class PolicyError(JouletError):
     """A policy that breaks its contract."""
+
+
+class LinkError(JouletError):
+    """A board that does not answer, or not as PROTOCOL.md says."""
 
 
 class FlashError(JouletError):

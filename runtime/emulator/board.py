@@ -72,7 +72,10 @@ class VirtualBoard:
         self.fram = Fram(int(part["nvm"]["bytes"]))
         counter = part["counter"]
         self._meter = Ina228(
-            int(counter["address"]), counter["shunt_uohm"] * 1e-6, lambda: self.power.drawn_j, lambda: self.power.voltage_v
+            int(counter["address"]),
+            counter["shunt_uohm"] * 1e-6,
+            lambda: self.power.drawn_j,
+            lambda: self.power.voltage_v,
         )
         self.counts = Counts()
         self.trace_phases = False

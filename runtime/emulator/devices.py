@@ -117,7 +117,9 @@ class Ina228:
     ``energy_j`` and ``bus_v`` tell what it measures; the energy is counted from the last RSTACC.
     """
 
-    def __init__(self, address: int, shunt_ohm: float, energy_j: Callable[[], float], bus_v: Callable[[], float]) -> None:
+    def __init__(
+        self, address: int, shunt_ohm: float, energy_j: Callable[[], float], bus_v: Callable[[], float]
+    ) -> None:
         self._address, self._shunt_ohm = address, shunt_ohm
         self._energy_j, self._bus_v = energy_j, bus_v
         self._base_j = 0.0

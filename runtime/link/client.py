@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The host's side of the frame mode: requests that are answered once however often the line loses something."""
+
+from __future__ import annotations
+
+import time
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from joulet.errors import LinkError
+from joulet.link import wire
+from joulet.link.frames import Frame, FrameReader, encode
+from joulet.link.port import Port, open_port
+from joulet.link.runner import Runner
+
+_M = wire.CODES["Message"]
+_AGAIN_S = 1.0  # a request is sent again after this long without an answer
+_TRIES = 6
+_COMPUTE_S = 120.0  # longest that a board may compute, or erase flash, before it answers
+_STATUS = {
+    -1: "an argument is out of range, or it does not fit the board's memory",
+    -6: "a checksum does not match",
+    -20: "the path needs a section that is not on the board, or is a float path; boards run integers",
+    -21: "nothing is loaded, or the order of requests is wrong",
+    -22: "the other path differs in what has already run",
+    -23: "no policy that fits the model",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """Who answers: fields of HelloReply, PROTOCOL.md §4."""
+
+    build_id: bytes
+    model_hash: str
+    board: str
+    clock_hz: int
+    tick_hz: int
+    caps: frozenset[str]
+    work_bytes: int
+    arena_bytes: int
+    model_status: int
+    policy_status: int
+    resets: int
+    window: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reached:
+    """An exit that a board has reached; counts are since START, ``cycles`` 0 where the core has no counter."""
+
+    exit: int
+    path: int
+    confidence_q15: int
+    margin: int
+    macs: int
+    cycles: int
+    ticks: int
+
+
+class Board:
+    """A board in frame mode. Make one with :func:`connect`.
+
+    Attributes
+    ----------
+    hello
+        What it said when it was greeted.
+    events
+        Called with each frame that nobody asked for.
+    resent
+        Requests that had to be sent again.
+    """
+
+    def __init__(self, port: Port) -> None:
+        self._port = port
+        self._reader = FrameReader()
+        self._frames: list[Frame] = []
+        self._sequence = 0
+        self.resent = 0
+        self.events: Callable[[Frame], None] = lambda frame: None
+        self.hello = self.greet()
+
+    # requests
+
+    def greet(self) -> Hello:
+        """Say HELLO; return who answers."""
+        record = self._record("HelloReply", self.request("HELLO").payload)
+        caps = int(record["caps"])
+        self.hello = Hello(
+            build_id=bytes(record["build_id"]),
+            model_hash=bytes(record["model_hash"]).hex(),
+            board=bytes(record["board"]).rstrip(b"\0").decode("ascii", "replace"),
+            clock_hz=int(record["clock_hz"]),
+            tick_hz=int(record["tick_hz"]),
+            caps=frozenset(name for name, bit in wire.CODES["Cap"].items() if caps & bit),
+            work_bytes=int(record["work_bytes"]),
+            arena_bytes=int(record["arena_bytes"]),
+            model_status=int(record["model_status"]),
+            policy_status=int(record["policy_status"]),
+            resets=int(record["resets"]),
+            window=max(1, min(int(record["window"]), wire.WINDOW)),
+        )
+        return self.hello
+
+    def bye(self) -> None:
+        """Send the board back to ASCII."""
+        self.request("BYE")
+
+    def start(self, path: int) -> None:
+        """Begin an inference with the input that was uploaded."""
+        self.request("START", self._pack("Start", path=path))
+
+    def step(self, exit: int) -> Reached:
+        """Run to an exit."""
+        return self._reached(self.request("STEP", self._pack("Step", exit=exit), _COMPUTE_S))
+
+    def infer(self, path: int, exit: int | None) -> Reached:
+        """Run one inference to an exit, or with None until its confidence suffices."""
+        payload = self._pack("Infer", path=path, exit=255 if exit is None else exit)
+        return self._reached(self.request("INFER", payload, _COMPUTE_S))
+
+    def switch(self, path: int) -> None:
+        """Continue along another path."""
+        self.request("SWITCH", self._pack("Switch", path=path))
+
+    def answer(self) -> bytes:
+        """Return the answer of the exit reached."""
+        return self.read("ANSWER")
+
+    def ledger(self) -> np.void:
+        """Return the board's own ledger, a LedgerRecord."""
+        record = wire.dtype("LedgerRecord")
+        return self._record("LedgerRecord", self.read("LEDGER", record.itemsize))
+
+    def sensors(self) -> np.void:
+        """Return what the board's sensors say, a Sensors record."""
+        record = wire.dtype("Sensors")
+        return self._record("Sensors", self.read("SENSORS", record.itemsize))
+
+    def price(self, energy_q16: int, spend_q16: int) -> tuple[int, int]:
+        """Return (worth, price) of energy in levels of the policy, in right answers times 2^gain_q."""
+        reply = self.request("PRICE", self._pack("Price", energy_q16=energy_q16, spend_q16=spend_q16))
+        record = self._record("PriceReply", reply.payload)
+        return int(record["worth"]), int(record["price"])
+
+    def run(self, go: bool) -> None:
+        """Start or stop the autonomous loop."""
+        self.request("RUN", self._pack("Run", go=int(go)))
+
+    def read(self, what: str, total: int | None = None) -> bytes:
+        """Read something whole; ``total`` is its size where the board wants to hear it [bytes]."""
+        out = bytearray()
+        code = wire.CODES["Read"][what]
+        end = total
+        while end is None or len(out) < end:
+            n_bytes = 0 if end is None else min(wire.CHUNK_BYTES, end - len(out))
+            payload = self._pack("Read", offset=len(out), bytes=n_bytes, what=code)
+            reply = self.request("READ", payload).payload
+            head = self._record("ReadReply", reply)
+            if int(head["offset"]) != len(out) or len(reply) != head.dtype.itemsize + n_bytes:
+                raise LinkError("the board answers a READ with another part")
+            out += reply[head.dtype.itemsize :]
+            end = int(head["total_bytes"])
+        return bytes(out)
+
+    def upload(self, slot: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> None:
+        """Send bytes into a slot, go on where an earlier attempt stopped, and have them checked.
+
+        Raises
+        ------
+        LinkError
+            If the slot does not take them, or the board finds them wrong.
+        """
+        code = wire.CODES["Slot"][slot]
+        begin = self._pack("Begin", bytes=len(data), crc32=zlib.crc32(data), slot=code)
+        done = self._progress(self.request("BEGIN", begin), slot)
+        for _ in range(_TRIES):
+            done = self._send_chunks(code, slot, data, done, progress)
+            reply = self._record("Progress", self.request("COMMIT", b"", _COMPUTE_S).payload)
+            if int(reply["status"]) == 0:
+                return
+            if int(reply["next"]) == len(data) or int(reply["status"]) != -21:
+                break
+            done = self._progress(self.request("BEGIN", begin), slot)
+        raise LinkError(f"the board does not take the {slot.lower()}: {_reason(int(reply['status']))}")
+
+    def _send_chunks(
+        self, code: int, slot: str, data: bytes, done: int, progress: Callable[[int, int], None] | None
+    ) -> int:
+        """Keep a window of chunks on their way until all are acknowledged; go back where one is lost."""
+        sent, waiting, silent = done, {}, 0
+        while done < len(data):
+            while sent < len(data) and len(waiting) < self.hello.window:
+                chunk = data[sent : sent + wire.CHUNK_BYTES]
+                sequence = self._send("CHUNK", self._pack("Chunk", offset=sent, slot=code) + chunk)
+                sent += len(chunk)
+                waiting[sequence] = sent
+            frame = self._next_frame(_AGAIN_S)
+            if frame is None:
+                silent += 1
+                if silent > _TRIES:
+                    raise LinkError(f"the board has stopped answering after {done:,} of {len(data):,} bytes")
+                self.resent += len(waiting)
+                sent, waiting = done, {}
+                continue
+            if frame.type != _M["CHUNK"] | wire.REPLY or frame.sequence not in waiting:
+                continue
+            silent = 0
+            del waiting[frame.sequence]
+            done = max(done, self._progress(frame, slot))
+            if progress is not None:
+                progress(done, len(data))
+            if not waiting and done < sent:
+                sent = done  # one was lost on the way, and all after it were out of order
+        return done
+
+    # machinery
+
+    def request(self, name: str, payload: bytes = b"", timeout_s: float | None = None) -> Frame:
+        """Send a request until it is answered; return the answer.
+
+        Raises
+        ------
+        LinkError
+            If no answer comes, or the board refuses.
+        """
+        sequence = self._send(name, payload)
+        raw = encode(Frame(_M[name], sequence, payload))
+        end_s = time.monotonic() + (timeout_s or _AGAIN_S * _TRIES)
+        silent = 0
+        while True:
+            frame = self._next_frame(_AGAIN_S)
+            if frame is None:
+                silent += 1
+                if (
+                    silent >= _TRIES
+                    and time.monotonic() > end_s - 0.5 * _AGAIN_S
+                    or silent > 4 * _TRIES + (timeout_s or 0)
+                ):
+                    raise LinkError(f"the board does not answer {name} within {timeout_s or _AGAIN_S * _TRIES:g} s")
+                self.resent += 1
+                self._port.write(raw)
+            elif frame.sequence == sequence and frame.type == _M[name] | wire.REPLY:
+                return frame
+            elif frame.sequence == sequence and frame.type == _M["NACK"] | wire.REPLY:
+                status = int(self._record("Nack", frame.payload)["status"])
+                raise LinkError(f"the board refuses {name}: {_reason(status)}")
+
+    def _send(self, name: str, payload: bytes) -> int:
+        self._sequence = self._sequence % 0xFFFF + 1
+        self._port.write(encode(Frame(_M[name], self._sequence, payload)))
+        return self._sequence
+
+    def _next_frame(self, timeout_s: float) -> Frame | None:
+        """Return the next frame that answers something; None after silence."""
+        end_s = time.monotonic() + timeout_s
+        while True:
+            while self._frames:
+                frame = self._frames.pop(0)
+                if frame.type & wire.REPLY:
+                    return frame
+                self.events(frame)
+            data = self._port.read(4096, max(0.0, end_s - time.monotonic()))
+            if not data:
+                return None
+            self._frames += self._reader.feed(data)
+
+    def pump(self, timeout_s: float) -> bool:
+        """Hear what the board tells of itself, for a while; False after silence."""
+        data = self._port.read(4096, timeout_s)
+        self._frames += self._reader.feed(data)
+        while self._frames:
+            self.events(self._frames.pop(0))
+        return bool(data)
+
+    def _pack(self, name: str, **values: int) -> bytes:
+        record = np.zeros((), wire.dtype(name))
+        for field, value in values.items():
+            record[field] = value
+        return record.tobytes()
+
+    def _record(self, name: str, payload: bytes) -> np.void:
+        dtype = wire.dtype(name)
+        if len(payload) < dtype.itemsize:
+            raise LinkError(f"the board answers with {len(payload)} bytes; a {name} has {dtype.itemsize}")
+        record: np.void = np.frombuffer(payload, dtype, 1)[0]
+        return record
+
+    def _progress(self, frame: Frame, slot: str) -> int:
+        record = self._record("Progress", frame.payload)
+        if int(record["status"]):
+            raise LinkError(f"slot {slot} does not take these bytes: {_reason(int(record['status']))}")
+        return int(record["next"])
+
+    def _reached(self, frame: Frame) -> Reached:
+        record: Any = self._record("Reached", frame.payload)
+        fields = ("exit", "path", "confidence_q15", "margin", "macs", "cycles", "ticks")
+        return Reached(**{field: int(record[field]) for field in fields})
+
+
+def _reason(status: int) -> str:
+    return f"{_STATUS.get(status, 'the bytes do not pass its checks')} (status {status})"
+
+
+def recover(port: Port, timeout_s: float = 5.0) -> Runner:
+    """Bring a board to ASCII mode from whatever state it is in; PROTOCOL.md §5.
+
+    Raises
+    ------
+    LinkError
+        If it does not answer ``name%``.
+    """
+    runner = Runner(port, timeout_s)
+    failure: LinkError | None = None
+    for _ in range(2):
+        # ends a frame, leaves frame mode, ends a command; then the board is asked who it is
+        port.write(b"\0" + encode(Frame(_M["BYE"], 0, b"")) + b"%")
+        runner.clear()
+        try:
+            runner.name()
+            return runner
+        except LinkError as error:
+            failure = error
+    assert failure is not None
+    raise failure
+
+
+def greet(port: Port, timeout_s: float = 5.0) -> Board:
+    """Bring a board to frame mode.
+
+    Raises
+    ------
+    LinkError
+        If nothing answers, or the firmware is another one.
+    """
+    runner = recover(port, timeout_s)
+    lines = runner.command("joulet 1")
+    if lines:
+        raise LinkError(
+            f"the board knows no frames ({' '.join(lines)}): it runs another firmware; joulet flash puts ours on it"
+        )
+    return Board(port)
+
+
+@contextmanager
+def connect(port: str | Port, *, baud: int = 115_200, timeout_s: float = 5.0) -> Iterator[Board]:
+    """Open a line to a board, switch it to frames, and back to ASCII at the end.
+
+    Parameters
+    ----------
+    port : str or Port
+        A device or URL for pyserial, or an open line.
+
+    Raises
+    ------
+    LinkError
+        If the port cannot be opened or nothing of ours answers.
+    """
+    line = open_port(port, baud) if isinstance(port, str) else port
+    try:
+        board = greet(line, timeout_s)
+        try:
+            yield board
+        finally:
+            try:
+                board.bye()
+            except LinkError:
+                pass  # it is gone, or will be back in ASCII by itself after ten silent seconds
+    finally:
+        if isinstance(port, str):
+            line.close()
