@@ -33,7 +33,7 @@ def _load(*present: str) -> Any:
 
     def load(name: str) -> Any:
         if name not in present:
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name=name)
         return SimpleNamespace(__version__="1.2")
 
     return load
@@ -72,6 +72,19 @@ def test_each_missing_package_is_named_with_its_fix(
     assert told["ok"] is False
     (missing,) = [check for check in told["checks"] if check["status"] == "missing"]
     assert "pip install" in missing["fix"]
+
+
+def test_a_package_that_breaks_on_loading_says_how(tmp_path: Path) -> None:
+    def load(name: str) -> Any:
+        if name == "tflite":
+            raise AttributeError("_ARRAY_API not found\nmore")
+        if name == "serial":
+            raise ModuleNotFoundError("No module named 'termios'", name="termios")
+        return _load(*PRESENT)(name)
+
+    checks = _checks(_machine(tmp_path, load=load))
+    assert checks["tflite"].found == "does not load: _ARRAY_API not found (reading .tflite)"
+    assert checks["pyserial"].found == "needs termios (serial ports)"
 
 
 def test_what_is_missing_depends_on_the_job(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from outside import complaint
+from outside import complaint, need_package
 
 from joulet.errors import DataError, JouletError, UsageError
 from joulet.flash.build import default_folder, read_build
@@ -95,9 +95,7 @@ def test_hex_round_trip(image: Image) -> None:
 @settings(max_examples=50)
 @given(images())
 def test_an_outside_reader_reads_our_hex(image: Image) -> None:
-    from intelhex import IntelHex
-
-    theirs = IntelHex()
+    theirs = need_package("intelhex", "pyocd").IntelHex()
     theirs.loadhex(io.StringIO(write_hex(image).decode("ascii")))
     assert Image.of((a, theirs.tobinstr(start=a, size=len(d))) for a, d in image.segments) == image
     assert sum(stop - start for start, stop in theirs.segments()) == image.size_bytes
@@ -161,7 +159,7 @@ def _elf(segments: list[tuple[int, bytes]]) -> bytes:
 
 
 def test_elf_goes_to_physical_addresses(tmp_path: Path) -> None:
-    pytest.importorskip("elftools")
+    need_package("elftools", "pyelftools")
     path = tmp_path / "firmware.elf"
     path.write_bytes(_elf(list(SMALL.segments)))
     assert read_image(path) == SMALL
@@ -170,7 +168,7 @@ def test_elf_goes_to_physical_addresses(tmp_path: Path) -> None:
 @settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_no_bytes_bring_the_elf_reader_down(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
-    pytest.importorskip("elftools")
+    need_package("elftools", "pyelftools")
     content = bytearray(_elf(list(SMALL.segments)))
     for _ in range(data.draw(st.integers(1, 4))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))

@@ -292,7 +292,7 @@ def test_the_order_of_preference(tmp_path: Path) -> None:
         choose_flasher(NUCLEO, options, around, heard)
     for word in (
         "pyocd: pyOCD is not installed",
-        "volume: nothing plugged in",
+        "volume: no debugger's volume",
         "stm32-uart: ",
         "openocd is not on",
         "probe-rs",

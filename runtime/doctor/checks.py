@@ -94,19 +94,20 @@ def _extras(around: Surroundings) -> Iterator[Check]:
 
 
 def _package(around: Surroundings, module: str, name: str, use: str, job: str, lacking: str, fix: str) -> Check:
-    if not around.has(module):
-        return Check(name=name, status=lacking, found=f"not installed ({use})", jobs=(job,), fix=fix)
+    if reason := around.lacks(module):
+        return Check(name=name, status=lacking, found=f"{reason} ({use})", jobs=(job,), fix=fix)
     version = getattr(around.load(module), "__version__", "")
     return Check(name=name, status="ok", found=str(version) or "installed", jobs=(job,))
 
 
 def _core(around: Surroundings, jobs: Collection[str]) -> Check:
-    if around.has("joulet._core"):
+    reason = around.lacks("joulet._core")
+    if not reason:
         return Check(name="compiled core", status="ok", found="loads", jobs=("infer",))
     return Check(
         name="compiled core",
         status=_lacking("infer", jobs),
-        found="joulet._core does not load: it was not built, or for another Python",
+        found=f"joulet._core: {reason}; it was not built, or for another Python",
         jobs=("infer",),
         fix="pip install --force-reinstall joulet (in a checkout: pip install -e .; without a wheel it needs a C compiler: "
         "sudo apt install gcc python3-dev)",
@@ -115,7 +116,7 @@ def _core(around: Surroundings, jobs: Collection[str]) -> Check:
 
 def _compilers(around: Surroundings, jobs: Collection[str]) -> Iterator[Check]:
     """Either compiler is enough."""
-    gcc, zig = around.find_program("arm-none-eabi-gcc"), around.has("ziglang")
+    gcc, zig = around.find_program("arm-none-eabi-gcc"), not around.lacks("ziglang")
     lacking = "optional" if gcc or zig else _lacking("build", jobs)
     if gcc:
         yield Check(name="arm-none-eabi-gcc", status="ok", found=gcc, jobs=("build",))
@@ -140,8 +141,8 @@ def _programs(around: Surroundings) -> Iterator[Check]:
 
 
 def _pyocd(around: Surroundings) -> Iterator[Check]:
-    if not around.has("pyocd"):
-        found = "not installed (flashing through debug probes)"
+    if reason := around.lacks("pyocd"):
+        found = f"{reason} (flashing through debug probes)"
         yield Check(name="pyOCD", status="optional", found=found, jobs=("flash",), fix="pip install 'joulet[swd]'")
         return
     yield Check(name="pyOCD", status="ok", found=str(getattr(around.load("pyocd"), "__version__", "")), jobs=("flash",))

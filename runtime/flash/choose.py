@@ -13,6 +13,12 @@ from joulet.flash.surroundings import Surroundings
 from joulet.flash.swd import PyocdFlasher
 from joulet.flash.uf2_volume import Uf2Flasher
 
+_NOTHING_THERE = {
+    "pyocd": "no probe is plugged in, or it may not be used (joulet doctor prints the udev rule)",
+    "uf2": "no boot loader's volume is mounted: hold the boot button while plugging the board in",
+    "volume": "no debugger's volume of this board is mounted",
+}
+
 
 def make_flasher(via: str, facts: FlashFacts, options: Options, around: Surroundings) -> Flasher:
     """Return the flasher for one way, whether or not it is ready.
@@ -59,5 +65,5 @@ def choose_flasher(facts: FlashFacts, options: Options, around: Surroundings, on
             listed = ", ".join(f"{device.description} {device.id}" for device in devices)
             log(on_event, "info", f"flashing via {via}: {listed}")
             return flasher
-        reasons.append(f"{via}: nothing plugged in")
+        reasons.append(f"{via}: {_NOTHING_THERE.get(via, 'nothing is plugged in')}")
     raise FlashError(f"no way onto {facts.board} is ready. " + "; ".join(reasons))

@@ -78,8 +78,8 @@ def flash_facts(board: str) -> FlashFacts:
     entries = table.get("flash")
     if entries is None:
         raise UsageError(
-            f"board '{board}' has no [flash] table in its board.toml, so how to flash it is not known; "
-            "copy the image there yourself, or add the table as firmware/boards/nucleo_l4r5zi/board.toml has it"
+            f"board '{board}' has no [flash] table in its board.toml: a board that exists only as a program is not flashed; for a "
+            "real one add the table, as firmware/boards/nucleo_l4r5zi/board.toml has it"
         )
     try:
         return _facts(table, entries)

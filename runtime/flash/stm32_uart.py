@@ -115,7 +115,11 @@ class Stm32UartFlasher:
 
     def _erase_words(self, image: Image) -> str:
         sectors = self._sectors(image)
-        return f"erase sectors {', '.join(map(str, sectors))}" if sectors else "erase the whole flash"
+        return (
+            f"erase sectors {', '.join(map(str, sectors))}"
+            if sectors
+            else "erase the whole flash, with all the board kept there"
+        )
 
     def _write(self, loader: Bootloader, image: Image, on_event: OnEvent) -> None:
         blocks = list(_blocks(image))

@@ -18,6 +18,9 @@ from joulet.errors import FlashError, MissingDependencyError
 
 BAUD = 115_200
 _KEPT_LINES = 200
+_IMPORT_FAILURES = (
+    ImportError, OSError, AttributeError, RuntimeError, SystemError, TypeError, ValueError, KeyError, SyntaxError,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +42,19 @@ class Surroundings:
         """Return where a program lies on the search path."""
         return shutil.which(name, path=self.path)
 
-    def has(self, package: str) -> bool:
-        """Return whether a package can be imported."""
+    def lacks(self, package: str) -> str:
+        """Return why a package cannot be imported; empty when it can.
+
+        A package made for another Python or another numpy fails with whatever its first lines raise.
+        """
         try:
             self.load(package)
-        except (ImportError, OSError):  # a package may lack its shared library
-            return False
-        return True
+        except ModuleNotFoundError as error:
+            return "not installed" if error.name in (None, package, package.split(".")[0]) else f"needs {error.name}"
+        except _IMPORT_FAILURES as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            return f"does not load: {reason}"
+        return ""
 
     def open_serial(self, port: str, *, baud: int = BAUD, parity: str = "N", timeout_s: float = 1.0) -> Any:
         """Open a serial port: a device, or one of pyserial's addresses such as ``socket://host:port``.
