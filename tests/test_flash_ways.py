@@ -251,7 +251,16 @@ def test_openocd_is_called_and_believed_when_it_verified(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("body", "word"),
     [
-        ("print('Error: open failed'); print('bye'); sys.exit(1)", "openocd ended with 1: Error: open failed"),
+        # as OpenOCD 0.12.0 says them
+        (
+            "print('Error: open failed'); print('bye'); sys.exit(1)",
+            "ended with 1: Error: open failed; plug the debugger in",
+        ),
+        ("print('Error: No J-Link device found'); sys.exit(1)", "No J-Link device found; plug"),
+        (
+            'print("embedded:startup.tcl:28: Error: Can\'t find board/none.cfg"); print(\'at file "x", line 28\'); sys.exit(1)',
+            "ended with 1: Error: Can't find board/none.cfg",
+        ),
         ("print('** Programming Finished **')", r"without '\*\* Verified OK"),
         ("sys.exit(3)", "ended with 3: it said nothing"),
         ("print('waiting', flush=True); time.sleep(60)", r"ended after 1 s; it said last: waiting"),
@@ -280,7 +289,7 @@ def test_probe_rs_downloads_and_resets(tmp_path: Path) -> None:
     add_program(
         tmp_path, "probe-rs", "print('WARN x'); print(' Error: No probe was found.'); print('hint'); sys.exit(1)"
     )
-    with pytest.raises(FlashError, match="probe-rs download ended with 1: Error: No probe was found"):
+    with pytest.raises(FlashError, match="probe-rs download ended with 1: Error: No probe was found.; plug"):
         make_flasher("probe-rs", NUCLEO, Options(), machine(tmp_path)).flash(NUCLEO_IMAGE, Events())
 
 

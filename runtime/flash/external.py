@@ -15,6 +15,8 @@ from joulet.flash.image import Image, write_hex
 from joulet.flash.surroundings import Surroundings
 
 _WITHIN_S = 180.0
+# what OpenOCD 0.12 and probe-rs say when no debugger is there
+_NO_PROBE = re.compile(r"(?i)open failed|no j-link device|unable to find a matching|no (debug )?probe")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,10 +131,12 @@ def _write(folder: str, image: Image) -> Path:
 
 
 def _reason(lines: list[str]) -> str:
-    """Return the line of a program's output that tells most: its last error, else its last line."""
-    errors = [line for line in lines if re.match(r"(?i)\W*error\b", line)]
-    told = errors or lines
-    return told[-1] if told else "it said nothing"
+    """Return what a program's output tells most: its last error, else its last line."""
+    errors = [found[0] for line in lines if (found := re.search(r"(?i)\berror: .*", line))]
+    told = (errors or lines or ["it said nothing"])[-1]
+    if _NO_PROBE.search(told):
+        told += "; plug the debugger in (on Linux joulet doctor prints the udev rule that lets you use it)"
+    return told
 
 
 def _quoted(command: list[str]) -> str:
