@@ -11,14 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet._core import ffi, lib
-from joulet.container import layout
 from joulet.container.read import Container
-from joulet.engine.seam import Array, Depth, ExitEvent, InferResult, TensorInfo
-from joulet.errors import ContainerError, DataError, EngineError, UsageError
+from joulet.engine.borders import Borders
+from joulet.engine.seam import Array, Depth, ExitEvent, InferResult
+from joulet.errors import ContainerError, DataError, EngineError
 
-_DTYPES: dict[int, np.dtype[Any]] = {1: np.dtype(np.int8), 2: np.dtype(np.int32), 3: np.dtype(np.float32)}
-_U8 = layout.CODES["TensorFlag"]["BORDER_U8"]
-_AUTO = -1
 _REASONS = {
     -1: "an argument is out of range",
     -2: "memory is not aligned",
@@ -93,7 +90,7 @@ class Prepared:
             check_status(status, "infer")
 
 
-class HostEngine:
+class HostEngine(Borders):
     """A container on the C engine of this machine.
 
     Parameters
@@ -109,7 +106,7 @@ class HostEngine:
 
     def __init__(self, container: bytes | Path) -> None:
         data = container.read_bytes() if isinstance(container, Path) else bytes(container)
-        self.container = Container.from_bytes(data)
+        super().__init__(Container.from_bytes(data))
         self._bytes = _aligned(len(data), 64)
         self._bytes[:] = np.frombuffer(data, dtype=np.uint8)
         self._checked = ffi.new("jlt_container_t *")
@@ -122,38 +119,13 @@ class HostEngine:
         arena = ffi.from_buffer("uint8_t[]", self._arena)
         check_status(lib.jlt_engine_init(self._engine, self._checked, arena, arena_bytes), "engine")
         self._event = ffi.new("jlt_event_t *")
-        self.inputs = tuple(self._info(int(i)) for i in self._borders("inputs"))
-        self.outputs = tuple(self._info(int(i)) for i in self._borders("outputs"))
-        self._answers = tuple(self._info(int(record["output"])) for record in self.container.exits)
-        self._staging = np.zeros(max(info.dtype.itemsize * _size(info.shape) for info in self.inputs), dtype=np.uint8)
+        self._staging = np.zeros(max(info.bytes for info in self.inputs), dtype=np.uint8)
         self._staging_c = ffi.from_buffer("uint8_t[]", self._staging)
-        self.exit_names = tuple(str(each["name"]) for each in self.container.meta["exits"])
-        self.path_names = tuple(
-            str(each["name"] if isinstance(each, dict) else each) for each in self.container.meta["paths"]
-        )
-        self.model_hash = self.container.model_hash.hex()
-
-    @property
-    def n_exits(self) -> int:
-        """Number of exits, 1 or more."""
-        return len(self.exit_names)
 
     @property
     def arena_bytes(self) -> int:
         """Working memory of the most demanding path [bytes]."""
         return len(self._arena)
-
-    def path_index(self, path: int | str) -> int:
-        """Return the index of a path given by index or name."""
-        if isinstance(path, int):
-            if not 0 <= path < len(self.path_names):
-                raise UsageError(f"path {path} does not exist; this container has 0..{len(self.path_names) - 1}")
-            return path
-        if path not in self.path_names:
-            raise UsageError(
-                f"precision or path {path!r} is not in this container; choose from {', '.join(self.path_names)}"
-            )
-        return self.path_names.index(path)
 
     def infer(
         self, inputs: Sequence[Array], *, path: int | str = 0, depth: Depth = "last", out: Sequence[Array] | None = None
@@ -191,7 +163,7 @@ class HostEngine:
 
     def start(self, inputs: Sequence[Array], path: int) -> None:
         """Begin one inference along a path; each array holds one sample."""
-        arrays = self._check_inputs([np.asarray(array)[np.newaxis] for array in inputs])
+        arrays = self.check_inputs([np.asarray(array)[np.newaxis] for array in inputs])
         check_status(lib.jlt_engine_start(self._engine, path), "start")
         for index, array in enumerate(arrays):
             view = ffi.from_buffer("uint8_t[]", array.view(np.uint8).reshape(-1))
@@ -209,79 +181,22 @@ class HostEngine:
 
     def answer(self) -> Array:
         """Return the answer of the exit just reached, shaped and typed as that exit's output."""
-        info = self._answers[self._event.exit]
+        info = self.answers[self._event.exit]
         out = np.empty(info.shape, dtype=info.dtype)
         view = ffi.from_buffer("uint8_t[]", out.reshape(-1).view(np.uint8), require_writable=True)
         tensor = int(self.container.exits[self._event.exit]["output"])
         check_status(lib.jlt_host_read(self._engine, tensor, view), "answer")
         return out
 
-    def _borders(self, name: str) -> npt.NDArray[np.uint16]:
-        count = int(self.container.model[f"n_{name}"])
-        borders: npt.NDArray[np.uint16] = self.container.model[name][:count]
-        return borders
-
-    def _info(self, index: int) -> TensorInfo:
-        record = self.container.tensors[index]
-        unsigned = bool(record["flags"] & _U8)
-        return TensorInfo(
-            name=str(self.container.meta["tensors"][index]),
-            shape=tuple(int(extent) for extent in record["dims"][: record["rank"]]),
-            dtype=np.dtype(np.uint8) if unsigned else _DTYPES[int(record["dtype"])],
-            scale=float(record["scale"]),
-            zero_point=int(record["zero_point"]) + (128 if unsigned else 0),
-        )
-
-    def _depth(self, depth: Depth) -> int:
-        if depth == "auto":
-            return _AUTO
-        if depth == "last":
-            return self.n_exits - 1
-        if isinstance(depth, int) and 0 <= depth < self.n_exits:
-            return depth
-        raise UsageError(f"depth {depth!r} is neither 'last', 'auto' nor an exit from 0 to {self.n_exits - 1}")
-
-    def _check_inputs(self, inputs: Sequence[Array]) -> list[Array]:
-        if len(inputs) != len(self.inputs):
-            raise DataError(f"the model has {len(self.inputs)} inputs, {len(inputs)} arrays were given")
-        checked: list[Array] = []
-        for index, (array, info) in enumerate(zip(inputs, self.inputs, strict=True)):
-            name = f"input_{index} ({info.name})"
-            array = np.asarray(array)
-            if array.ndim == 0 or array.shape[0] == 0:
-                raise DataError(f"{name}: no samples; the first axis counts them")
-            if array.dtype != info.dtype:
-                raise DataError(f"{name}: dtype is {array.dtype}, the model takes {info.dtype}")
-            if array.size != array.shape[0] * _size(info.shape):
-                per_sample = "×".join(map(str, info.shape))
-                raise DataError(f"{name}: shape is {array.shape}, each sample must hold {per_sample} elements")
-            if info.dtype.kind == "f" and not np.isfinite(array).all():
-                raise DataError(f"{name}: holds NaN or infinity; clean the data first")
-            checked.append(np.ascontiguousarray(array))
-        if len({len(array) for array in checked}) > 1:
-            raise DataError("the inputs hold different numbers of samples")
-        return checked
-
-    def _check_outputs(self, out: Sequence[Array], n: int) -> tuple[Array, ...]:
-        if len(out) != len(self.outputs):
-            raise DataError(f"the model has {len(self.outputs)} outputs, {len(out)} arrays were given")
-        for index, (array, info) in enumerate(zip(out, self.outputs, strict=True)):
-            fits = array.dtype == info.dtype and array.size == n * _size(info.shape)
-            if not (fits and array.flags.c_contiguous and array.flags.writeable):
-                raise DataError(
-                    f"output_{index}: needs a writable C-contiguous {info.dtype} array of {n} × {_size(info.shape)} elements"
-                )
-        return tuple(out)
-
     def _prepare(
         self, inputs: Sequence[Array], path: int | str, depth: Depth, out: Sequence[Array] | None
     ) -> tuple[Prepared, InferResult]:
-        arrays = self._check_inputs(inputs)
+        arrays = self.check_inputs(inputs)
         n = len(arrays[0])
         if out is None:
-            out = [np.empty((n, *_sample_shape(info.shape)), dtype=info.dtype) for info in self.outputs]
+            out = self.new_outputs(n)
         result = InferResult(
-            outputs=self._check_outputs(out, n),
+            outputs=self.check_outputs(out, n),
             exit=np.zeros(n, dtype=np.uint8),
             confidence_q15=np.zeros(n, dtype=np.uint16),
             macs=np.zeros(n, dtype=np.uint64),
@@ -291,7 +206,7 @@ class HostEngine:
         batch = ffi.new("jlt_batch_t *")
         batch.n = n
         batch.path = self.path_index(path)
-        batch.depth = self._depth(depth)
+        batch.depth = self.depth_index(depth)
         batch.inputs = ffi.cast("void const * const *", pointers_in)
         batch.outputs = ffi.cast("void * const *", pointers_out)
         batch.exits = ffi.cast("uint8_t *", result.exit.ctypes.data)
@@ -304,12 +219,3 @@ class HostEngine:
 
 def _pointer(array: Array) -> Any:
     return ffi.cast("void *", array.ctypes.data)
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    return int(np.prod(shape, dtype=np.int64))
-
-
-def _sample_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return a border's shape without the model's own batch axis of 1."""
-    return shape[1:] if shape and shape[0] == 1 else shape

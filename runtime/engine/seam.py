@@ -24,28 +24,41 @@ class TensorInfo:
     scale: float
     zero_point: int
 
+    @property
+    def bytes(self) -> int:
+        """Of one sample [bytes]."""
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class InferResult:
     """Answers of a batch of n samples.
 
     ``outputs[i]`` is ``(n, *shape)`` without the model's own leading 1, in the model's dtype; an early exit answers in
-    output 0 and leaves zeros in others. ``exit`` (n,) u8, ``confidence_q15`` (n,) u16, ``macs`` (n,) u64.
+    output 0 and leaves zeros in others. ``exit`` (n,) u8, ``confidence_q15`` (n,) u16, ``macs`` (n,) u64. ``cycles`` and
+    ``instructions`` (n,) u64 are those of an engine that counts them, None elsewhere.
     """
 
     outputs: tuple[Array, ...]
     exit: npt.NDArray[np.uint8]
     confidence_q15: npt.NDArray[np.uint16]
     macs: npt.NDArray[np.uint64]
+    cycles: npt.NDArray[np.uint64] | None = None
+    instructions: npt.NDArray[np.uint64] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExitEvent:
-    """An exit has been reached; ``macs`` counts from the start of the inference."""
+    """An exit has been reached; ``macs``, ``cycles`` and ``instructions`` count from the start of the inference.
+
+    The latter two are 0 for an engine that does not count them.
+    """
 
     exit: int
     confidence_q15: int
     macs: int
+    cycles: int = 0
+    instructions: int = 0
 
 
 class Engine(Protocol):
