@@ -289,7 +289,7 @@ def test_probe_rs_downloads_and_resets(tmp_path: Path) -> None:
     add_program(
         tmp_path, "probe-rs", "print('WARN x'); print(' Error: No probe was found.'); print('hint'); sys.exit(1)"
     )
-    with pytest.raises(FlashError, match="probe-rs download ended with 1: Error: No probe was found.; plug"):
+    with pytest.raises(FlashError, match=r"probe-rs download ended with 1: Error: No probe was found\.; plug"):
         make_flasher("probe-rs", NUCLEO, Options(), machine(tmp_path)).flash(NUCLEO_IMAGE, Events())
 
 
