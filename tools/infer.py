@@ -16,20 +16,25 @@ import numpy.typing as npt
 from joulet.engine.samples import load_inputs
 from joulet.engine.seam import Depth, Engine, InferResult
 from joulet.errors import UsageError
+from joulet.tools.engines import ENGINES, open_engine
 
 Array = npt.NDArray[np.generic]
 
 EPILOG = """\
 IN.npz holds input_0, input_1, … in the model's own types; the first axis counts samples.
 OUT.npz gets output_0 … in the model's own types, and for each sample: exit (u8), confidence_q15 (u16, P(correct) in
-units of 1/32768) and macs (u64).
+units of 1/32768) and macs (u64); on boards also cycles and, in emulation, instructions (u64).
 
   joulet infer kws.jlt --input clips.npz --output answers.npz
   joulet infer kws.jlt --input clips.npz --output answers.npz --precision w4 --depth auto
   joulet infer kws.tflite --engine litert --input clips.npz --output answers.npz
+  joulet infer kws.jlt --engine virtual:virtual_m4 --input clips.npz --output answers.npz
 
 --depth last runs the whole network, a number or name stops at that exit (the first is 0), auto stops at the first exit
 whose confidence reaches the threshold that the container was compiled with.
+
+engines:
+{engines}
 """
 
 
@@ -39,7 +44,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "infer",
         help="run arrays through a model, without energy",
         description="Run every sample of an .npz file through a model and write the answers to another.",
-        epilog=EPILOG,
+        epilog=EPILOG.format(engines=ENGINES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container (a .tflite with --engine litert)")
@@ -47,36 +52,21 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--output", type=Path, required=True, metavar="OUT.npz", help="where the answers go")
     parser.add_argument("--precision", metavar="NAME", help="path, as inspect lists them (default w8, else the first)")
     parser.add_argument("--depth", default="last", metavar="last|K|auto", help="where to stop (default last)")
-    parser.add_argument("--engine", choices=("host", "litert"), default="host", help="who computes (default host)")
+    parser.add_argument("--engine", default="host", metavar="E", help="who computes (default host); see below")
     parser.add_argument("--json", action="store_true", help="print a summary as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Infer all samples; return the exit code."""
-    engine = open_engine(args.model, args.engine)
-    path = pick_path(engine, args.precision)
-    depth = pick_depth(engine, args.depth)
-    inputs = load_inputs(args.input, engine.inputs)
-    result = infer_with_progress(engine, inputs, path, depth)
+    with open_engine(args.model, args.engine) as engine:
+        path = pick_path(engine, args.precision)
+        depth = pick_depth(engine, args.depth)
+        inputs = load_inputs(args.input, engine.inputs)
+        result = infer_with_progress(engine, inputs, path, depth)
     write_npz_atomically(args.output, _arrays(result))
     summary = _summary(engine, result, path)
     print(json.dumps(summary) if args.json else _text(summary, args.output))
     return 0
-
-
-def open_engine(model: Path, kind: str) -> Engine:
-    """Return the engine for a model file."""
-    if not model.is_file():
-        raise UsageError(f"cannot read '{model}': no such file")
-    if kind == "litert":
-        from joulet.engine.litert import LiteRTEngine
-
-        return LiteRTEngine(model)
-    if model.suffix == ".tflite":
-        raise UsageError(f"'{model}' is a .tflite: compile it first (joulet compile), or use --engine litert")
-    from joulet.engine.host import HostEngine
-
-    return HostEngine(model)
 
 
 def pick_path(engine: Engine, name: str | None) -> str:
@@ -117,12 +107,23 @@ def infer_with_progress(engine: Engine, inputs: Sequence[Array], path: str, dept
         exit=np.concatenate([part.exit for part in parts]),
         confidence_q15=np.concatenate([part.confidence_q15 for part in parts]),
         macs=np.concatenate([part.macs for part in parts]),
+        cycles=_joined([part.cycles for part in parts]),
+        instructions=_joined([part.instructions for part in parts]),
     )
+
+
+def _joined(parts: Sequence[npt.NDArray[np.uint64] | None]) -> npt.NDArray[np.uint64] | None:
+    known = [part for part in parts if part is not None]
+    return np.concatenate(known) if len(known) == len(parts) else None
 
 
 def _arrays(result: InferResult) -> dict[str, Array]:
     arrays: dict[str, Array] = {f"output_{index}": array for index, array in enumerate(result.outputs)}
-    return {**arrays, "exit": result.exit, "confidence_q15": result.confidence_q15, "macs": result.macs}
+    arrays |= {"exit": result.exit, "confidence_q15": result.confidence_q15, "macs": result.macs}
+    for name, counts in (("cycles", result.cycles), ("instructions", result.instructions)):
+        if counts is not None and counts.any():
+            arrays[name] = counts
+    return arrays
 
 
 def write_npz_atomically(path: Path, arrays: dict[str, Array]) -> None:
@@ -148,7 +149,13 @@ def _summary(engine: Engine, result: InferResult, path: str) -> dict[str, object
         "mean_macs": float(result.macs.mean()),
         "mean_confidence": float(result.confidence_q15.mean() / 32768),
         "model_hash": engine.model_hash,
+        **_means(result),
     }
+
+
+def _means(result: InferResult) -> dict[str, float]:
+    counts = {"mean_cycles": result.cycles, "mean_instructions": result.instructions}
+    return {name: float(each.mean()) for name, each in counts.items() if each is not None and each.any()}
 
 
 def _text(summary: dict[str, object], output: Path) -> str:

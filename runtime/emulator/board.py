@@ -50,6 +50,9 @@ class VirtualBoard:
         (time [s], :class:`Phase`) of each change on the marker pins when ``trace_phases`` is set.
     resets
         Times the core has started, the first one among them.
+    window
+        (instructions, cycles) at the last reading of the clock before the first inference since the list was emptied, and
+        at the last one within it: the firmware reads the clock when an inference starts and after every op.
     """
 
     def __init__(self, name: str, *, power: Power | None = None, firmware: Firmware | None = None) -> None:
@@ -84,6 +87,7 @@ class VirtualBoard:
         self.resets = 0
         self.on = False
         self._settled = 0  # cycles up to which time has passed
+        self.window: list[tuple[int, int]] = []
         self._alarm_tick = _NO_ALARM
         self._wants_reset = self._sensed_brownout = False
         self._flash_registers = {"key": 0, "address": 0, "low": 0, "status": 0}
@@ -237,6 +241,10 @@ class VirtualBoard:
             return _MAGIC
         if offset == 0x04:
             self._latched = int(self.now_s * self._tick_hz)
+            if self.phase is Phase.INFER:
+                self.window[1:] = [self.core.counts_here()]
+            elif len(self.window) < 2:
+                self.window[:] = [self.core.counts_here()]
             return self._latched & 0xFFFF_FFFF
         if offset == 0x08:
             return self._latched >> 32
@@ -290,8 +298,6 @@ class VirtualBoard:
         if phase is self.phase:
             return
         self.settle()
-        if phase is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
-            self._committing = True
         if self.phase is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
             self.power.commit()
         self.phase = phase

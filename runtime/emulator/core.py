@@ -130,6 +130,19 @@ class Core:
         """Cycles since the beginning, those added by :meth:`stall` among them."""
         return int(self._counter.cycles)
 
+    def counts_here(self) -> tuple[int, int]:
+        """Return (instructions, cycles) up to the instruction that is asking; for devices.
+
+        The counter is ahead by the rest of the block.
+        """
+        counter = self._counter
+        pc = int(self._uc.reg_read(self._arm.UC_ARM_REG_PC)) & ~1
+        if not counter.block_at <= pc < counter.block_end:
+            return self.instructions, self.cycles
+        rest = ffi.new("jlt_block_t *")
+        lib.jlt_weigh_block(counter, pc, counter.block_end - pc, rest)
+        return self.instructions - int(rest.instructions), self.cycles - int(rest.cycles)
+
     def stall(self, cycles: int) -> None:
         """Let cycles pass in which the core waits for a device."""
         self._counter.cycles += cycles

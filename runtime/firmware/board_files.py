@@ -14,7 +14,7 @@ _SLOTS = ("model", "policy", "samples", "session")
 # field of the C struct: key of board.toml; descriptions that hold a pointer to a bus name it here
 _DESCRIPTIONS: Mapping[str, tuple[str, ...]] = {
     "uart": ("base", "clock_hz", "baud", "irq"),
-    "timer": ("base", "tick_hz"),
+    "timer": ("base", "tick_hz", "clock_hz", "irq"),
     "flash": ("base", "granule_bytes"),
     "nvm": ("bytes", "device_id"),
     "spi": ("base", "clock_hz", "rate_hz", "select_base", "select_pin", "pins"),

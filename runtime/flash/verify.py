@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""After flashing: ask the running board which build it is. That alone finds copies with holes in them."""
+"""After flashing: ask the running board which build and which model it has.
+
+That finds copies with holes in them: the build id is the firmware's, and the board checks the sum of every section of the
+model before it answers for it.
+"""
 
 from __future__ import annotations
 
@@ -33,12 +37,9 @@ def load_connect() -> Connect:
         If this installation has no link.
     """
     try:
-        from joulet import link
+        from joulet.link import connect
     except ImportError as error:
         raise MissingDependencyError(f"this installation cannot talk to boards ({error})") from error
-    connect: Connect | None = getattr(link, "connect", None)
-    if connect is None:
-        raise MissingDependencyError("this installation cannot talk to boards: joulet.link has no connect")
     return connect
 
 
@@ -63,14 +64,28 @@ def verify(
             hello = _hello(connect(), port, around, baud, within_s)
         except (JouletError, OSError) as error:
             return replace(result, reason=f"no handshake on {port}: {error}")
+    reason = _difference(hello, build, port)
+    return replace(result, verified=not reason, reason=reason)
+
+
+def _difference(hello: Any, build: Build, port: str) -> str:
+    """Return what the board answers otherwise than it should; empty when nothing."""
     found = bytes(hello.build_id)
     if found != build.build_id:
-        return replace(
-            result,
-            reason=f"the board at {port} runs build {found.hex()} ({hello.board}), not {build.build_id.hex()}: "
-            "the copy did not arrive, or another board answers; flash again",
+        return (
+            f"the board at {port} runs build {found.hex()} ({hello.board}), not {build.build_id.hex()}: the copy did not "
+            "arrive, or another board answers; flash again"
         )
-    return replace(result, verified=True, reason="")
+    if not build.model_hash.strip("0"):  # firmware alone
+        return ""
+    if hello.model_status != 0:
+        return (
+            f"the board at {port} runs the firmware and refuses the model (status {hello.model_status}): the copy has holes, or "
+            "the model needs more RAM than there is; flash again, and see what joulet build says of its memory"
+        )
+    if hello.model_hash != build.model_hash:
+        return f"the board at {port} has model {hello.model_hash[:16]}…, not {build.model_hash[:16]}…; flash again"
+    return ""
 
 
 def _hello(connect: Connect, port: str, around: Surroundings, baud: int, within_s: float) -> Any:

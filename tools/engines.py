@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``--engine``: who computes. Shared by the commands that take one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from joulet.engine.seam import Engine
+from joulet.errors import EngineError, LinkError, UsageError
+
+if TYPE_CHECKING:
+    from joulet.emulator.board import VirtualBoard
+    from joulet.emulator.qemu import QemuBoard
+    from joulet.link.client import Reached
+
+ENGINES = """\
+  host               the C engine on this machine
+  litert             a plain .tflite on LiteRT (needs joulet[tflite])
+  virtual:BOARD      the real firmware on a board that is a program (needs joulet[emulator] and a compiler):
+                     virtual_m4, virtual_m0plus
+  qemu:BOARD         the real firmware under QEMU: qemu_mps2_an385, qemu_mps2_an386, qemu_mps2_an505,
+                     qemu_mps3_an547, and the virtual boards
+  serial:PORT        a board on a serial port, such as serial:/dev/ttyACM0; the model is uploaded if it is not there"""
+
+
+class WindowCounter:
+    """Counts on a virtual board, from the start of an inference to the exit reached."""
+
+    def __init__(self, board: VirtualBoard) -> None:
+        self._board = board
+
+    def begin(self) -> None:
+        self._board.window.clear()
+
+    def read(self, reached: Reached) -> tuple[int, int]:
+        first, last = self._board.window[0], self._board.window[-1]
+        return last[0] - first[0], last[1] - first[1]
+
+
+class TickCounter:
+    """Counts under QEMU, whose clock counts instructions."""
+
+    def __init__(self, board: QemuBoard) -> None:
+        self._board = board
+
+    def begin(self) -> None:
+        """The board's clock runs on its own."""
+
+    def read(self, reached: Reached) -> tuple[int, int]:
+        instructions = self._board.instructions(reached.ticks)
+        return instructions, self._board.cycles(instructions)
+
+
+@contextmanager
+def open_engine(model: Path, spec: str) -> Iterator[Engine]:
+    """Open the engine that ``--engine`` names for a model file.
+
+    Raises
+    ------
+    UsageError
+        If there is no such engine or file.
+    EngineError, LinkError, MissingDependencyError
+        If it does not start.
+    """
+    kind, _, where = spec.partition(":")
+    if kind not in ("host", "litert", "virtual", "qemu", "serial") or (bool(where) != (kind not in ("host", "litert"))):
+        raise UsageError(f"--engine {spec}: give host, litert, virtual:BOARD, qemu:BOARD or serial:PORT")
+    if not model.is_file():
+        raise UsageError(f"cannot read '{model}': no such file; make one with joulet compile")
+    if kind == "litert":
+        from joulet.engine.litert import LiteRTEngine
+
+        yield LiteRTEngine(model)
+        return
+    if model.suffix == ".tflite":
+        raise UsageError(f"'{model}' is a .tflite: compile it first (joulet compile), or use --engine litert")
+    if kind == "host":
+        from joulet.engine.host import HostEngine
+
+        yield HostEngine(model)
+        return
+    with ExitStack() as stack:
+        yield _board_engine(stack, model, kind, where)
+
+
+def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:
+    from joulet.engine.board import BoardEngine, Counter
+    from joulet.engine.host import HostEngine
+    from joulet.link import connect
+
+    data = model.read_bytes()
+    HostEngine(data)  # every byte is checked here, where errors have names
+    counter: Counter | None = None
+    if kind == "virtual":
+        from joulet.emulator.board import VirtualBoard, VirtualPort
+
+        virtual = VirtualBoard(where)
+        _fits(len(data), virtual.facts.slots["model"].size, where)
+        virtual.load(virtual.facts.slots["model"].address, data)
+        virtual.power_on()
+        counter, port = WindowCounter(virtual), VirtualPort(virtual)
+    elif kind == "qemu":
+        from joulet.emulator.qemu import QemuBoard
+        from joulet.firmware.board_files import firmware_facts
+
+        _fits(len(data), firmware_facts(where).slots["model"].size, where)
+        qemu = stack.enter_context(QemuBoard(where, {"model": data}))
+        counter, port = TickCounter(qemu), qemu.port
+    else:
+        return BoardEngine(data, stack.enter_context(connect(where)), progress=_progress())
+    try:
+        board = stack.enter_context(connect(port))
+    except LinkError as error:
+        raise EngineError(f"--engine {kind}:{where}: the firmware does not answer: {error}") from error
+    return BoardEngine(data, board, counter=counter)
+
+
+def _fits(n_bytes: int, slot: int, board: str) -> None:
+    if n_bytes > slot:
+        raise UsageError(f"the container has {n_bytes:,} bytes, the model slot of {board} {slot:,}")
+
+
+def _progress():  # type: ignore[no-untyped-def]
+    live = sys.stderr.isatty()
+
+    def show(what: str, done: int, total: int) -> None:
+        if live:
+            print(f"\r  {what} {100 * done // total:3d} %", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+    return show
