@@ -31,7 +31,14 @@ OPENOCD = "print('** Programming Started **'); print('** Verified OK **')"
 RESULT = Result(via="volume", device="d", bytes_written=1, read_back=False)
 
 
-def board(build_id: bytes = BUILD_ID, *, fails: int = 0, error: Exception | None = None) -> Callable[[], Any]:
+def board(
+    build_id: bytes = BUILD_ID,
+    *,
+    model: str = "ab" * 32,
+    status: int = 0,
+    fails: int = 0,
+    error: Exception | None = None,
+) -> Callable[[], Any]:
     """Return what stands for the link: a board that runs a build, after failing to answer a few times."""
     asked: list[tuple[str, int]] = []
 
@@ -42,7 +49,8 @@ def board(build_id: bytes = BUILD_ID, *, fails: int = 0, error: Exception | None
             raise error
         if len(asked) <= fails:
             raise DataError("no HELLO within 5 s")
-        yield SimpleNamespace(hello=SimpleNamespace(build_id=build_id, board="nucleo_l4r5zi"))
+        hello = {"build_id": build_id, "board": "nucleo_l4r5zi", "model_hash": model, "model_status": status}
+        yield SimpleNamespace(hello=SimpleNamespace(**hello))
 
     return lambda: connect
 
@@ -107,6 +115,8 @@ def test_people_get_one_closing_line(root: Path, capsys: pytest.CaptureFixture[s
     ("words", "connect", "code", "reason"),
     [
         (["--port", "P"], board(b"\xff" * 8), 1, "runs build ffffffffffffffff (nucleo_l4r5zi), not 0011223344556677"),
+        (["--port", "P"], board(status=-7), 1, "refuses the model (status -7)"),
+        (["--port", "P"], board(model="cd" * 32), 1, "has model cdcdcdcdcdcdcdcd…, not abababababababab…"),
         (["--port", "P"], board(fails=999), 1, "no handshake on P: no HELLO within 5 s"),
         (["--port", "P"], board(fails=3), 0, ""),
         (["--port", "P"], board(error=OSError(5, "Input/output error")), 1, "Input/output error"),
@@ -130,6 +140,12 @@ def test_waiting_for_a_board_that_never_answers_is_bounded(root: Path) -> None:
     result = verify(RESULT, build, "P", machine(root, time=time), lambda event: None, connect=board(fails=999))
     assert not result.verified
     assert 15.0 <= time.now_s <= 16.0
+
+
+def test_firmware_alone_has_no_model_to_compare(root: Path) -> None:
+    build = dataclasses.replace(read_build(root / "build"), model_hash="0" * 64)
+    result = verify(RESULT, build, "P", machine(root), lambda event: None, connect=board(model="", status=-7))
+    assert result.verified
 
 
 def test_without_a_link_the_result_says_so(root: Path) -> None:

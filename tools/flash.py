@@ -37,7 +37,7 @@ Ways, in the order in which they are tried when --via is not given:
   openocd      the program openocd
   probe-rs     the program probe-rs
 
-After flashing, the board is asked over its serial port which build it runs; only that finds copies with holes. The exit code
+After flashing, the board is asked over its serial port which build and model it has; only that finds copies with holes. The exit code
 is 0 when it answers with the build that was sent, 1 when it does not or flashing failed (with --no-verify: 0 without
 asking), 2 for wrong usage.
 
