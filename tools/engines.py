@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -90,11 +90,12 @@ def open_engine(model: Path, spec: str) -> Iterator[Engine]:
 def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:
     from joulet.engine.board import BoardEngine, Counter
     from joulet.engine.host import HostEngine
-    from joulet.link import connect
+    from joulet.link import Port, connect
 
     data = model.read_bytes()
     HostEngine(data)  # every byte is checked here, where errors have names
-    counter: Counter | None = None
+    counter: Counter
+    port: Port
     if kind == "virtual":
         from joulet.emulator.board import VirtualBoard, VirtualPort
 
@@ -124,11 +125,13 @@ def _fits(n_bytes: int, slot: int, board: str) -> None:
         raise UsageError(f"the container has {n_bytes:,} bytes, the model slot of {board} {slot:,}")
 
 
-def _progress():  # type: ignore[no-untyped-def]
+def _progress() -> Callable[[str, int, int], None]:
     live = sys.stderr.isatty()
 
     def show(what: str, done: int, total: int) -> None:
         if live:
-            print(f"\r  {what} {100 * done // total:3d} %", end="\n" if done == total else "", file=sys.stderr, flush=True)
+            print(
+                f"\r  {what} {100 * done // total:3d} %", end="\n" if done == total else "", file=sys.stderr, flush=True
+            )
 
     return show

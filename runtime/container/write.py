@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from joulet.container import layout
 from joulet.container.assemble import PartSection, assemble
+from joulet.container.parts import board_section
 from joulet.container.pool import Pool, encode_params, record
 from joulet.errors import PlanError
 from joulet.ir import DType, ExitOrigin, QuantGraph
@@ -94,7 +95,9 @@ def write_laid(
     always = {"META", "WEIGHTS", "LAYERS", "CONFIDENCE", "POOL"}
     kept = [each for each in sections if each.content or each.name in always]
     for number, board in enumerate(boards, start=1):
-        kept.append(PartSection("BOARD", _board(lowered, board), part=number))
+        kept.append(
+            PartSection("BOARD", board_section(board, len(lowered.source.precisions), len(lowered.steps)), part=number)
+        )
     return assemble(kept)
 
 
@@ -329,22 +332,6 @@ def _arena(laid: Laid) -> bytes:
     )
     offsets = [layout.NO_OFFSET if offset is None else offset for offset in laid.arena.offsets]
     return header + np.array(offsets, "<u4").tobytes()
-
-
-def _board(lowered: Lowered, board: BoardCosts) -> bytes:
-    cycles = np.asarray(board.cycles, np.int64)
-    expected = (len(lowered.source.precisions), len(lowered.steps))
-    if cycles.shape != expected or cycles.min() < 0 or cycles.max() >= 2**32:
-        raise PlanError(f"board {board.name!r}: cycles are {cycles.shape}, not {expected} (precisions, ops) of 32 bits")
-    header = record(
-        "Board",
-        name=_ascii(board.name, 32),
-        clock_hz=board.clock_hz,
-        energy_pj_per_cycle=board.energy_pj_per_cycle,
-        n_precisions=expected[0],
-        n_ops=expected[1],
-    )
-    return header + cycles.astype("<u4").tobytes()
 
 
 def _meta(lowered: Lowered, extra: Mapping[str, JsonValue] | None) -> bytes:

@@ -10,7 +10,7 @@ import numpy as np
 
 from joulet.boards import load_board
 from joulet.emulator.core import Core
-from joulet.emulator.devices import Fram, Gpio, Ina228, Uart
+from joulet.emulator.devices import Device, Fram, Gpio, Ina228, Uart
 from joulet.emulator.power import BenchSupply, HarvestedSupply, Phase, Power
 from joulet.errors import EngineError, UsageError
 from joulet.firmware.board_files import FirmwareFacts, firmware_facts
@@ -91,7 +91,7 @@ class VirtualBoard:
         self._alarm_tick = _NO_ALARM
         self._wants_reset = self._sensed_brownout = False
         self._flash_registers = {"key": 0, "address": 0, "low": 0, "status": 0}
-        self._devices = {
+        self._devices: dict[int, Device] = {
             0x4000: self.uart,
             0x1_0000: Gpio(lambda out: self.fram.select(not out & 1)),
             0x1_1000: Gpio(self._marked),

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -36,8 +37,8 @@ class Core:
 
     def __init__(self, name: str, flash: tuple[int, int], ram: tuple[int, int]) -> None:
         try:
-            import unicorn
-            from unicorn import arm_const
+            unicorn: Any = importlib.import_module("unicorn")
+            arm_const: Any = importlib.import_module("unicorn.arm_const")
         except ImportError as error:
             raise MissingDependencyError("the virtual board needs Unicorn: pip install joulet[emulator]") from error
         model = {
@@ -48,8 +49,8 @@ class Core:
         }.get(name)
         if model is None:
             raise EngineError(f"no virtual {name}; QEMU may have one (--engine qemu:BOARD)")
-        self._arm, self._error = arm_const, unicorn.UcError
-        self._uc: Any = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
+        self._arm, self._error, self._block_hook = arm_const, unicorn.UcError, unicorn.UC_HOOK_BLOCK
+        self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(model)
         self._has_fpu = name in ("cortex-m4", "cortex-m33")
         readable, writable, runnable = unicorn.UC_PROT_READ, unicorn.UC_PROT_WRITE, unicorn.UC_PROT_EXEC
@@ -69,9 +70,7 @@ class Core:
 
     def _count(self, name: str) -> Any:
         """Hook the block counter of the C core into the emulator: Python is not asked at every block."""
-        from unicorn import UC_HOOK_BLOCK
-        from unicorn.unicorn_py3.unicorn import uclib
-
+        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         self._blocks = ffi.new("jlt_block_t[]", len(self.flash) // 2)
         counter = ffi.new("jlt_block_counter_t *")
         counter.code = ffi.cast("uint8_t *", self.flash.ctypes.data)
@@ -85,7 +84,7 @@ class Core:
         status = uclib.uc_hook_add(
             self._uc._uch,
             ctypes.byref(handle),
-            UC_HOOK_BLOCK,
+            self._block_hook,
             ctypes.c_void_p(callback),
             ctypes.c_void_p(int(ffi.cast("uintptr_t", counter))),
             ctypes.c_uint64(1),

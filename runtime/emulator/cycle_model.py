@@ -45,11 +45,11 @@ _CLASSES: Mapping[str, Mapping[str, int]] = {
 # Mean cycles of an instruction of the reference kernels, counted on the virtual boards over the MLPerf Tiny models: what
 # an engine that only counts instructions multiplies with.
 CYCLES_PER_INSTRUCTION: Mapping[str, float] = {
-    "cortex-m0plus": 1.46,
-    "cortex-m3": 1.40,
-    "cortex-m4": 1.39,
-    "cortex-m33": 1.39,
-    "cortex-m55": 1.39,
+    "cortex-m0plus": 1.37,
+    "cortex-m3": 1.49,
+    "cortex-m4": 1.49,
+    "cortex-m33": 1.49,
+    "cortex-m55": 1.49,
 }
 
 

@@ -8,9 +8,20 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+
+class Device(Protocol):
+    """Registers at offsets from a base."""
+
+    def read(self, offset: int) -> int:
+        """Answer a read of 32 bits."""
+
+    def write(self, offset: int, value: int) -> None:
+        """Take a write of 32 bits."""
 
 
 class Uart:

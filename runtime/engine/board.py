@@ -108,7 +108,8 @@ class BoardEngine(Borders):
             cycles=np.zeros(n, np.uint64),
             instructions=np.zeros(n, np.uint64),
         )
-        assert result.cycles is not None and result.instructions is not None
+        assert result.cycles is not None
+        assert result.instructions is not None
         for index in range(n):
             self._send([array[index] for array in arrays])
             self._counter.begin()

@@ -127,6 +127,10 @@ class HostEngine(Borders):
         """Working memory of the most demanding path [bytes]."""
         return len(self._arena)
 
+    def path_arena_bytes(self, path: int | str) -> int:
+        """Return the working memory of one path [bytes]."""
+        return int(lib.jlt_arena_bytes(self._checked, self.path_index(path)))
+
     def infer(
         self, inputs: Sequence[Array], *, path: int | str = 0, depth: Depth = "last", out: Sequence[Array] | None = None
     ) -> InferResult:

@@ -116,7 +116,7 @@ def board_header(facts: FirmwareFacts, build_id: bytes, *, energy_mode: bool = F
     return "\n".join([*lines, "#endif", ""])
 
 
-def _initialiser(facts: FirmwareFacts, name: str, table: Mapping[str, Any] | bool | None, keys: tuple[str, ...]) -> str:
+def _initialiser(facts: FirmwareFacts, name: str, table: Any, keys: tuple[str, ...]) -> str:
     if not table:
         return "{ 0 }"
     fields = [f".driver = &{table['driver']}"]

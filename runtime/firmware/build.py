@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from joulet.boards import core_source, firmware_source
+from joulet.errors import UsageError
 from joulet.firmware.board_files import FirmwareFacts, board_header, firmware_facts, linker_script
 from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 
@@ -77,6 +79,20 @@ def build_firmware(board: str, *, toolchain: str | None = None, energy_mode: boo
         if not elf.is_file():
             _make(facts, compiler, units, (core, firmware), build_id, folder, energy_mode)
     return Firmware(board=board, build_id=build_id, elf=elf, folder=folder, toolchain=compiler)
+
+
+def work_bytes(firmware: Firmware) -> int:
+    """Return the RAM that a firmware leaves to arena and input [bytes]."""
+    text = (firmware.folder / "firmware.map").read_text(encoding="utf-8", errors="replace")
+    found = {}
+    for name in ("jlt_work_start", "jlt_work_end"):
+        match = re.search(rf"^\s*(0x[0-9a-f]+)\s.*\b{name}\b", text, re.MULTILINE) or re.search(
+            rf"^\s*([0-9a-f]+)\s+[0-9a-f]+\s.*\b{name}\b", text, re.MULTILINE
+        )
+        if match is None:
+            raise UsageError(f"{firmware.folder}: the link map lacks {name}; remove the folder and build again")
+        found[name] = int(match.group(1), 16)
+    return (found["jlt_work_end"] - found["jlt_work_start"]) & ~15
 
 
 @dataclass(frozen=True, slots=True)

@@ -193,7 +193,8 @@ class Board:
         self, code: int, slot: str, data: bytes, done: int, progress: Callable[[int, int], None] | None
     ) -> int:
         """Keep a window of chunks on their way until all are acknowledged; go back where one is lost."""
-        sent, waiting, silent = done, {}, 0
+        sent, silent = done, 0
+        waiting: dict[int, int] = {}
         while done < len(data):
             while sent < len(data) and len(waiting) < self.hello.window:
                 chunk = data[sent : sent + wire.CHUNK_BYTES]
@@ -206,7 +207,8 @@ class Board:
                 if silent > _TRIES:
                     raise LinkError(f"the board has stopped answering after {done:,} of {len(data):,} bytes")
                 self.resent += len(waiting)
-                sent, waiting = done, {}
+                sent = done
+                waiting.clear()
                 continue
             if frame.type != _M["CHUNK"] | wire.REPLY or frame.sequence not in waiting:
                 continue
@@ -237,10 +239,8 @@ class Board:
             frame = self._next_frame(_AGAIN_S)
             if frame is None:
                 silent += 1
-                if (
-                    silent >= _TRIES
-                    and time.monotonic() > end_s - 0.5 * _AGAIN_S
-                    or silent > 4 * _TRIES + (timeout_s or 0)
+                if (silent >= _TRIES and time.monotonic() > end_s - 0.5 * _AGAIN_S) or silent > 4 * _TRIES + (
+                    timeout_s or 0
                 ):
                     raise LinkError(f"the board does not answer {name} within {timeout_s or _AGAIN_S * _TRIES:g} s")
                 self.resent += 1

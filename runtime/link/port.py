@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any, Protocol
 
@@ -55,10 +56,8 @@ class SerialPort:
             raise LinkError(f"port '{self.url}' is gone: {error}; is the board still plugged in?") from error
 
     def close(self) -> None:
-        try:
+        with contextlib.suppress(self._errors):
             self._serial.close()
-        except self._errors:
-            pass
 
 
 def open_port(url: str, baud: int = 115_200) -> Port:

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan parts of a container that exists already: added without touching the canonical part or its hash."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from joulet.container import layout
+from joulet.container.assemble import PartSection, assemble, read_table
+from joulet.container.pool import record
+from joulet.container.read import Container
+from joulet.errors import PlanError
+from joulet.records import BoardCosts
+
+
+def board_section(board: BoardCosts, n_precisions: int, n_ops: int) -> bytes:
+    """Return the content of a BOARD section.
+
+    Raises
+    ------
+    PlanError
+        For a cost table of another size, or a name that does not fit.
+    """
+    cycles = np.asarray(board.cycles, np.int64)
+    if cycles.shape != (n_precisions, n_ops) or cycles.min() < 0 or cycles.max() >= 2**32:
+        raise PlanError(
+            f"board {board.name!r}: cycles are {cycles.shape}, not {(n_precisions, n_ops)} (precisions, ops) of 32 bits"
+        )
+    name = board.name.encode("ascii", "replace")
+    if len(name) > 31:
+        raise PlanError(f"board {board.name!r}: the name is longer than 31 characters")
+    header = record(
+        "Board",
+        name=tuple(name.ljust(32, b"\0")),
+        clock_hz=board.clock_hz,
+        energy_pj_per_cycle=board.energy_pj_per_cycle,
+        n_precisions=n_precisions,
+        n_ops=n_ops,
+    )
+    return header + cycles.astype("<u4").tobytes()
+
+
+def with_board(container: bytes, board: BoardCosts) -> bytes:
+    """Return the container with a board's cost table as a plan part; one of the same board is replaced.
+
+    A container without its low planes is returned as it is: what it lacks cannot be laid out again.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    PlanError
+        For a cost table of the wrong size.
+    """
+    decoded = Container.from_bytes(container)
+    table = read_table(container)
+    if not all(section.present for section in table.sections):
+        return container
+    content = board_section(board, len(decoded.precisions), len(decoded.ops))
+    name = content[: layout.dtype("Board")["name"].itemsize]
+    kept = []
+    for section in table.sections:
+        data = container[section.offset : section.offset + section.size_bytes]
+        if not (section.name == "BOARD" and data.startswith(name)):
+            kept.append(PartSection(section.name, data, section.part))
+    part = 1 + max(section.part for section in kept)
+    return assemble([*kept, PartSection("BOARD", content, part)])

@@ -1,0 +1,215 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``joulet build``: firmware and container as one image for a board."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from joulet.boards import load_board
+from joulet.container.parts import with_board
+from joulet.container.read import Container
+from joulet.engine.host import HostEngine
+from joulet.engine.samples import load_inputs
+from joulet.errors import UsageError
+from joulet.firmware.board_files import FirmwareFacts, firmware_facts
+from joulet.firmware.build import Firmware, build_firmware
+from joulet.firmware.slots import policy_slot, samples_slot
+from joulet.flash.build import FORMAT, MANIFEST, default_folder
+from joulet.flash.image import Image, read_elf, write_hex
+from joulet.flash.uf2 import write_uf2
+from joulet.plan.cost import board_costs
+
+EPILOG = """\
+The firmware is the same for every model: it finds the container, and a policy and samples where they are given, at fixed
+addresses. It is compiled from source the first time and kept. DIR then holds
+
+  image.hex      everything, for any programmer; image.bin the same from the lowest address on
+  image.uf2      for boards that show up as a drive
+  firmware.elf   the firmware alone, with symbols
+  manifest.json  build id, model hash, addresses, sizes and hashes
+
+  joulet build --board nucleo_l4r5zi kws.jlt
+  joulet build --board virtual_m4 kws.jlt --policy shadow.jltp --samples clips.npz
+  joulet flash --board nucleo_l4r5zi
+"""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "build",
+        help="firmware and container as one image for a board",
+        description="Build the firmware of a board and put a container beside it.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
+    parser.add_argument("--board", required=True, metavar="B", help="board; joulet boards lists them")
+    parser.add_argument("--out", "-o", type=Path, metavar="DIR", help="folder (default joulet-build/B)")
+    parser.add_argument("--policy", type=Path, metavar="P.jltp", help="policy table, from joulet simulate --export")
+    parser.add_argument(
+        "--samples", type=Path, metavar="IN.npz", help="inputs kept in flash, for running without a host"
+    )
+    parser.add_argument("--energy-mode", action="store_true", help="boot in the MLPerf runner's energy mode")
+    parser.add_argument("--toolchain", choices=("gcc", "zig"), help="compiler (default gcc, where installed)")
+    parser.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Something at an address."""
+
+    name: str
+    address: int
+    content: bytes
+    room: int  # bytes that there are for it
+
+
+def run(args: argparse.Namespace) -> int:
+    """Build; return the exit code."""
+    facts = firmware_facts(args.board)
+    if not args.model.is_file():
+        raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
+    engine = HostEngine(args.model)
+    container = with_board(engine.container.data, board_costs(engine.container, load_board(args.board)))
+    firmware = build_firmware(args.board, toolchain=args.toolchain, energy_mode=args.energy_mode)
+    elf = read_elf(firmware.elf)
+    pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]
+    pieces.append(_piece(facts, "model", container))
+    if args.policy is not None:
+        pieces.append(_piece(facts, "policy", policy_slot(_read(args.policy), engine.container.model_hash)))
+    if args.samples is not None:
+        pieces.append(_piece(facts, "samples", samples_slot(load_inputs(args.samples, engine.inputs))))
+    memory = check_memory(engine, firmware)
+    folder = args.out or default_folder(args.board)
+    manifest = write_build(folder, facts, firmware, engine.container, pieces, memory)
+    print(json.dumps(manifest, indent=2) if args.json else _text(manifest, folder))
+    return 0
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"cannot read '{path}': {error.strerror}") from error
+
+
+def _piece(facts: FirmwareFacts, slot: str, content: bytes) -> Piece:
+    if slot not in facts.slots:
+        raise UsageError(f"board {facts.name} has no room for {slot}: its board.toml lacks slots.{slot}")
+    region = facts.slots[slot]
+    if len(content) > region.size:
+        raise UsageError(
+            f"the {slot} has {len(content):,} bytes, its slot on {facts.name} {region.size:,}: take fewer samples, "
+            "or a smaller model"
+        )
+    return Piece(slot, region.address, content, region.size)
+
+
+def check_memory(engine: HostEngine, firmware: Firmware) -> dict[str, int]:
+    """Return what the model needs of RAM and what there is [bytes].
+
+    Raises
+    ------
+    UsageError
+        If it does not fit.
+    """
+    from joulet.firmware.build import work_bytes
+
+    container = engine.container
+    paths = [path for path in range(len(engine.path_names)) if not _is_float(container, path)]
+    if not paths:
+        raise UsageError("the container has float paths only; boards run integers: compile with --precisions w8,w4")
+    arena = max(engine.path_arena_bytes(path) for path in paths)
+    inputs = sum(info.bytes for info in engine.inputs)
+    needed, there = arena + -(-inputs // 16) * 16, work_bytes(firmware)
+    if needed > there:
+        raise UsageError(
+            f"the model needs {needed:,} bytes of RAM (arena {arena:,}, input {inputs:,}); {firmware.board} has {there:,}"
+        )
+    return {"arena_bytes": arena, "input_bytes": inputs, "work_bytes": there}
+
+
+def _is_float(container: Container, path: int) -> bool:
+    precision = int(container.paths[path]["precisions"][0])
+    return bool(container.precisions[precision]["is_f32"])
+
+
+def write_build(
+    folder: Path,
+    facts: FirmwareFacts,
+    firmware: Firmware,
+    container: Container,
+    pieces: list[Piece],
+    memory: dict[str, int],
+) -> dict[str, Any]:
+    """Write the build folder beside its place, then put it there whole; return the manifest.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds something else.
+    """
+    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).is_file())):
+        raise UsageError(f"--out {folder}: holds other files; name a new folder or one of an earlier build")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.of((piece.address, piece.content) for piece in pieces)
+    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        part.chmod(0o755)
+        files = {"hex": "image.hex", "bin": "image.bin", "elf": "firmware.elf"}
+        (part / files["hex"]).write_bytes(write_hex(image))
+        (part / files["bin"]).write_bytes(image.to_bytes())
+        shutil.copyfile(firmware.elf, part / files["elf"])
+        family = facts.table.get("flash", {}).get("family")
+        if family is not None:
+            files["uf2"] = "image.uf2"
+            (part / files["uf2"]).write_bytes(write_uf2(image, int(family)))
+        manifest: dict[str, Any] = {
+            "format": FORMAT,
+            "board": facts.name,
+            "build_id": firmware.build_id.hex(),
+            "model_hash": container.model_hash.hex(),
+            "compiler": firmware.toolchain.version,
+            "files": files,
+            "base": image.base,
+            "memory": memory,
+            "segments": [
+                {
+                    "name": piece.name,
+                    "address": piece.address,
+                    "bytes": len(piece.content),
+                    "room_bytes": piece.room,
+                    "sha256": hashlib.sha256(piece.content).hexdigest(),
+                }
+                for piece in pieces
+            ],
+        }
+        (part / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+        if folder.exists():
+            shutil.rmtree(folder)
+        part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return manifest
+
+
+def _text(manifest: dict[str, Any], folder: Path) -> str:
+    memory = manifest["memory"]
+    lines = [f"{manifest['board']}, build {manifest['build_id']}, model {manifest['model_hash'][:16]}"]
+    for segment in manifest["segments"]:
+        lines.append(
+            f"  {segment['name']:<10} 0x{segment['address']:08x}  {segment['bytes']:>10,} of {segment['room_bytes']:,} bytes"
+        )
+    lines.append(
+        f"  {'RAM':<10} arena {memory['arena_bytes']:,} and input {memory['input_bytes']:,} of {memory['work_bytes']:,} bytes"
+    )
+    lines.append(f"  written to {folder}; next: joulet flash --board {manifest['board']}")
+    return "\n".join(lines)
