@@ -22,20 +22,30 @@ void jlt_console_open(void) {
   }
 }
 
-void jlt_console_irq(void) {
+static bool full(void) { return (ring.head + 1u) % RING_BYTES == ring.tail; }
+
+static bool take_one(void) {
   uint8_t byte;
-  for (uint32_t turn = 0; turn < RING_BYTES && jlt_board.uart.driver->read(&jlt_board.uart, &byte); turn++) {
-    const uint16_t next = (uint16_t)((ring.head + 1u) % RING_BYTES);
-    if (next != ring.tail) {
-      ring.bytes[ring.head] = byte;
-      ring.head = next;
-    }
+  if (!jlt_board.uart.driver->read(&jlt_board.uart, &byte)) {
+    return false;
+  }
+  if (!full()) {
+    ring.bytes[ring.head] = byte;
+    ring.head = (uint16_t)((ring.head + 1u) % RING_BYTES);
+  }
+  return true;
+}
+
+// What does not fit is lost: an interrupt that is left standing would come again at once.
+void jlt_console_irq(void) {
+  for (uint32_t turn = 0; turn < RING_BYTES && take_one(); turn++) {
   }
 }
 
 void jlt_console_poll(void) {
   __asm volatile("cpsid i" ::: "memory");
-  jlt_console_irq();
+  while (!full() && take_one()) {
+  }
   __asm volatile("cpsie i" ::: "memory");
 }
 

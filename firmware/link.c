@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "board.h"
 #include "clock.h"
 #include "console.h"
 #include "journal.h"
@@ -12,12 +13,12 @@
 #include "session.h"
 #include "transfer.h"
 
-enum { REPLY_BYTES = 64 };  // of the replies that are remembered
+enum { REPLY_BYTES = sizeof(jlt_wire_reached_t) };  // largest reply that is remembered
 
 static struct {
   jlt_frame_decoder_t decoder;
-  uint8_t encoded[JLT_FRAME_ENCODED_BYTES];
   uint8_t last_reply[REPLY_BYTES];  // to the request that changed something last
+  uint32_t conversation;
   uint16_t last_sequence;
   uint16_t last_length;
   uint8_t last_type;
@@ -30,7 +31,12 @@ void jlt_link_open(void) { jlt_frame_decoder_clear(&link.decoder); }
 void jlt_link_close(void) { link.open = false; }
 
 static void send(uint8_t type, uint16_t sequence, const void *payload, uint16_t length) {
-  jlt_console_write(link.encoded, jlt_frame_encode(link.encoded, type, sequence, payload, length));
+  jlt_frame_writer_t writer;
+  uint8_t byte;
+  jlt_frame_begin(&writer, type, sequence, payload, length);
+  while (jlt_frame_next(&writer, &byte)) {
+    jlt_console_write(&byte, 1);
+  }
 }
 
 void jlt_link_tell(uint8_t type, const void *payload, uint16_t length) {
@@ -77,8 +83,14 @@ static void say_hello(const jlt_frame_t *frame) {
     memcpy(hello.model_hash, ((const jlt_header_t *)(const void *)jlt_loaded.container.base)->model_hash, 32);
   }
   hello.caps = (jlt_counts_cycles() ? JLT_WIRE_CAP_CYCLES : 0u) | (jlt_journal_bytes() ? JLT_WIRE_CAP_NVM : 0u) |
-               (jlt_session_senses() ? JLT_WIRE_CAP_POWER : 0u) | (jlt_board.flash.driver ? JLT_WIRE_CAP_FLASH : 0u);
-  link.last_type = 0;
+               (jlt_session_senses() ? JLT_WIRE_CAP_POWER : 0u) | (jlt_board.flash.driver ? JLT_WIRE_CAP_FLASH : 0u) |
+               (BOARD_ENERGY_MODE ? JLT_WIRE_CAP_ENERGY_MODE : 0u);
+  uint32_t conversation = 0;
+  memcpy(&conversation, frame->payload, frame->length < sizeof(conversation) ? frame->length : sizeof(conversation));
+  if (conversation == 0 || conversation != link.conversation) {
+    link.last_type = 0;
+  }
+  link.conversation = conversation;
   reply(frame, &hello, sizeof(hello));
 }
 
@@ -102,11 +114,16 @@ static void step(const jlt_frame_t *frame) {
   }
 }
 
+// Nothing runs on an input that nobody has sent.
+static jlt_status_t start(uint16_t path) {
+  return jlt_loaded.fed ? jlt_model_start(path, jlt_loaded.input) : JLT_ERR_STATE;
+}
+
 static void infer(const jlt_frame_t *frame) {
   const jlt_wire_infer_t *infer = (const void *)frame->payload;
   const jlt_container_t *c = &jlt_loaded.container;
   jlt_wire_reached_t reached = {0};
-  jlt_status_t err = jlt_model_start(infer->path, jlt_loaded.input);
+  jlt_status_t err = start(infer->path);
   const bool by_confidence = infer->exit == 255u;
   for (uint32_t exit = by_confidence ? 0u : infer->exit; !err; exit++) {
     err = run_to((uint8_t)exit, &reached);
@@ -134,7 +151,7 @@ static void acknowledge(const jlt_frame_t *frame, jlt_status_t err) {
 static void read(const jlt_frame_t *frame) {
   const jlt_wire_read_t *read = (const void *)frame->payload;
   struct {
-    jlt_wire_read_reply_t head;
+    _Alignas(8) jlt_wire_read_reply_t head;
     uint8_t data[JLT_WIRE_CHUNK_BYTES];
   } out;
   if (read->bytes > sizeof(out.data)) {
@@ -210,15 +227,29 @@ static void transfer(const jlt_frame_t *frame) {
   }
 }
 
+// While the session runs, engine and slots are its own.
+static bool disturbs_session(const jlt_frame_t *frame) {
+  switch (frame->type) {
+    case JLT_WIRE_MESSAGE_READ: return ((const jlt_wire_read_t *)(const void *)frame->payload)->what == JLT_WIRE_READ_ANSWER;
+    case JLT_WIRE_MESSAGE_PRICE:
+    case JLT_WIRE_MESSAGE_RUN: return false;
+    default: return true;
+  }
+}
+
 static void serve(const jlt_frame_t *frame) {
   if (frame->length < least_bytes(frame->type)) {
     refuse(frame, JLT_ERR_ARGUMENT);
     return;
   }
+  if (jlt_session_running() && disturbs_session(frame)) {
+    refuse(frame, JLT_ERR_STATE);
+    return;
+  }
   const void *payload = frame->payload;
   switch (frame->type) {
     case JLT_WIRE_MESSAGE_START:
-      acknowledge(frame, jlt_model_start(((const jlt_wire_start_t *)payload)->path, jlt_loaded.input));
+      acknowledge(frame, start(((const jlt_wire_start_t *)payload)->path));
       break;
     case JLT_WIRE_MESSAGE_SWITCH:
       acknowledge(frame, jlt_loaded.status == JLT_OK

@@ -38,6 +38,7 @@ static void place(void) {
   }
   jlt_loaded.input_bytes = (uint32_t)input_bytes;
   jlt_loaded.input = jlt_loaded.work + jlt_loaded.work_bytes - (((uint32_t)input_bytes + 15u) & ~15u);
+  memset(jlt_loaded.input, 0, jlt_loaded.input_bytes);
   jlt_loaded.status =
       jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, jlt_loaded.arena_bytes);
 }
@@ -48,7 +49,7 @@ void jlt_model_load(void) {
   jlt_loaded.arena_bytes = 0;
   jlt_loaded.input_bytes = 0;
   jlt_loaded.input = jlt_loaded.work;
-  jlt_loaded.answered = false;
+  jlt_loaded.answered = jlt_loaded.fed = jlt_loaded.floats = false;
   const jlt_region_t *slot = &jlt_board.model;
   jlt_loaded.status = jlt_container_check((const void *)slot->address, slot->bytes, &jlt_loaded.container);
   if (jlt_loaded.status == JLT_OK) {

@@ -22,6 +22,8 @@ typedef struct {
   uint64_t ticks;
   uint16_t exit;         // reached last
   bool answered;
+  bool fed;     // the input has been uploaded, whole
+  bool floats;  // and the floats it was made from lie below it
 } jlt_loaded_t;
 
 extern jlt_loaded_t jlt_loaded;

@@ -10,6 +10,7 @@
 #include "core/quantise.h"
 #include "model.h"
 #include "port.h"
+#include "session.h"
 
 enum { LINE_BYTES = 80, DEFAULT_WARM_UP = 10, LAST_RUN = 100000 };
 
@@ -125,12 +126,30 @@ static int32_t hex_digit(char c) {
 
 /// Results ///
 
-static void put_milli(float value) {
-  if (value < 0) {
-    jlt_console_puts("-");
-    value = -value;
+// As C prints %.3f: exact, ties to even. What does not fit in 64 bits, and what is no number, is the largest number.
+static uint64_t milli_of(uint32_t bits) {
+  const int32_t exponent = (int32_t)(bits >> 23 & 0xFFu);
+  const uint64_t scaled = ((bits & 0x7FFFFFu) | (exponent ? 0x800000u : 0u)) * (uint64_t)1000u;  // below 2^34
+  const int32_t right = 150 - (exponent ? exponent : 1);
+  if (right <= 0) {
+    return right > -30 ? scaled << -right : UINT64_MAX;
   }
-  const uint64_t milli = value < 1e12f ? (uint64_t)(value * 1000.0f + 0.5f) : UINT64_MAX / 2000u;
+  if (right > 35) {
+    return 0;
+  }
+  const uint64_t whole = scaled >> right;
+  const uint64_t rest = scaled - (whole << right);
+  const uint64_t half = (uint64_t)1u << (right - 1);
+  return whole + (rest > half || (rest == half && (whole & 1u)));
+}
+
+static void put_milli(float value) {
+  uint32_t bits;
+  memcpy(&bits, &value, sizeof(bits));
+  if (bits >> 31) {
+    jlt_console_puts("-");
+  }
+  const uint64_t milli = milli_of(bits);
   jlt_console_put_u64(milli / 1000u);
   jlt_console_puts(".");
   for (uint32_t unit = 100; unit > 0; unit /= 10u) {
@@ -158,6 +177,14 @@ static float value_at(const jlt_tensor_t *tensor, uint32_t index) {
   return tensor->dtype == JLT_DTYPE_F32 ? value : of_whole(whole);
 }
 
+// The session has the engine.
+static bool busy(void) {
+  if (jlt_session_running()) {
+    error("A session is running");
+  }
+  return jlt_session_running();
+}
+
 // Where the floats of ad01 are kept: under the int8 input, if the arena leaves room.
 static uint8_t *floats(void) {
   const uint32_t bytes = jlt_loaded.input_bytes * 4u;
@@ -167,7 +194,7 @@ static uint8_t *floats(void) {
 // Mean square of what an autoencoder did not rebuild.
 static float anomaly(const jlt_tensor_t *in, const jlt_tensor_t *out) {
   float sum = 0;
-  const uint8_t *raw = floats();
+  const uint8_t *raw = jlt_loaded.floats ? floats() : NULL;
   for (uint32_t i = 0; i < in->elements; i++) {
     float x = jlt_dequantise_s8((int8_t)jlt_loaded.input[i], in->scale, in->zero_point);
     if (raw) {
@@ -180,6 +207,9 @@ static float anomaly(const jlt_tensor_t *in, const jlt_tensor_t *out) {
 }
 
 static void results(void) {
+  if (busy()) {
+    return;
+  }
   if (!jlt_loaded.answered) {
     error("No results yet");
     return;
@@ -228,6 +258,8 @@ static void infer(const char *arguments) {
   rest = rest ? number(rest, DEFAULT_WARM_UP, LAST_RUN, &warm_up) : NULL;
   if (!rest || *skip(rest) || count == 0) {
     error("infer takes a number of runs and of warm-up runs");
+  } else if (busy()) {
+    return;
   } else if (jlt_loaded.status != JLT_OK) {
     error("No model: flash one, or upload it over the link");
   } else {
@@ -259,6 +291,7 @@ static void db_load(const char *arguments) {
   }
   runner.expected = bytes;
   runner.got = 0;
+  jlt_loaded.fed = jlt_loaded.floats = false;
   number_line("m-[Expecting ", bytes, " bytes]");
 }
 
@@ -283,7 +316,9 @@ static void db_byte(uint8_t byte) {
 }
 
 static void db_data(const char *hex) {
-  if (runner.got >= runner.expected || jlt_loaded.status != JLT_OK) {
+  // a model that has come in the meantime may take fewer bytes
+  if (runner.got >= runner.expected || jlt_loaded.status != JLT_OK ||
+      runner.expected != jlt_loaded.input_bytes * profile()->wire_bytes) {
     error("db load first");
     return;
   }
@@ -297,6 +332,8 @@ static void db_data(const char *hex) {
     db_byte((uint8_t)(high << 4 | low));
   }
   if (runner.got == runner.expected) {
+    jlt_loaded.fed = true;
+    jlt_loaded.floats = profile()->wire_bytes == 4u && floats();
     line("m-load-done");
   }
 }

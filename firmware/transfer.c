@@ -41,6 +41,8 @@ static void invalidate(uint8_t slot) {
     jlt_loaded.answered = false;
   } else if (slot == JLT_WIRE_SLOT_POLICY) {
     jlt_loaded.policy_status = JLT_ERR_POLICY;
+  } else if (slot == JLT_WIRE_SLOT_INPUT) {
+    jlt_loaded.fed = jlt_loaded.floats = false;
   }
 }
 
@@ -138,6 +140,7 @@ void jlt_transfer_commit(jlt_wire_progress_t *progress) {
       status = jlt_slot_content(transfer.begin.slot, &bytes) ? JLT_OK : JLT_ERR_MAGIC;
       break;
     default:
+      jlt_loaded.fed = true;
       break;
   }
   tell(progress, status);

@@ -50,7 +50,6 @@ static bool view(const jlt_frame_decoder_t *decoder, jlt_frame_t *frame) {
 bool jlt_frame_feed(jlt_frame_decoder_t *decoder, uint8_t byte, jlt_frame_t *frame) {
   if (byte == 0) {
     const bool whole = view(decoder, frame);
-    decoder->bad_frames += decoder->begun && !whole;
     jlt_frame_decoder_clear(decoder);
     return whole;
   }
@@ -73,37 +72,46 @@ bool jlt_frame_feed(jlt_frame_decoder_t *decoder, uint8_t byte, jlt_frame_t *fra
 
 /// Encoding ///
 
-typedef struct {
-  uint8_t *out;
-  size_t code_at;  // of the block that is being written
-  size_t at;
-} writer_t;
-
-static void put(writer_t *writer, uint8_t byte) {
-  if (byte != 0) {
-    writer->out[writer->at++] = byte;
-  }
-  if (byte == 0 || writer->at - writer->code_at == 255u) {
-    writer->out[writer->code_at] = (uint8_t)(writer->at - writer->code_at);
-    writer->code_at = writer->at++;
-  }
+void jlt_frame_begin(jlt_frame_writer_t *writer, uint8_t type, uint16_t sequence, const void *payload, uint16_t length) {
+  *writer = (jlt_frame_writer_t){
+      .payload = payload,
+      .length = length,
+      .head = {JLT_WIRE_VERSION, type, (uint8_t)sequence, (uint8_t)(sequence >> 8), (uint8_t)length,
+               (uint8_t)(length >> 8)},
+  };
+  const uint16_t crc = jlt_crc16(jlt_crc16(0xFFFFu, writer->head, sizeof(writer->head)), payload, length);
+  writer->crc[0] = (uint8_t)crc;
+  writer->crc[1] = (uint8_t)(crc >> 8);
 }
 
-size_t jlt_frame_encode(uint8_t *out, uint8_t type, uint16_t sequence, const void *payload, uint16_t length) {
-  const uint8_t head[JLT_FRAME_HEAD_BYTES] = {JLT_WIRE_VERSION,    type,
-                                              (uint8_t)sequence,   (uint8_t)(sequence >> 8),
-                                              (uint8_t)length,     (uint8_t)(length >> 8)};
-  const uint16_t crc = jlt_crc16(jlt_crc16(0xFFFFu, head, sizeof(head)), payload, length);
-  writer_t writer = {.out = out, .code_at = 0, .at = 1};
-  for (size_t i = 0; i < sizeof(head); i++) {
-    put(&writer, head[i]);
+static uint8_t body_at(const jlt_frame_writer_t *writer, uint32_t at) {
+  if (at < JLT_FRAME_HEAD_BYTES) {
+    return writer->head[at];
   }
-  for (size_t i = 0; i < length; i++) {
-    put(&writer, ((const uint8_t *)payload)[i]);
+  at -= JLT_FRAME_HEAD_BYTES;
+  return at < writer->length ? writer->payload[at] : writer->crc[at - writer->length];
+}
+
+bool jlt_frame_next(jlt_frame_writer_t *writer, uint8_t *byte) {
+  const uint32_t end = (uint32_t)JLT_FRAME_HEAD_BYTES + writer->length + JLT_FRAME_CRC_BYTES;
+  if (writer->left > 0) {
+    writer->left--;
+    *byte = body_at(writer, writer->at++);
+    return true;
   }
-  put(&writer, (uint8_t)crc);
-  put(&writer, (uint8_t)(crc >> 8));
-  out[writer.code_at] = (uint8_t)(writer.at - writer.code_at);
-  out[writer.at++] = 0;
-  return writer.at;
+  if (writer->at == end) {
+    *byte = 0;
+    const bool last = !writer->ended;
+    writer->ended = true;
+    return last;
+  }
+  writer->at = (uint16_t)(writer->at + writer->zero_next);
+  uint32_t run = 0;
+  while (run < 254u && writer->at + run < end && body_at(writer, writer->at + run) != 0) {
+    run++;
+  }
+  writer->zero_next = run < 254u;
+  writer->left = (uint8_t)run;
+  *byte = (uint8_t)(run + 1u);
+  return true;
 }

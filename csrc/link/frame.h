@@ -16,8 +16,6 @@ enum {
   JLT_FRAME_HEAD_BYTES = 6,
   JLT_FRAME_CRC_BYTES = 2,
   JLT_FRAME_BODY_BYTES = JLT_FRAME_HEAD_BYTES + JLT_WIRE_MAX_PAYLOAD + JLT_FRAME_CRC_BYTES,
-  // one code byte for each 254, one to begin with, and the zero at the end
-  JLT_FRAME_ENCODED_BYTES = JLT_FRAME_BODY_BYTES + JLT_FRAME_BODY_BYTES / 254 + 2,
 };
 
 // The payload starts at a multiple of 8.
@@ -27,7 +25,6 @@ typedef struct {
   bool full_block;  // the block that is running holds no zero at its end
   bool begun;
   bool bad;         // too long, or broken: skipped up to the next zero
-  uint32_t bad_frames;
   _Alignas(8) uint8_t pad[2];
   uint8_t body[JLT_FRAME_BODY_BYTES];
 } jlt_frame_decoder_t;
@@ -45,8 +42,22 @@ void jlt_frame_decoder_clear(jlt_frame_decoder_t *decoder);
 // Takes one byte; true when it ended a frame whose version, length and CRC are right. Empty frames are ignored.
 bool jlt_frame_feed(jlt_frame_decoder_t *decoder, uint8_t byte, jlt_frame_t *frame);
 
-// Writes one frame with its zero; returns its size [bytes], at most JLT_FRAME_ENCODED_BYTES.
-size_t jlt_frame_encode(uint8_t *out, uint8_t type, uint16_t sequence, const void *payload, uint16_t length);
+// A frame on its way out, byte by byte: it is never held whole. The payload must stay until the last byte is taken.
+typedef struct {
+  const uint8_t *payload;
+  uint8_t head[JLT_FRAME_HEAD_BYTES];
+  uint8_t crc[JLT_FRAME_CRC_BYTES];
+  uint16_t length;  // of the payload
+  uint16_t at;      // of the body, next byte
+  uint8_t left;     // of the block that is running
+  bool zero_next;   // the block that is running stands for the zero after it, too
+  bool ended;
+} jlt_frame_writer_t;
+
+void jlt_frame_begin(jlt_frame_writer_t *writer, uint8_t type, uint16_t sequence, const void *payload, uint16_t length);
+
+// Gives the next byte, the zero at the end among them; false when there are no more.
+bool jlt_frame_next(jlt_frame_writer_t *writer, uint8_t *byte);
 
 // Continues a CRC-16/CCITT-FALSE; begins with 0xFFFF.
 uint16_t jlt_crc16(uint16_t crc, const void *data, size_t bytes);

@@ -90,6 +90,12 @@ typedef struct {
 } jlt_wire_hello_reply_t;
 _Static_assert(sizeof(jlt_wire_hello_reply_t) == 104, "HelloReply: layout");
 
+// Hello: HELLO: who are you; with the number of the last HELLO, the memory of the last acting request stays
+typedef struct {
+  uint32_t conversation;  // any number that tells this host's conversation from others
+} jlt_wire_hello_t;
+_Static_assert(sizeof(jlt_wire_hello_t) == 4, "Hello: layout");
+
 // Start: START: begin an inference with the content of the INPUT slot
 typedef struct {
   uint16_t path;  // of the container

@@ -6,7 +6,7 @@ from __future__ import annotations
 import time
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +22,8 @@ _M = wire.CODES["Message"]
 _AGAIN_S = 1.0  # a request is sent again after this long without an answer
 _TRIES = 6
 _COMPUTE_S = 120.0  # longest that a board may compute, or erase flash, before it answers
+_STALE_S = 0.8e-6 * wire.SILENCE_US  # after this long the board may be back in ASCII
+_MOST_BYTES = 16_384  # that may come without an answer among them before a request is sent again
 _STATUS = {
     -1: "an argument is out of range, or it does not fit the board's memory",
     -6: "a checksum does not match",
@@ -81,6 +83,8 @@ class Board:
         self._reader = FrameReader()
         self._frames: list[Frame] = []
         self._sequence = 0
+        self._conversation = time.time_ns() & 0xFFFF_FFFF | 1
+        self._answered_s = time.monotonic()
         self.resent = 0
         self.events: Callable[[Frame], None] = lambda frame: None
         self.hello = self.greet()
@@ -89,7 +93,8 @@ class Board:
 
     def greet(self) -> Hello:
         """Say HELLO; return who answers."""
-        record = self._record("HelloReply", self.request("HELLO").payload)
+        hello = self._pack("Hello", conversation=self._conversation)
+        record = self._record("HelloReply", self.request("HELLO", hello).payload)
         caps = int(record["caps"])
         self.hello = Hello(
             build_id=bytes(record["build_id"]),
@@ -108,8 +113,22 @@ class Board:
         return self.hello
 
     def bye(self) -> None:
-        """Send the board back to ASCII."""
-        self.request("BYE")
+        """Send the board back to ASCII.
+
+        Raises
+        ------
+        LinkError
+            If nothing answers any more.
+        """
+        if time.monotonic() - self._answered_s < _STALE_S:
+            sequence = self._send("BYE", b"")
+            for _ in range(_TRIES):
+                frame = self._next_frame(_AGAIN_S)
+                if frame is None:
+                    break
+                if frame.sequence == sequence and frame.type == _M["BYE"] | wire.REPLY:
+                    return
+        recover(self._port)  # it may have left: what is in ASCII must get no more frames
 
     def start(self, path: int) -> None:
         """Begin an inference with the input that was uploaded."""
@@ -181,21 +200,26 @@ class Board:
         done = self._progress(self.request("BEGIN", begin), slot)
         for _ in range(_TRIES):
             done = self._send_chunks(code, slot, data, done, progress)
+            if done < len(data):  # it has gone silent: it may have been away
+                done = self._progress(self.request("BEGIN", begin), slot)
+                continue
             reply = self._record("Progress", self.request("COMMIT", b"", _COMPUTE_S).payload)
             if int(reply["status"]) == 0:
                 return
             if int(reply["next"]) == len(data) or int(reply["status"]) != -21:
                 break
             done = self._progress(self.request("BEGIN", begin), slot)
+        else:
+            raise LinkError(f"the {slot.lower()} has arrived up to byte {done:,} of {len(data):,}: the line is too bad")
         raise LinkError(f"the board does not take the {slot.lower()}: {_reason(int(reply['status']))}")
 
     def _send_chunks(
         self, code: int, slot: str, data: bytes, done: int, progress: Callable[[int, int], None] | None
     ) -> int:
-        """Keep a window of chunks on their way until all are acknowledged; go back where one is lost."""
+        """Keep a window of chunks on their way, going back where one is lost; return how far it got before silence."""
         sent, silent = done, 0
         waiting: dict[int, int] = {}
-        while done < len(data):
+        while done < len(data) and silent <= _TRIES:
             while sent < len(data) and len(waiting) < self.hello.window:
                 chunk = data[sent : sent + wire.CHUNK_BYTES]
                 sequence = self._send("CHUNK", self._pack("Chunk", offset=sent, slot=code) + chunk)
@@ -204,21 +228,19 @@ class Board:
             frame = self._next_frame(_AGAIN_S)
             if frame is None:
                 silent += 1
-                if silent > _TRIES:
-                    raise LinkError(f"the board has stopped answering after {done:,} of {len(data):,} bytes")
                 self.resent += len(waiting)
                 sent = done
                 waiting.clear()
                 continue
             if frame.type != _M["CHUNK"] | wire.REPLY or frame.sequence not in waiting:
                 continue
-            silent = 0
             del waiting[frame.sequence]
-            done = max(done, self._progress(frame, slot))
+            before, done = done, max(done, self._progress(frame, slot))
+            silent = 0 if done > before else silent
             if progress is not None:
                 progress(done, len(data))
             if not waiting and done < sent:
-                sent = done  # one was lost on the way, and all after it were out of order
+                sent, silent = done, silent + 1  # one was lost on the way, and all after it were out of order
         return done
 
     # machinery
@@ -231,25 +253,45 @@ class Board:
         LinkError
             If no answer comes, or the board refuses.
         """
+        if name != "HELLO" and time.monotonic() - self._answered_s > _STALE_S:
+            self._reopen()
         sequence = self._send(name, payload)
         raw = encode(Frame(_M[name], sequence, payload))
-        end_s = time.monotonic() + (timeout_s or _AGAIN_S * _TRIES)
+        frame = self._wait(name, sequence, raw, timeout_s)
+        if frame is None and name != "HELLO":
+            self._reopen()
+            self._port.write(raw)
+            frame = self._wait(name, sequence, raw, None)
+        if frame is None:
+            raise LinkError(f"the board does not answer {name} within {timeout_s or _AGAIN_S * _TRIES:g} s")
+        if frame.type == _M["NACK"] | wire.REPLY:
+            status = int(self._record("Nack", frame.payload)["status"])
+            raise LinkError(f"the board refuses {name}: {_reason(status)}")
+        return frame
+
+    def _wait(self, name: str, sequence: int, raw: bytes, timeout_s: float | None) -> Frame | None:
+        """Wait for the answer to a request, sending it again after silence; None when none comes."""
+        end_s = time.monotonic() + (timeout_s or _AGAIN_S * _TRIES) - 0.5 * _AGAIN_S
+        most = 4 * _TRIES + (timeout_s or 0)  # a virtual board is silent at once, a real one after a second
         silent = 0
         while True:
             frame = self._next_frame(_AGAIN_S)
             if frame is None:
                 silent += 1
-                if (silent >= _TRIES and time.monotonic() > end_s - 0.5 * _AGAIN_S) or silent > 4 * _TRIES + (
-                    timeout_s or 0
-                ):
-                    raise LinkError(f"the board does not answer {name} within {timeout_s or _AGAIN_S * _TRIES:g} s")
+                if (silent >= _TRIES and time.monotonic() > end_s) or silent > most:
+                    return None
                 self.resent += 1
                 self._port.write(raw)
-            elif frame.sequence == sequence and frame.type == _M[name] | wire.REPLY:
+            elif frame.sequence == sequence and frame.type in (_M[name] | wire.REPLY, _M["NACK"] | wire.REPLY):
+                self._answered_s = time.monotonic()
                 return frame
-            elif frame.sequence == sequence and frame.type == _M["NACK"] | wire.REPLY:
-                status = int(self._record("Nack", frame.payload)["status"])
-                raise LinkError(f"the board refuses {name}: {_reason(status)}")
+
+    def _reopen(self) -> None:
+        """Bring the board back to frames: it may have returned to ASCII. What it remembers of requests stays."""
+        _ask_for_frames(self._port, 5.0)
+        self._reader.clear()
+        self._frames.clear()
+        self.greet()
 
     def _send(self, name: str, payload: bytes) -> int:
         self._sequence = self._sequence % 0xFFFF + 1
@@ -258,17 +300,19 @@ class Board:
 
     def _next_frame(self, timeout_s: float) -> Frame | None:
         """Return the next frame that answers something; None after silence."""
-        end_s = time.monotonic() + timeout_s
+        end_s, n_bytes = time.monotonic() + timeout_s, 0
         while True:
             while self._frames:
                 frame = self._frames.pop(0)
                 if frame.type & wire.REPLY:
                     return frame
                 self.events(frame)
-            data = self._port.read(4096, max(0.0, end_s - time.monotonic()))
-            if not data:
-                return None
+            left_s = end_s - time.monotonic()
+            data = self._port.read(4096, max(0.0, left_s))
+            n_bytes += len(data)
             self._frames += self._reader.feed(data)
+            if not data or ((left_s <= 0.0 or n_bytes > _MOST_BYTES) and not self._frames):
+                return None
 
     def pump(self, timeout_s: float) -> bool:
         """Hear what the board tells of itself, for a while; False after silence."""
@@ -316,18 +360,40 @@ def recover(port: Port, timeout_s: float = 5.0) -> Runner:
         If it does not answer ``name%``.
     """
     runner = Runner(port, timeout_s)
-    failure: LinkError | None = None
-    for _ in range(2):
+    end_s = time.monotonic() + 1.5 * timeout_s
+    for attempt in range(_TRIES):
         # ends a frame, leaves frame mode, ends a command; then the board is asked who it is
         port.write(b"\0" + encode(Frame(_M["BYE"], 0, b"")) + b"%")
         runner.clear()
         try:
             runner.name()
-            return runner
-        except LinkError as error:
-            failure = error
-    assert failure is not None
-    raise failure
+        except LinkError:
+            if attempt == _TRIES - 1 or time.monotonic() > end_s:
+                raise
+        else:
+            if not runner.clear() or attempt == _TRIES - 1:
+                return runner
+    raise AssertionError("unreachable")
+
+
+def _ask_for_frames(port: Port, timeout_s: float) -> None:
+    """Bring a board to where HELLO switches to frames."""
+    end_s = time.monotonic() + 2.0 * timeout_s
+    for attempt in range(_TRIES):
+        runner = recover(port, timeout_s)
+        final = attempt == _TRIES - 1 or time.monotonic() > end_s
+        try:
+            lines = runner.command("joulet 1")
+        except LinkError:
+            if final:
+                raise
+            continue
+        if not lines:
+            return
+        if final:
+            raise LinkError(
+                f"the board knows no frames ({' '.join(lines)}): it runs another firmware; joulet flash puts ours on it"
+            )
 
 
 def greet(port: Port, timeout_s: float = 5.0) -> Board:
@@ -338,13 +404,15 @@ def greet(port: Port, timeout_s: float = 5.0) -> Board:
     LinkError
         If nothing answers, or the firmware is another one.
     """
-    runner = recover(port, timeout_s)
-    lines = runner.command("joulet 1")
-    if lines:
-        raise LinkError(
-            f"the board knows no frames ({' '.join(lines)}): it runs another firmware; joulet flash puts ours on it"
-        )
-    return Board(port)
+    end_s = time.monotonic() + timeout_s
+    for attempt in range(_TRIES):
+        _ask_for_frames(port, timeout_s)
+        try:
+            return Board(port)
+        except LinkError:
+            if attempt == _TRIES - 1 or time.monotonic() > end_s:
+                raise
+    raise AssertionError("unreachable")
 
 
 @contextmanager
@@ -367,10 +435,8 @@ def connect(port: str | Port, *, baud: int = 115_200, timeout_s: float = 5.0) ->
         try:
             yield board
         finally:
-            try:
+            with suppress(LinkError):  # it is gone, or will be back in ASCII by itself after ten silent seconds
                 board.bye()
-            except LinkError:
-                pass  # it is gone, or will be back in ASCII by itself after ten silent seconds
     finally:
         if isinstance(port, str):
             line.close()

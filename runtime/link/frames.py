@@ -45,12 +45,19 @@ def encode(frame: Frame) -> bytes:
 def stuff(data: bytes) -> bytes:
     """Return data without zero bytes (COBS)."""
     out = bytearray()
-    for run in data.split(b"\0"):
-        while len(run) >= 254:
-            out += b"\xff" + run[:254]
-            run = run[254:]
-        out += bytes([len(run) + 1]) + run
-    return bytes(out)
+    runs = data.split(b"\0")
+    for run in runs[:-1]:
+        out += _blocks(run, last=False)
+    return bytes(out + _blocks(runs[-1], last=True))
+
+
+def _blocks(run: bytes, last: bool) -> bytes:
+    """Return the blocks of a run without zeros; full ones stand for no zero, so a short one follows unless all ends."""
+    whole = len(run) // 254 * 254
+    out = b"".join(b"\xff" + run[at : at + 254] for at in range(0, whole, 254))
+    if last and whole == len(run) > 0:
+        return out
+    return out + bytes([len(run) - whole + 1]) + run[whole:]
 
 
 def unstuff(data: bytes) -> bytes | None:

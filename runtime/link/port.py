@@ -56,7 +56,7 @@ class SerialPort:
             raise LinkError(f"port '{self.url}' is gone: {error}; is the board still plugged in?") from error
 
     def close(self) -> None:
-        with contextlib.suppress(self._errors):
+        with contextlib.suppress(*self._errors):
             self._serial.close()
 
 

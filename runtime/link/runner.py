@@ -10,6 +10,7 @@ from joulet.errors import LinkError
 from joulet.link.port import Port
 
 _LINE_BYTES = 65536
+_MOST_LINES = 20_000  # of one answer; a foreign firmware may chatter for ever
 _HEX_BYTES = 31  # of one `db` command: the device's line holds 80 characters
 
 
@@ -27,13 +28,20 @@ class Runner:
     def __init__(self, port: Port, timeout_s: float = 5.0) -> None:
         self.port, self.timeout_s = port, timeout_s
         self._held = b""
+        self.received = 0
 
     def clear(self, quiet_s: float = 0.1) -> bytes:
         """Drop what the board has sent; return it."""
         dropped, self._held = self._held, b""
-        while data := self.port.read(4096, quiet_s):
+        end_s, most = time.monotonic() + self.timeout_s, self.received + 4 * _LINE_BYTES
+        while time.monotonic() < end_s and self.received < most and (data := self._read(quiet_s)):
             dropped = (dropped + data)[-_LINE_BYTES:]
         return dropped
+
+    def _read(self, timeout_s: float) -> bytes:
+        data = self.port.read(4096, timeout_s)
+        self.received += len(data)
+        return data
 
     def line(self, timeout_s: float | None = None) -> str:
         """Return the next line without its end; bytes that are no ASCII are dropped.
@@ -46,12 +54,13 @@ class Runner:
         wait_s = self.timeout_s if timeout_s is None else timeout_s
         end_s = time.monotonic() + wait_s
         while b"\n" not in self._held:
-            data = self.port.read(4096, max(0.0, end_s - time.monotonic()))
-            if not data:
+            data = self._read(max(0.0, end_s - time.monotonic()))
+            self._held += data
+            if not data or len(self._held) > _LINE_BYTES or time.monotonic() > end_s:
+                self._held = b""
                 raise LinkError(
                     f"no answer within {wait_s:g} s: is the firmware of joulet on the board, at 115200 baud?"
                 )
-            self._held = (self._held + data)[-_LINE_BYTES:]
         raw, self._held = self._held.split(b"\n", 1)
         return raw.decode("ascii", "ignore").strip("\r\0")
 
@@ -65,11 +74,12 @@ class Runner:
         """
         self.port.write(text.encode("ascii") + b"%")
         lines: list[str] = []
-        while True:
+        while len(lines) < _MOST_LINES:
             line = self.line(timeout_s)
             if line == "m-ready":
                 return lines
             lines.append(line)
+        raise LinkError("the board prints without end: another firmware?")
 
     def name(self) -> str:
         """Return the vendor's name from ``name%``."""
@@ -119,7 +129,10 @@ class Runner:
             if match := re.fullmatch(r"m-lap-us-(\d+)", line):
                 laps.append(int(match.group(1)))
             elif match := re.fullmatch(r"m-results-\[([^]]*)]", line):
-                results = [float(number) for number in match.group(1).split(",")]
+                try:
+                    results = [float(number) for number in match.group(1).split(",")]
+                except ValueError:
+                    raise LinkError(f"the board's results are no numbers: {match.group(1)[:80]}") from None
             elif line.startswith("e-["):
                 raise LinkError(f"the board refuses: {line[3:-1]}")
         if results is None or len(laps) not in (0, 2):

@@ -74,6 +74,10 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("reserved", "u16", "0"),
         ),
     ),
+    "Hello": (
+        "HELLO: who are you; with the number of the last HELLO, the memory of the last acting request stays",
+        (_f("conversation", "u32", "any number that tells this host's conversation from others"),),
+    ),
     "Start": (
         "START: begin an inference with the content of the INPUT slot",
         (_f("path", "u16", "of the container"), _f("reserved", "u16", "0")),
