@@ -44,7 +44,9 @@ typedef struct {
 struct jlt_timer {
   const jlt_timer_driver_t *driver;
   uintptr_t base;
-  uint32_t tick_hz;  // a multiple of 1 MHz, or a power of two
+  uint32_t tick_hz;   // a multiple of 1 MHz, or a power of two
+  uint32_t clock_hz;  // that a prescaler divides; 0: none
+  uint32_t irq;       // of its alarm
 };
 
 /// Internal flash: slots for models, policies, samples ///

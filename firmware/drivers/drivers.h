@@ -6,24 +6,50 @@
 #include "port.h"
 
 extern const jlt_uart_driver_t jlt_uart_cmsdk;
+extern const jlt_uart_driver_t jlt_uart_stm32f4;
+extern const jlt_uart_driver_t jlt_uart_stm32_lpuart;
+extern const jlt_uart_driver_t jlt_uart_pl011;
+extern const jlt_uart_driver_t jlt_uart_nrf;
 
 extern const jlt_timer_driver_t jlt_timer_cmsdk;
 extern const jlt_timer_driver_t jlt_timer_virtual;
 extern const jlt_timer_driver_t jlt_timer_sse;
+extern const jlt_timer_driver_t jlt_timer_stm32;
+extern const jlt_timer_driver_t jlt_timer_rp2040;
+extern const jlt_timer_driver_t jlt_timer_nrf;
 
 extern const jlt_flash_driver_t jlt_flash_memory;
 extern const jlt_flash_driver_t jlt_flash_virtual;
+extern const jlt_flash_driver_t jlt_flash_stm32f4;
+extern const jlt_flash_driver_t jlt_flash_stm32l4;
+extern const jlt_flash_driver_t jlt_flash_rp2040;
+extern const jlt_flash_driver_t jlt_flash_nrf;
 
 extern const jlt_spi_driver_t jlt_spi_pl022_cmsdk;
+extern const jlt_spi_driver_t jlt_spi_pl022_rp2040;
+extern const jlt_spi_driver_t jlt_spi_stm32f4;
+extern const jlt_spi_driver_t jlt_spi_stm32l4;
+extern const jlt_spi_driver_t jlt_spi_nrf;
+
 extern const jlt_i2c_driver_t jlt_i2c_sbcon;
+extern const jlt_i2c_driver_t jlt_i2c_gpio_stm32;
+extern const jlt_i2c_driver_t jlt_i2c_gpio_rp2040;
+extern const jlt_i2c_driver_t jlt_i2c_gpio_nrf;
 
 extern const jlt_nvm_driver_t jlt_nvm_fram;
 extern const jlt_nvm_driver_t jlt_nvm_flash;
 
 extern const jlt_power_driver_t jlt_power_ina228;
 extern const jlt_power_driver_t jlt_power_adc_virtual;
+extern const jlt_power_driver_t jlt_power_adc_stm32f4;
+extern const jlt_power_driver_t jlt_power_vdda_stm32l4;
+extern const jlt_power_driver_t jlt_power_adc_rp2040;
+extern const jlt_power_driver_t jlt_power_adc_nrf;
 
 extern const jlt_marker_driver_t jlt_marker_cmsdk;
+extern const jlt_marker_driver_t jlt_marker_stm32;
+extern const jlt_marker_driver_t jlt_marker_rp2040;
+extern const jlt_marker_driver_t jlt_marker_nrf;
 
 // Software I2C master over two open-drain lines; false where the part does not acknowledge.
 bool jlt_i2c_read(const jlt_i2c_t *i2c, uint32_t address, uint8_t reg, uint8_t *to, uint32_t bytes);
@@ -47,6 +73,30 @@ enum {
   JLT_VIRTUAL_MAGIC = 0x56544C4A,
   JLT_VIRTUAL_UNLOCK = 0x4F50454E,
 };
+
+// Polls until the masked bits have a value; false when the bound is reached first.
+static inline bool jlt_wait_for(uintptr_t address, uint32_t mask, uint32_t value) {
+  for (uint32_t turn = 0; turn < JLT_WAIT_TURNS; turn++) {
+    if ((JLT_REG(address) & mask) == value) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// For sleep_until: an interrupt that ends a wfi and is never taken, as they are held off there (console.c).
+static inline void jlt_wake_by(uint32_t irq, bool on) {
+  enum { NVIC_ISER = 0xE000E100, NVIC_ICER = 0xE000E180, NVIC_ICPR = 0xE000E280 };
+  const uintptr_t at = 4u * (irq / 32u);
+  const uint32_t bit = 1u << irq % 32u;
+  if (on) {
+    JLT_REG(NVIC_ISER + at) = bit;
+    return;
+  }
+  JLT_REG(NVIC_ICER + at) = bit;
+  __asm volatile("dsb" ::: "memory");
+  JLT_REG(NVIC_ICPR + at) = bit;
+}
 
 static inline bool jlt_is_virtual(void) { return JLT_REG(JLT_VIRTUAL_BASE + JLT_VIRTUAL_ID) == JLT_VIRTUAL_MAGIC; }
 

@@ -1,20 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0
-// Arm PrimeCell SSP PL022 (DDI 0194H): mode 0, eight bits, chip select from a GPIO of the CMSDK.
+// Arm PrimeCell SSP PL022 (DDI 0194H): mode 0, eight bits, chip select from a GPIO of the CMSDK or of the RP2040.
 #include "drivers.h"
+#include "rp2040_pins.h"
 
 enum { CR0 = 0x00, CR1 = 0x04, DR = 0x08, SR = 0x0C, CPSR = 0x10 };
 enum { CR0_8_BITS = 7, CR1_ENABLE = 2, SR_TX_NOT_FULL = 2, SR_RX_NOT_EMPTY = 4 };
 enum { GPIO_DATAOUT = 0x04, GPIO_OUTENSET = 0x10 };
 
-static void select(const jlt_spi_t *spi, bool on) {
+static void select_cmsdk(const jlt_spi_t *spi, bool on) {
   const uint32_t pin = 1u << spi->select_pin;
   const uint32_t out = JLT_REG(spi->select_base + GPIO_DATAOUT);
   JLT_REG(spi->select_base + GPIO_DATAOUT) = on ? out & ~pin : out | pin;
 }
 
-static bool open_spi(const jlt_spi_t *spi) {
-  select(spi, false);
-  JLT_REG(spi->select_base + GPIO_OUTENSET) = 1u << spi->select_pin;
+static void select_rp2040(const jlt_spi_t *spi, bool on) { jlt_rp2040_write(spi->select_pin, !on); }
+
+static void open_spi(const jlt_spi_t *spi) {
   uint32_t divider = 2;  // even, 2..254
   while (divider < 254u && spi->clock_hz / divider > spi->rate_hz) {
     divider += 2u;
@@ -23,25 +24,33 @@ static bool open_spi(const jlt_spi_t *spi) {
   JLT_REG(spi->base + CPSR) = divider;
   JLT_REG(spi->base + CR0) = CR0_8_BITS;
   JLT_REG(spi->base + CR1) = CR1_ENABLE;
+}
+
+static bool open_cmsdk(const jlt_spi_t *spi) {
+  select_cmsdk(spi, false);
+  JLT_REG(spi->select_base + GPIO_OUTENSET) = 1u << spi->select_pin;
+  open_spi(spi);
   return true;
 }
 
-static bool wait_for(const jlt_spi_t *spi, uint32_t flag) {
-  for (uint32_t turn = 0; turn < JLT_WAIT_TURNS; turn++) {
-    if (JLT_REG(spi->base + SR) & flag) {
-      return true;
-    }
+// Datasheet 2.19.2: clock, data out and data in are function 1 of their pins.
+static bool open_rp2040(const jlt_spi_t *spi) {
+  select_rp2040(spi, false);
+  jlt_rp2040_output(spi->select_pin);
+  for (uint32_t i = 0; i < 3u; i++) {
+    jlt_rp2040_function(spi->pins[i], JLT_RP2040_SPI);
   }
-  return false;
+  open_spi(spi);
+  return true;
 }
 
 static bool exchange(const jlt_spi_t *spi, const uint8_t *out, uint8_t *in, uint32_t bytes) {
   for (uint32_t i = 0; i < bytes; i++) {
-    if (!wait_for(spi, SR_TX_NOT_FULL)) {
+    if (!jlt_wait_for(spi->base + SR, SR_TX_NOT_FULL, SR_TX_NOT_FULL)) {
       return false;
     }
     JLT_REG(spi->base + DR) = out ? out[i] : 0u;
-    if (!wait_for(spi, SR_RX_NOT_EMPTY)) {
+    if (!jlt_wait_for(spi->base + SR, SR_RX_NOT_EMPTY, SR_RX_NOT_EMPTY)) {
       return false;
     }
     const uint8_t byte = (uint8_t)JLT_REG(spi->base + DR);
@@ -52,4 +61,5 @@ static bool exchange(const jlt_spi_t *spi, const uint8_t *out, uint8_t *in, uint
   return true;
 }
 
-const jlt_spi_driver_t jlt_spi_pl022_cmsdk = {open_spi, select, exchange};
+const jlt_spi_driver_t jlt_spi_pl022_cmsdk = {open_cmsdk, select_cmsdk, exchange};
+const jlt_spi_driver_t jlt_spi_pl022_rp2040 = {open_rp2040, select_rp2040, exchange};
