@@ -125,7 +125,7 @@ def run(
     UsageError
         If settings contradict each other or the board.
     """
-    times_s, duration_s, deadline_s = _timing(settings, harvester)
+    times_s, duration_s, deadline_s = timing(settings, harvester)
     if storage.voltage_at_v(storage.full_energy_j) < load.on_v:
         raise UsageError(f"the store is full below the power-good threshold of {load.on_v} V; the board never starts")
     world = Supply(harvester, converter, storage, load, duration_s)
@@ -143,7 +143,7 @@ def run(
         policy=policy.name,
         duration_s=duration_s,
         exit_names=costs.exit_names,
-        paths=_paths(costs, load),
+        paths=paths_of(costs, load),
         summary=summarise(
             loop.events,
             n_exits=len(costs.exit_names),
@@ -192,7 +192,8 @@ def policy_context(world: Supply, costs: CostTable, period_s: float, deadline_s:
     )
 
 
-def _timing(settings: SessionSettings, harvester: Harvester) -> tuple[list[float], float, float]:
+def timing(settings: SessionSettings, harvester: Harvester) -> tuple[list[float], float, float]:
+    """Return times of events, duration and deadline of a run [s]."""
     duration_s = settings.duration_s if settings.duration_s is not None else harvester.duration_s
     if not math.isfinite(duration_s) or duration_s <= 0.0:
         raise UsageError("the trace has no end; say how long to run (--duration)")
@@ -436,7 +437,7 @@ def _with_readings(sources: Mapping[str, str]) -> dict[str, str]:
     return {**sources, "decision_cycles": f"{deciding}; readings: {reading}"}
 
 
-def _paths(costs: CostTable, load: LoadFigures) -> tuple[PathRecord, ...]:
+def paths_of(costs: CostTable, load: LoadFigures) -> tuple[PathRecord, ...]:
     """Return what the board spends along each path, losses of its supply not included."""
     records = []
     energy_j = load.energy_pj_per_cycle * 1e-12

@@ -18,21 +18,27 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from joulet import __version__
 from joulet.boards import DEFAULT_BOARD, Board, load_board
+from joulet.container.read import Container
 from joulet.energy.load import SPECS, Source, load_harvester
 from joulet.energy.seam import Converter, Storage
 from joulet.engine.answers import Answers
+from joulet.engine.borders import Borders
 from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs, load_labels
+from joulet.engine.seam import Array
 from joulet.errors import UsageError
 from joulet.plan.cost import board_costs, cost_table
-from joulet.policies import make_policy, policy_names
+from joulet.policies import Policy, make_policy, policy_names
+from joulet.policies.shadow import Shadow
 from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
 from joulet.tools.energy_path import add_path_options, converter_of, storage_of
+from joulet.tools.engines import ENGINES, open_engine
 from joulet.units import format_quantity, format_time, parse_quantity
 
 FORMAT = "joulet run folder 1"
@@ -48,8 +54,16 @@ samples in turn and begin again at the end (--seed shuffles them first).
 sources for --trace:
 {sources}
 
+engines:
+{engines}
+
+On a virtual board costs are measured there first. Under a policy with integer tables (shadow) the firmware's own loop then
+runs: it reads the store's voltage, asks the table in its flash, writes answers to its FRAM, and dies where the store runs
+empty. Other policies decide on this machine, and only inference runs on the board.
+
   joulet run kws.jlt --input clips.npz --trace sun.csv --policy linear
   joulet run kws.jlt --input clips.npz --trace rf.csv.gz --policy fixed:w8@last --capacitor 1mF --period 500ms --json
+  joulet run kws.jlt --input clips.npz --trace rf.csv.gz --policy shadow --engine virtual:virtual_m4 --period 2s
   joulet run kws.jlt --input clips.npz --trace constant:200uW --duration 1h --policy eno --converter bq25570 --esr 20ohm
 
 The run folder gets manifest.json (hashes, versions, options, where figures come from), events.jsonl (one line an
@@ -67,13 +81,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "Events arrive, a policy decides how many bits and layers each deserves, a capacitor fills and drains, and "
             "every joule lands in a ledger. Inference is real; time and energy are those of the board's cost table."
         ),
-        epilog=EPILOG.format(policies=listed, sources=SPECS),
+        epilog=EPILOG.format(policies=listed, sources=SPECS, engines=ENGINES),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
     parser.add_argument("--input", type=Path, required=True, metavar="IN.npz", help="samples, and labels for a score")
     parser.add_argument("--trace", required=True, metavar="SOURCE", help="harvested power over time; see below")
     parser.add_argument("--policy", required=True, metavar="NAME", help="what decides; see below")
+    parser.add_argument("--engine", default="host", metavar="E", help="who computes (host); see below")
     parser.add_argument("--out", type=Path, default=Path("joulet-run"), metavar="DIR", help="run folder (joulet-run)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
     events = parser.add_argument_group("events")
@@ -83,7 +98,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     events.add_argument("--duration", metavar="T", help="length of the run (the trace's)")
     events.add_argument("--seed", type=int, metavar="N", help="shuffle the samples by this seed (as they are)")
     energy = parser.add_argument_group("energy")
-    energy.add_argument("--board", default=DEFAULT_BOARD, metavar="NAME", help=f"board or board.toml ({DEFAULT_BOARD})")
+    energy.add_argument("--board", metavar="NAME", help=f"board or board.toml (the engine's, else {DEFAULT_BOARD})")
     add_path_options(energy)
     energy.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on the trace's power (1)")
     energy.add_argument("--loop", action="store_true", help="begin the trace again at its end")
@@ -95,14 +110,15 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 class Setup:
     """Everything a run is made of, checked."""
 
-    answers: Answers
+    container: Container
+    inputs: Sequence[Array]
+    labels: npt.NDArray[np.int64] | None
     costs: CostTable
     board: Board
     harvester: Source
     converter: Converter
     storage: Storage
     settings: SessionSettings
-    model_hash: str
 
 
 def run(args: argparse.Namespace) -> int:
@@ -110,20 +126,8 @@ def run(args: argparse.Namespace) -> int:
     check_folder(args.out)
     policy = make_policy(args.policy)
     setup = prepare(args)
-    record = run_session(
-        setup.answers,
-        setup.costs,
-        setup.board.load,
-        harvester=setup.harvester,
-        converter=setup.converter,
-        storage=setup.storage,
-        policy=policy,
-        settings=setup.settings,
-        model=args.model.name,
-        model_hash=setup.model_hash,
-        provenance={"board": f"{setup.board.title}, {setup.board.seen}", **setup.board.provenance},
-        progress=_progress(),
-    )
+    virtual = args.engine.startswith("virtual:")
+    record = _on_board(args, setup, policy) if virtual and isinstance(policy, Shadow) else _here(args, setup, policy)
     write_folder(args.out, record, manifest(args, record, setup))
     if args.json:
         print(json.dumps({"out": str(args.out), **_result(record)}, indent=2))
@@ -132,28 +136,95 @@ def run(args: argparse.Namespace) -> int:
     return 0 if record.ledger.closes else 1
 
 
+def _here(args: argparse.Namespace, setup: Setup, policy: Policy) -> RunRecord:
+    """Run the control loop on this machine."""
+    with open_engine(args.model, args.engine) as engine:
+        if not isinstance(engine, Borders):
+            raise UsageError(f"--engine {args.engine} has no exits to decide at; joulet infer takes it")
+        return run_session(
+            Answers(engine, setup.inputs, setup.labels, setup.costs.prefixes),
+            setup.costs,
+            setup.board.load,
+            harvester=setup.harvester,
+            converter=setup.converter,
+            storage=setup.storage,
+            policy=policy,
+            settings=setup.settings,
+            model=args.model.name,
+            model_hash=engine.model_hash,
+            provenance=_provenance(setup.board),
+            progress=_progress(),
+        )
+
+
+def _on_board(args: argparse.Namespace, setup: Setup, policy: Shadow) -> RunRecord:
+    """Run the firmware's own loop on a virtual board."""
+    from joulet.live.run import Job, run_on_board
+
+    job = Job(
+        container=setup.container.data,
+        model=args.model.name,
+        model_hash=setup.container.model_hash,
+        inputs=setup.inputs,
+        labels=setup.labels,
+        costs=setup.costs,
+    )
+    return run_on_board(
+        job,
+        setup.board,
+        harvester=setup.harvester,
+        converter=setup.converter,
+        storage=setup.storage,
+        policy=policy,
+        settings=setup.settings,
+        provenance=_provenance(setup.board),
+        progress=_progress(),
+    )
+
+
+def _provenance(board: Board) -> dict[str, str]:
+    return {"board": f"{board.title}, {board.seen}", **board.provenance}
+
+
+def _board_of(args: argparse.Namespace) -> Board:
+    kind, _, where = args.engine.partition(":")
+    if kind not in ("virtual", "qemu") or not where:
+        return load_board(args.board or DEFAULT_BOARD)
+    if args.board not in (None, where):
+        raise UsageError(f"--board {args.board} contradicts --engine {args.engine}; leave out --board")
+    return load_board(where)
+
+
+def _costs(args: argparse.Namespace, board: Board, container: Container, inputs: Sequence[Array]) -> CostTable:
+    """Return costs: measured on a virtual board, else from a table in the container, else by the board's model."""
+    if args.engine.startswith("virtual:"):
+        from joulet.live.measure import measured_costs
+
+        return cost_table(container, measured_costs(container.data, board.name, tuple(x[0] for x in inputs)))
+    # a table that travels with the model wins over one made now
+    costs = next((c for c in container.boards if c.name == board.name), None) or board_costs(container, board)
+    return cost_table(container, costs)
+
+
 def prepare(args: argparse.Namespace) -> Setup:
     """Read and check all that the options name."""
-    board = load_board(args.board)
+    board = _board_of(args)
     harvester = load_harvester(args.trace, scale=args.scale, loop=args.loop)
     settings = _settings(args, harvester)
     if not args.model.is_file():
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
     engine = HostEngine(args.model)
     inputs = load_inputs(args.input, engine.inputs)
-    container = engine.container
-    # a table that travels with the model wins over one made now
-    costs = next((c for c in container.boards if c.name == board.name), None) or board_costs(container, board)
-    table = cost_table(container, costs)
     return Setup(
-        answers=Answers(engine, inputs, load_labels(args.input, len(inputs[0])), table.prefixes),
-        costs=table,
+        container=engine.container,
+        inputs=inputs,
+        labels=load_labels(args.input, len(inputs[0])),
+        costs=_costs(args, board, engine.container, inputs),
         board=board,
         harvester=harvester,
         converter=converter_of(args),
         storage=storage_of(args, board.load),
         settings=settings,
-        model_hash=engine.model_hash,
     )
 
 
@@ -198,8 +269,8 @@ def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[
         "machine": platform.machine(),
         "options": options,
         "settings": dict(record.settings),
-        "model": {"file": args.model.name, "model_hash": setup.model_hash, "sha256": _sha256(args.model)},
-        "input": {"file": args.input.name, "sha256": _sha256(args.input), "samples": setup.answers.n_samples},
+        "model": {"file": args.model.name, "model_hash": setup.container.model_hash.hex(), "sha256": _sha256(args.model)},
+        "input": {"file": args.input.name, "sha256": _sha256(args.input), "samples": len(setup.inputs[0])},
         "trace": {
             "file": setup.harvester.name,
             "sha256": setup.harvester.sha256,

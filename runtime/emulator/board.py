@@ -50,6 +50,8 @@ class VirtualBoard:
         (time [s], :class:`Phase`) of each change on the marker pins when ``trace_phases`` is set.
     resets
         Times the core has started, the first one among them.
+    op_cycles
+        Cycles of each op that has run since the list was emptied.
     window
         (instructions, cycles) at the last reading of the clock before the first inference since the list was emptied, and
         at the last one within it: the firmware reads the clock when an inference starts and after every op.
@@ -88,6 +90,8 @@ class VirtualBoard:
         self.on = False
         self._settled = 0  # cycles up to which time has passed
         self.window: list[tuple[int, int]] = []
+        self.op_cycles: list[int] = []
+        self._phase_cycles = 0
         self._alarm_tick = _NO_ALARM
         self._wants_reset = self._sensed_brownout = False
         self._flash_registers = {"key": 0, "address": 0, "low": 0, "status": 0}
@@ -154,7 +158,9 @@ class VirtualBoard:
         passed, self._settled = self.core.cycles - self._settled, self.core.cycles
         return passed == 0 or self.power.ran(passed / self.clock_hz, self.phase)
 
-    def run(self, *, until_tx: int | None = None, until_instructions: int | None = None) -> str:
+    def run(
+        self, *, until_tx: int | None = None, until_instructions: int | None = None, pause_s: float = math.inf
+    ) -> str:
         """Run until the line holds bytes, a count of instructions, or nothing is left to do.
 
         Parameters
@@ -163,15 +169,19 @@ class VirtualBoard:
             Bytes that wait to be read from the board.
         until_instructions : int, optional
             Count since the beginning; met exactly.
+        pause_s : float
+            Return at the first occasion after this long [s].
 
         Returns
         -------
         str
-            ``tx``, ``count``, ``idle`` (the board waits for a byte), ``off`` (a brown-out) or ``end`` (of the run).
+            ``tx``, ``count``, ``idle`` (the board waits for a byte), ``off`` (a brown-out), ``end`` (of the run) or
+            ``pause``.
         """
         if not self.on:
             return "off"
-        while True:
+        resume_s = self.power.now_s + pause_s
+        while self.power.now_s <= resume_s:
             if until_tx is not None and len(self.uart.tx) >= until_tx:
                 return "tx"
             budget_s = self.power.budget_s()
@@ -194,6 +204,7 @@ class VirtualBoard:
                 state = self._sleep()
                 if state:
                     return state
+        return "pause"
 
     def _starved(self) -> str:
         if isinstance(self.power, HarvestedSupply) and self.power.now_s >= self.power.end_s - 1.0 / self.clock_hz:
@@ -242,7 +253,9 @@ class VirtualBoard:
         if offset == 0x04:
             self._latched = int(self.now_s * self._tick_hz)
             if self.phase is Phase.INFER:
-                self.window[1:] = [self.core.counts_here()]
+                here = self.core.counts_here()
+                self.window[1:] = [here]
+                self.op_cycles.append(here[1] - self._phase_cycles)
             elif len(self.window) < 2:
                 self.window[:] = [self.core.counts_here()]
             return self._latched & 0xFFFF_FFFF
@@ -300,7 +313,7 @@ class VirtualBoard:
         self.settle()
         if self.phase is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
             self.power.commit()
-        self.phase = phase
+        self.phase, self._phase_cycles = phase, self.core.cycles
         if self.trace_phases:
             self.phases.append((self.power.now_s, phase))
 

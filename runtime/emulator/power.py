@@ -140,6 +140,10 @@ class HarvestedSupply:
         self.supply.ledger.post("compute", self._open_j)
         self._open_j = 0.0
 
+    def finish(self) -> None:
+        """End the run: what has been computed without a commit is abandoned."""
+        self._lost()
+
     def brown_out(self) -> None:
         # a hair more than foretold: rounding must not leave the board alive
         until_s = self.supply.now_s + (self._brownout_s or 0.0) * (1.0 + 1e-6) + 1e-9

@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a session on a virtual board: the firmware decides from policy tables in its flash, power fails where the store runs
+empty, and what the board wrote down becomes the record of the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.boards import Board
+from joulet.emulator.board import VirtualBoard
+from joulet.emulator.cycle_model import PROVENANCE as CYCLES
+from joulet.emulator.power import HarvestedSupply
+from joulet.energy.capacitor import Capacitor
+from joulet.energy.seam import Converter, Harvester, Storage
+from joulet.energy.supply import Supply
+from joulet.engine.seam import Array
+from joulet.errors import UsageError
+from joulet.events import Event, summarise
+from joulet.firmware.slots import policy_slot, samples_slot, session_slot
+from joulet.link import wire
+from joulet.live.journal import read_journal
+from joulet.policies.shadow import Shadow
+from joulet.records import CostTable, RunRecord, Status
+from joulet.session import SessionSettings, paths_of, policy_context, timing
+
+_US = 1e6
+_STATUS = wire.CODES["EventStatus"]
+_NOT_MODELLED = ("redone", "memory", "nvm", "radio", "sensing")
+_NO_EXIT, _NO_CLASS = 255, 0xFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What runs: a container, samples ``(n, …)`` an input, labels ``(n,)`` or None, and what it costs on the board."""
+
+    container: bytes
+    model: str
+    model_hash: bytes
+    inputs: Sequence[Array]
+    labels: npt.NDArray[np.integer] | None
+    costs: CostTable
+
+
+def run_on_board(
+    job: Job,
+    board: Board,
+    *,
+    harvester: Harvester,
+    converter: Converter,
+    storage: Storage,
+    policy: Shadow,
+    settings: SessionSettings,
+    provenance: Mapping[str, str] | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> RunRecord:
+    """Run the firmware's autonomous loop on a virtual board under a harvester.
+
+    Parameters
+    ----------
+    job : Job
+        Model, samples and costs.
+    board : Board
+        A virtual board.
+    harvester, converter, storage
+        The energy path; ``storage``, a capacitor, is advanced in place.
+    policy : Shadow
+        The policy that has integer tables; it is reset first.
+    settings : SessionSettings
+        Periodic events; a queue of one.
+
+    Raises
+    ------
+    UsageError
+        If the board cannot do what is asked.
+    """
+    times_s, duration_s, deadline_s = timing(settings, harvester)
+    _check(settings, storage)
+    assert isinstance(storage, Capacitor)
+    supply = Supply(harvester, converter, storage, board.load, duration_s)
+    context = policy_context(supply, job.costs, duration_s / len(times_s), deadline_s, settings.queue)
+    policy.reset(context)
+    assert policy.table is not None
+    order = _order(settings, len(job.inputs[0]))
+    session = session_slot(
+        autostart=1,
+        period_us=round(settings.period_s * _US),
+        deadline_us=round(deadline_s * _US),
+        end_us=round(duration_s * _US),
+        capacity_nf=round(storage.capacitance_f * 1e9),
+        off_mv=round(supply.off_v * 1e3),
+        full_mv=round(board.load.max_v * 1e3),
+        on_mv=round(board.load.on_v * 1e3),
+        sleep_nw=round(board.load.sleep_w * 1e9),
+        energy_fj_per_cycle=board.load.energy_pj_per_cycle * 1000,
+        dearness_q16=math.ceil(supply.dearness * 65536),
+    )
+    power = HarvestedSupply(supply, duration_s)
+    virtual = VirtualBoard(board.name, power=power)
+    for slot, content in {
+        "model": job.container,
+        "policy": policy_slot(policy.table.to_bytes(), job.model_hash),
+        "samples": samples_slot([np.ascontiguousarray(x[order]) for x in job.inputs]),
+        "session": session,
+    }.items():
+        region = virtual.facts.slots[slot]
+        if len(content) > region.size:
+            raise UsageError(f"the {slot} has {len(content):,} bytes, its slot on {board.name} {region.size:,}")
+        virtual.load(region.address, content)
+    _run(virtual, power, progress)
+    epoch = int(np.frombuffer(session, wire.dtype("SlotHeader"), 1)[0]["crc32"])
+    records = read_journal(bytes(virtual.fram.data), epoch)
+    events = _events(records, times_s, order, job, supply, deadline_s)
+    decisions = sum(event.decisions for event in events)
+    sources = {**dict(provenance or {}), "cycles": CYCLES}
+    sources["decision_cycles"] = "all that the core does besides inference: boot, checks, decisions, commits; " + CYCLES
+    return RunRecord(
+        model=job.model,
+        model_hash=job.model_hash.hex(),
+        board=board.name,
+        policy=policy.name,
+        duration_s=duration_s,
+        exit_names=job.costs.exit_names,
+        paths=paths_of(job.costs, board.load),
+        summary=summarise(
+            events,
+            n_exits=len(job.costs.exit_names),
+            labelled=job.labels is not None,
+            duration_s=duration_s,
+            supply=supply,
+            decisions=decisions,
+        ),
+        ledger=supply.ledger.close(storage.energy_j, provenance=supply.provenance(sources), not_modelled=_NOT_MODELLED),
+        events=tuple(event.record() for event in events),
+        timeline=tuple(supply.timeline),
+        settings={
+            "loop": "on the board",
+            "period_s": settings.period_s,
+            "deadline_s": deadline_s,
+            "queue": settings.queue,
+            "shuffle_seed": settings.shuffle_seed,
+            "full_energy_j": storage.full_energy_j,
+            "off_v": board.load.off_v,
+            "on_v": board.load.on_v,
+            "boots": virtual.resets,
+            "instructions": virtual.core.instructions,
+            "cycles": virtual.core.cycles,
+            "nvm_line_writes": int(virtual.fram.writes.sum()),
+            "nvm_most_writes_of_a_line": int(virtual.fram.writes.max()),
+            "firmware_build": virtual.firmware.build_id.hex(),
+        },
+        provenance={**sources, "harvest": harvester.provenance, "converter": converter.provenance},
+    )
+
+
+def _check(settings: SessionSettings, storage: Storage) -> None:
+    if settings.times_s or settings.queue != 1:
+        raise UsageError("the board's own loop takes periodic events and a queue of one")
+    if not isinstance(storage, Capacitor):
+        raise UsageError("the board reads its store by voltage: give --capacitor, not --battery")
+    if settings.sensing_j:
+        raise UsageError("the board's samples lie in its flash: sensing costs nothing there; leave out --sensing")
+    if settings.period_s * _US < 1.0:
+        raise UsageError(f"period is {settings.period_s} s; the board's clock counts microseconds")
+
+
+def _order(settings: SessionSettings, n: int) -> npt.NDArray[np.int64]:
+    seed = settings.shuffle_seed
+    return np.arange(n) if seed is None else np.random.default_rng(seed).permutation(n)
+
+
+def _run(virtual: VirtualBoard, power: HarvestedSupply, progress: Callable[[float], None] | None) -> None:
+    tell_s = 0.0
+    supply = power.supply
+    supply.mark("power_good" if supply.powered else "sample")
+    while power.recover():
+        virtual.power_on()
+        state = "pause"
+        while state == "pause":
+            state = virtual.run(pause_s=power.end_s / 100.0)
+            if progress is not None and power.now_s >= tell_s:
+                progress(min(1.0, power.now_s / power.end_s))
+                tell_s = power.now_s + power.end_s / 100.0
+        if state == "end":
+            break
+    power.finish()
+    if progress is not None:
+        progress(1.0)
+
+
+def _events(
+    records: npt.NDArray[np.void],
+    times_s: Sequence[float],
+    order: npt.NDArray[np.int64],
+    job: Job,
+    supply: Supply,
+    deadline_s: float,
+) -> list[Event]:
+    """Return all events that arrived, with what the board wrote down of those it started."""
+    last = {int(record["index"]): record for record in records}
+    outages = _outages(supply)
+    events = []
+    for index, arrival_s in enumerate(times_s):
+        sample = int(order[index % len(order)])
+        label = None if job.labels is None else int(job.labels[sample])
+        event = Event(index, sample, arrival_s, label)
+        events.append(event)
+        record = last.get(index)
+        if record is None or int(record["exit"]) == _NO_EXIT:
+            until_s = min(arrival_s + deadline_s, times_s[index + 1] if index + 1 < len(times_s) else math.inf)
+            event.status = _without_answer(arrival_s, until_s, arrival_s + deadline_s, outages, supply.now_s)
+            continue
+        _fill(event, record, job.costs, supply)
+        event.cut = int(record["status"]) == _STATUS["RUNNING"]
+        on_time = event.end_s is not None and event.end_s <= arrival_s + deadline_s
+        event.status = Status.ON_TIME if on_time else Status.LATE
+    return events
+
+
+def _fill(event: Event, record: np.void, costs: CostTable, supply: Supply) -> None:
+    path, exit = int(record["path"]), int(record["exit"])
+    step = costs.steps[path][0][exit]
+    assert step is not None
+    event.start_s, event.end_s = int(record["start_us"]) / _US, int(record["end_us"]) / _US
+    event.path, event.exit = path, exit
+    event.confidence_q15 = int(record["confidence_q15"])
+    event.predicted = None if int(record["predicted"]) == _NO_CLASS else int(record["predicted"])
+    event.macs, event.bit_macs = step.macs, step.bit_macs
+    event.cycles = int(record["cycles"]) or step.cycles
+    event.decisions = int(record["decisions"])
+    event.energy_j = event.cycles * supply.load.energy_pj_per_cycle * 1e-12
+
+
+def _outages(supply: Supply) -> list[tuple[float, float]]:
+    """Return (from, to) of every time without power [s]."""
+    outages, off_s = [], 0.0
+    powered = supply.timeline[0].event == "power_good"
+    for step in supply.timeline:
+        if step.event == "brownout":
+            off_s, powered = step.time_s, False
+        elif step.event == "power_good" and not powered:
+            outages.append((off_s, step.time_s))
+            powered = True
+    return outages if powered else [*outages, (off_s, math.inf)]
+
+
+def _without_answer(
+    arrival_s: float, until_s: float, expiry_s: float, outages: Sequence[tuple[float, float]], end_s: float
+) -> Status:
+    if any(off_s <= arrival_s < on_s for off_s, on_s in outages):
+        return Status.MISSED
+    if any(arrival_s <= off_s < until_s for off_s, _ in outages):
+        return Status.LOST
+    if end_s < until_s:
+        return Status.PENDING
+    return Status.DROPPED if until_s < expiry_s else Status.EXPIRED
+
