@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
+import json
 import random
 from pathlib import Path
 from types import ModuleType
@@ -13,23 +13,19 @@ from typing import Any
 import pytest
 from flash_machines import add_program, machine
 from outside import complaint, need_package
+from thumb import need_tools
 
 from joulet.errors import FlashError, MissingDependencyError, UsageError
+from joulet.flash.build import read_build
 from joulet.flash.choose import choose_flasher
-from joulet.flash.facts import FlashFacts
+from joulet.flash.facts import FlashFacts, flash_facts
 from joulet.flash.flasher import Options
 from joulet.flash.image import Image
 from joulet.flash.surroundings import Surroundings
 from joulet.flash.swd import PyocdFlasher, list_probes
+from joulet.tools import main
 
-NRF = FlashFacts(
-    board="nrf52840_dk",
-    title="nRF52840 DK",
-    base=0,
-    flash_bytes=0x10_0000,
-    pyocd_target="nrf52840",
-    chip_id=(0x1000_0100, 0xFFFF_FFFF, 0x5_2840),
-)
+NRF = flash_facts("nrf52840_dk")
 _random = random.Random(7)
 IMAGE = Image.of([(0, _random.randbytes(9_001)), (0x2_0000, _random.randbytes(5_000)), (0x4_0800, b"tail")])
 
@@ -158,8 +154,25 @@ def test_the_plan_says_what_will_happen() -> None:
 
 def test_a_probe_is_preferred_to_all_else(probes: dict[str, Any], tmp_path: Path) -> None:
     add_program(tmp_path, "openocd", "")
-    facts = dataclasses.replace(NRF, openocd_config=("board/nordic_nrf52_dk.cfg",))
     around = machine(tmp_path, packages_missing=["nothing"])
-    assert choose_flasher(facts, Options(), around, lambda event: None).via == "openocd"
+    assert choose_flasher(NRF, Options(), around, lambda event: None).via == "openocd"
     probes["P1"] = _chip()
-    assert choose_flasher(facts, Options(), around, lambda event: None).via == "pyocd"
+    assert choose_flasher(NRF, Options(), around, lambda event: None).via == "pyocd"
+
+
+def test_from_a_container_to_a_chip_in_one_command(
+    probes: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """``joulet flash --board nrf52840_dk tiny.jlt``: the real build, the real pyOCD, and what the chip then holds."""
+    need_tools()
+    monkeypatch.chdir(tmp_path)
+    chip = probes["P1"] = _chip()
+    model = Path(__file__).resolve().parent / "golden" / "containers" / "v1" / "tiny.jlt"
+    words = ["flash", "--board", "nrf52840_dk", str(model), "--via", "pyocd", "--no-verify", "--json"]
+    assert main.main(words) == 0
+    last = json.loads(capsys.readouterr().out.splitlines()[-1])["data"]
+    assert (last["ok"], last["read_back"], last["verified"]) == (True, True, False)
+    build = read_build(tmp_path / "joulet-build" / "nrf52840_dk")
+    assert last["build_id"] == build.build_id.hex()
+    for address, data in build.image.segments:
+        assert chip.flash[address : address + len(data)] == data

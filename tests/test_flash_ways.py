@@ -21,28 +21,7 @@ from joulet.flash.image import Image, read_hex, write_hex
 from joulet.flash.surroundings import Surroundings
 from joulet.flash.uf2 import read_uf2, write_uf2
 
-PICO = FlashFacts(
-    board="pico",
-    title="Pico",
-    base=0x1000_0000,
-    flash_bytes=1 << 21,
-    family=0xE48BFF56,
-    uf2_board_ids=("RPI-RP2",),
-    pyocd_target="rp2040",
-)
-NUCLEO = FlashFacts(
-    board="nucleo_f446re",
-    title="NUCLEO-F446RE",
-    base=0x0800_0000,
-    flash_bytes=1 << 19,
-    volume_names=("NODE_F446RE", "NOD_F446RE"),
-    pyocd_target="stm32f446retx",
-    openocd_config=("board/st_nucleo_f4.cfg",),
-    probe_rs_chip="STM32F446RETx",
-    stm32_product_id=0x421,
-    sectors=((4, 16_384), (1, 65_536), (3, 131_072)),
-    uart_note="The note.",
-)
+PICO, NUCLEO = flash_facts("pico"), flash_facts("nucleo_f446re")
 PICO_IMAGE = Image.of([(0x1000_0000, bytes(range(256)) * 3), (0x1001_0000, b"model" * 50)])
 NUCLEO_IMAGE = Image.of([(0x0800_0000, b"firmware" * 40), (0x0801_0004, b"model" * 100)])
 INFO = "UF2 Bootloader v3.0\r\nModel: Raspberry Pi RP2\r\nBoard-ID: RPI-RP2\r\n"
@@ -203,7 +182,7 @@ def test_the_uart_of_an_stm32(tmp_path: Path) -> None:
     ("changes", "word"),
     [
         ({"product_id": 0x433}, "0x433, nucleo_f446re has 0x421: wrong board"),
-        ({"faults": Faults(silent=True)}, r"no answer.*BOOT0.*The note\."),
+        ({"faults": Faults(silent=True)}, "no answer.*BOOT0.*does not listen to"),
         ({"faults": Faults(hole=0x0801_0100)}, "flash at 0x08010100 does not hold"),
     ],
 )

@@ -44,9 +44,10 @@ def run(args: argparse.Namespace) -> int:
         assert isinstance(ram, int)
         ways = row["flash_via"]
         assert isinstance(ways, list)
+        flashed = f"flash via {', '.join(ways)}" if ways else "a program, not flashed"
         print(
             f"{row['name']:<16} {row['title']}: {row['core']} at {clock / 1e6:g} MHz, flash {flash // 1024} KiB, "
-            f"RAM {ram // 1024} KiB, {row['seen']}; flash via {', '.join(ways) or 'nothing known'}"
+            f"RAM {ram // 1024} KiB, {row['seen']}; {flashed}"
         )
     return 0
 
