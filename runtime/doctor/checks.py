@@ -128,7 +128,7 @@ def _compilers(around: Surroundings, jobs: Collection[str]) -> Iterator[Check]:
         yield Check(name="ziglang", status="ok", found="installed", jobs=("build",))
     else:
         found = "not installed (compiles firmware where arm-none-eabi-gcc is not to be had)"
-        yield Check(name="ziglang", status="optional", found=found, jobs=("build",), fix="pip install ziglang")
+        yield Check(name="ziglang", status="optional", found=found, jobs=("build",), fix="pip install 'joulet[zig]'")
 
 
 def _programs(around: Surroundings) -> Iterator[Check]:
