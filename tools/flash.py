@@ -37,9 +37,9 @@ Ways, in the order in which they are tried when --via is not given:
   openocd      the program openocd
   probe-rs     the program probe-rs
 
-After flashing, the board is asked over its serial port which build and model it has; only that finds copies with holes. The exit code
-is 0 when it answers with the build that was sent, 1 when it does not or flashing failed (with --no-verify: 0 without
-asking), 2 for wrong usage.
+After flashing, the board is asked over its serial port which build and which model it has; only that finds copies with
+holes. The exit code is 0 when it answers with what was sent, 1 when it does not or flashing failed (with --no-verify: 0
+without asking), 2 for wrong usage.
 
 --json prints one event a line: {"type": "task_begin" | "task_progress" | "task_end" | "log", "data": {…}}; the last one is
 the task_end of the task "flash", with ok, via, device, bytes, read_back, verified, reason, build_id and model_hash.
