@@ -10,7 +10,8 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -52,6 +53,92 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "joulet"
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """One file to compile; ``name`` is unique and says where it comes from."""
+
+    name: str
+    path: Path
+    room: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """How a board's firmware is made: what this module does itself, and what CMake is told.
+
+    ``units`` are linked in their order. ``header`` and ``script`` are board.h and link.ld.
+    """
+
+    facts: FirmwareFacts
+    toolchain: Toolchain
+    units: tuple[Unit, ...]
+    core: Path
+    firmware: Path
+    build_id: bytes
+    header: str
+    script: str
+
+    @property
+    def machine(self) -> list[str]:
+        """Options that compiler and linker take."""
+        flags = self.facts.flags if self.toolchain.kind == "gcc" else self.facts.zig_flags
+        return [*flags, "-mthumb"]
+
+    def options(self, room: str) -> list[str]:
+        """Return the options to compile the files of a room with, but for the folders of headers."""
+        strict = warnings() if room == "firmware" and self.toolchain.kind == "gcc" else ()
+        flags = self.toolchain.compile_flags(self.facts.flags, self.facts.zig_flags)
+        return [*flags, *_DEFINES, _OPTIMISE[room], *strict]
+
+    def includes(self, folder: Path) -> list[Path]:
+        """Return the folders of headers; ``folder`` holds board.h."""
+        return [folder, self.firmware, self.firmware / "drivers", self.core]
+
+    @property
+    def system_include(self) -> Path:
+        """Folder of the C library's headers."""
+        return self.firmware / "libc"
+
+    @property
+    def depends(self) -> list[Path]:
+        """All files that the build id covers."""
+        headers = [*self.core.rglob("*.h"), *self.core.rglob("*.def"), *self.firmware.rglob("*.h")]
+        return [*(unit.path for unit in self.units), *sorted(headers)]
+
+    def write(self, folder: Path) -> Path:
+        """Write board.h and link.ld; return the path of the latter."""
+        (folder / "board.h").write_text(self.header, encoding="utf-8")
+        script = folder / "link.ld"
+        script.write_text(self.script, encoding="utf-8")
+        return script
+
+
+@contextmanager
+def firmware_recipe(board: str, *, toolchain: str | None = None, energy_mode: bool = False) -> Iterator[Recipe]:
+    """Give how a board's firmware is made; its paths hold as long as the context.
+
+    Raises
+    ------
+    UsageError
+        If there is no such board, or no compiler.
+    """
+    facts = firmware_facts(board)
+    compiler = find_toolchain(toolchain)
+    with resources.as_file(core_source()) as core, resources.as_file(firmware_source()) as firmware:
+        recipe = Recipe(
+            facts=facts,
+            toolchain=compiler,
+            units=tuple(_units(facts, core, firmware)),
+            core=core,
+            firmware=firmware,
+            build_id=bytes(8),
+            header=board_header(facts, bytes(8), energy_mode=energy_mode),
+            script=linker_script(facts),
+        )
+        build_id = _build_id(recipe)
+        yield replace(recipe, build_id=build_id, header=board_header(facts, build_id, energy_mode=energy_mode))
+
+
 def build_firmware(board: str, *, toolchain: str | None = None, energy_mode: bool = False) -> Firmware:
     """Build the firmware of a board, or return it from the cache when nothing has changed.
 
@@ -69,16 +156,12 @@ def build_firmware(board: str, *, toolchain: str | None = None, energy_mode: boo
     UsageError
         If there is no such board, no compiler, or the compiler fails.
     """
-    facts = firmware_facts(board)
-    compiler = find_toolchain(toolchain)
-    with resources.as_file(core_source()) as core, resources.as_file(firmware_source()) as firmware:
-        units = tuple(_units(facts, core, firmware))
-        build_id = _build_id(facts, compiler, units, core, firmware, energy_mode)
-        folder = cache_folder() / "firmware" / f"{board}-{build_id.hex()}"
+    with firmware_recipe(board, toolchain=toolchain, energy_mode=energy_mode) as recipe:
+        folder = cache_folder() / "firmware" / f"{board}-{recipe.build_id.hex()}"
         elf = folder / "firmware.elf"
         if not elf.is_file():
-            _make(facts, compiler, units, (core, firmware), build_id, folder, energy_mode)
-    return Firmware(board=board, build_id=build_id, elf=elf, folder=folder, toolchain=compiler)
+            _make(recipe, folder)
+    return Firmware(board=board, build_id=recipe.build_id, elf=elf, folder=folder, toolchain=recipe.toolchain)
 
 
 def work_bytes(firmware: Firmware) -> int:
@@ -95,15 +178,6 @@ def work_bytes(firmware: Firmware) -> int:
     return (found["jlt_work_end"] - found["jlt_work_start"]) & ~15
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
-    """One file to compile; ``name`` is unique and says where it comes from."""
-
-    name: str
-    path: Path
-    room: str
-
-
 def _units(facts: FirmwareFacts, core: Path, firmware: Path) -> Iterator[Unit]:
     for room in _ROOMS:
         for path in sorted((core / room).rglob("*.c")):
@@ -115,63 +189,41 @@ def _units(facts: FirmwareFacts, core: Path, firmware: Path) -> Iterator[Unit]:
         yield Unit(f"firmware/boards/{facts.name}/{name}", firmware / "boards" / facts.name / name, "firmware")
 
 
-def _build_id(
-    facts: FirmwareFacts, compiler: Toolchain, units: tuple[Unit, ...], core: Path, firmware: Path, energy_mode: bool
-) -> bytes:
+def _build_id(recipe: Recipe) -> bytes:
     digest = hashlib.sha256()
     for part in (
-        facts.name,
-        compiler.version,
-        *compiler.compile_flags(facts.flags, facts.zig_flags),
+        recipe.facts.name,
+        recipe.toolchain.version,
+        *recipe.toolchain.compile_flags(recipe.facts.flags, recipe.facts.zig_flags),
         *_DEFINES,
         *_OPTIMISE.values(),
-        board_header(facts, bytes(8), energy_mode=energy_mode),
-        linker_script(facts),
+        recipe.header,
+        recipe.script,
     ):
         digest.update(part.encode() + b"\0")
-    headers = [*core.rglob("*.h"), *core.rglob("*.def"), *firmware.rglob("*.h")]
-    for path in [*(unit.path for unit in units), *sorted(headers)]:
+    for path in recipe.depends:
         digest.update(path.name.encode() + b"\0" + hashlib.sha256(path.read_bytes()).digest())
     return digest.digest()[:8]
 
 
-def _make(
-    facts: FirmwareFacts,
-    compiler: Toolchain,
-    units: tuple[Unit, ...],
-    roots: tuple[Path, Path],
-    build_id: bytes,
-    folder: Path,
-    energy_mode: bool,
-) -> None:
+def _make(recipe: Recipe, folder: Path) -> None:
     """Build beside the final place, then move there whole: two builders at once do no harm."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
-        (part / "board.h").write_text(board_header(facts, build_id, energy_mode=energy_mode), encoding="utf-8")
-        script = part / "link.ld"
-        script.write_text(linker_script(facts), encoding="utf-8")
-        core, firmware = roots
-        includes = [
-            f"-I{part}",
-            f"-I{firmware}",
-            f"-I{firmware / 'drivers'}",
-            f"-I{core}",
-            f"-isystem{firmware / 'libc'}",
-        ]
-        common = [*compiler.compile_flags(facts.flags, facts.zig_flags), *_DEFINES, *includes]
+        script = recipe.write(part)
+        includes = [*(f"-I{path}" for path in recipe.includes(part)), f"-isystem{recipe.system_include}"]
 
         def compile_one(unit: Unit) -> str:
             out = part / f"{unit.name.replace('/', '_')}.o"
-            strict = warnings() if unit.room == "firmware" and compiler.kind == "gcc" else ()
-            compiler.run([*common, _OPTIMISE[unit.room], *strict, "-c", str(unit.path), "-o", str(out)])
+            recipe.toolchain.run([*recipe.options(unit.room), *includes, "-c", str(unit.path), "-o", str(out)])
             return str(out)
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-            objects = list(pool.map(compile_one, units))
-        machine = facts.flags if compiler.kind == "gcc" else facts.zig_flags
-        link = [*machine, "-mthumb", *objects, *compiler.link_flags(script), f"-Wl,-Map={part / 'firmware.map'}"]
-        compiler.run([*link, "-o", str(part / "firmware.elf")])
+            objects = list(pool.map(compile_one, recipe.units))
+        options = [*recipe.machine, *recipe.toolchain.link_options(script), f"-Wl,-Map={part / 'firmware.map'}"]
+        libraries = [f"-l{name}" for name in recipe.toolchain.libraries]
+        recipe.toolchain.run([*options, *objects, *libraries, "-o", str(part / "firmware.elf")])
         if folder.exists():
             shutil.rmtree(folder)
         part.rename(folder)

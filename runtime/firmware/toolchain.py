@@ -56,12 +56,15 @@ class Toolchain:
             "-fno-unroll-loops", "-fno-vectorize", "-fno-slp-vectorize", "-fno-stack-protector",
         ]  # fmt: skip
 
-    def link_flags(self, script: Path) -> list[str]:
-        """Return the options of the link."""
+    def link_options(self, script: Path) -> list[str]:
+        """Return the options of the link, which go before the objects."""
         flags = ["-nostdlib", f"-Wl,-T,{script}", "-Wl,--gc-sections", "-Wl,-e,jlt_reset"]
-        if self.kind == "gcc":
-            return [*flags, "-Wl,--no-warn-rwx-segments", "-lgcc"]
-        return [*flags, "-lcompiler_rt"]
+        return [*flags, "-Wl,--no-warn-rwx-segments"] if self.kind == "gcc" else flags
+
+    @property
+    def libraries(self) -> tuple[str, ...]:
+        """Libraries of the link, which go after the objects."""
+        return ("gcc",) if self.kind == "gcc" else ("compiler_rt",)
 
     def run(self, arguments: Sequence[str]) -> None:
         """Run the compiler.
