@@ -44,7 +44,7 @@ static bool find_all(rom_t *rom) {
 
 // Erases where there is no data. Nothing in here may lie in flash.
 __attribute__((section(".ramcode"), noinline))
-static void write(const rom_t *rom, uint32_t offset, const uint8_t *data) {
+static void write_from_ram(const rom_t *rom, uint32_t offset, const uint8_t *data) {
   rom->connect();
   rom->exit_xip();
   if (data) {
@@ -64,7 +64,7 @@ static void write(const rom_t *rom, uint32_t offset, const uint8_t *data) {
 static void write_alone(const rom_t *rom, uint32_t offset, const uint8_t *data) {
   uint32_t masked;
   __asm volatile("mrs %0, primask\n cpsid i" : "=r"(masked)::"memory");
-  write(rom, offset, data);
+  write_from_ram(rom, offset, data);
   __asm volatile("msr primask, %0" ::"r"(masked) : "memory");
 }
 
