@@ -6,6 +6,7 @@
 #include "board.h"
 #include "clock.h"
 #include "console.h"
+#include "input.h"
 #include "journal.h"
 #include "link/frame.h"
 #include "model.h"
@@ -167,6 +168,12 @@ static void read(const jlt_frame_t *frame) {
   } else if (read->what == JLT_WIRE_READ_EVENTS) {
     out.head.total_bytes = jlt_journal_used_bytes();
     err = jlt_journal_read(read->offset, out.data, read->bytes) ? JLT_OK : JLT_ERR_ARGUMENT;
+  } else if (read->what == JLT_WIRE_READ_FEATURES) {
+    out.head.total_bytes = jlt_loaded.status == JLT_OK ? jlt_loaded.input_bytes : 0u;
+    if (read->offset <= out.head.total_bytes && read->bytes <= out.head.total_bytes - read->offset) {
+      memcpy(out.data, jlt_loaded.input + read->offset, read->bytes);
+      err = JLT_OK;
+    }
   } else if (read->what == JLT_WIRE_READ_LEDGER && read->offset == 0 && read->bytes == sizeof(jlt_wire_ledger_record_t)) {
     out.head.total_bytes = sizeof(jlt_wire_ledger_record_t);
     jlt_session_ledger((jlt_wire_ledger_record_t *)(void *)out.data);
@@ -197,6 +204,18 @@ static void price(const jlt_frame_t *frame) {
   reply(frame, &out, sizeof(out));
 }
 
+static void pcm(const jlt_frame_t *frame) {
+  const uint32_t head = sizeof(jlt_wire_pcm_t);
+  jlt_wire_pcm_reply_t out;
+  const jlt_status_t err = jlt_input_pcm((const void *)frame->payload, (const void *)(frame->payload + head),
+                                         (frame->length - head) / 2u, &out);
+  if (err) {
+    refuse(frame, err);
+  } else {
+    reply_once(frame, frame->type | JLT_WIRE_REPLY, &out, sizeof(out));
+  }
+}
+
 static uint32_t least_bytes(uint8_t type) {
   switch (type) {
     case JLT_WIRE_MESSAGE_START: return sizeof(jlt_wire_start_t);
@@ -208,6 +227,7 @@ static uint32_t least_bytes(uint8_t type) {
     case JLT_WIRE_MESSAGE_INFER: return sizeof(jlt_wire_infer_t);
     case JLT_WIRE_MESSAGE_PRICE: return sizeof(jlt_wire_price_t);
     case JLT_WIRE_MESSAGE_RUN: return sizeof(jlt_wire_run_t);
+    case JLT_WIRE_MESSAGE_PCM: return sizeof(jlt_wire_pcm_t);
     default: return 0;
   }
 }
@@ -272,6 +292,9 @@ static void serve(const jlt_frame_t *frame) {
       break;
     case JLT_WIRE_MESSAGE_PRICE:
       price(frame);
+      break;
+    case JLT_WIRE_MESSAGE_PCM:
+      pcm(frame);
       break;
     case JLT_WIRE_MESSAGE_RUN:
       acknowledge(frame, jlt_session_go(((const jlt_wire_run_t *)payload)->go != 0) ? JLT_OK : JLT_ERR_STATE);

@@ -20,6 +20,7 @@ typedef struct {
   uint32_t input_bytes;  // all inputs, one after the other
   uint64_t cycles;       // at START
   uint64_t ticks;
+  uint32_t generation;   // counts the models that have been looked at
   uint16_t exit;         // reached last
   bool answered;
   bool fed;     // the input has been uploaded, whole

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "console.h"
 #include "core/ledger.h"
+#include "input.h"
 #include "journal.h"
 #include "link.h"
 #include "model.h"
@@ -18,7 +19,7 @@ enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000 };
 
 static struct {
   const jlt_wire_session_t *plan;
-  const jlt_wire_samples_t *samples;
+  const jlt_input_driver_t *input;
   jlt_ledger_t ledger;
   jlt_harvest_mean_t harvest;
   jlt_wire_event_record_t event;
@@ -140,10 +141,6 @@ static void take_in(uint64_t now) {
   }
 }
 
-static const uint8_t *sample_at(uint32_t index) {
-  return (const uint8_t *)(session.samples + 1) + (size_t)index * session.samples->stride;
-}
-
 static void finish(void) {
   commit(JLT_WIRE_EVENT_STATUS_ANSWERED);
   session.inferring = false;
@@ -176,7 +173,7 @@ static uint64_t start_waiting(uint64_t now) {
   const uint32_t index = session.waiting;
   if (session.event.index != index || session.event.start_us != 0) {
     session.event = (jlt_wire_event_record_t){.index = index, .path = 0xFFFFu, .exit = 255u, .predicted = 0xFFFFu};
-    session.event.sample = (session.plan->first_sample + index) % session.samples->count;
+    session.event.sample = (session.plan->first_sample + index) % session.input->count();
   }
   uint64_t usable;
   const jlt_answer_t answer = ask(&usable, false);
@@ -190,10 +187,11 @@ static uint64_t start_waiting(uint64_t now) {
     return earlier(next, now + (pace / 8u > 1000u ? pace / 8u : 1000u));
   }
   session.waiting = NOTHING;
+  const uint8_t *sample = session.input->sample(session.event.sample);
   session.event.start_us = jlt_now_us();
   session.event.path = answer.path;
   session.target = answer.exit;
-  session.inferring = jlt_model_start(answer.path, sample_at(session.event.sample)) == JLT_OK;
+  session.inferring = sample && jlt_model_start(answer.path, sample) == JLT_OK;
   return 0;
 }
 
@@ -261,12 +259,6 @@ static bool plan_fits(const jlt_wire_session_t *plan, uint32_t bytes) {
          plan->dearness_q16 >= 65536u && plan->dearness_q16 < 16u * 65536u;
 }
 
-static bool samples_fit(const jlt_wire_samples_t *samples, uint32_t bytes) {
-  return bytes >= sizeof(*samples) && samples->magic == JLT_WIRE_SAMPLES_MAGIC && samples->count > 0 &&
-         samples->bytes_each == jlt_loaded.input_bytes && samples->stride >= samples->bytes_each &&
-         samples->stride % 4u == 0 && samples->count <= (bytes - sizeof(*samples)) / samples->stride;
-}
-
 static uint32_t scaled_nw(uint64_t nw, uint32_t dearness_q16) {
   const uint64_t scaled = (nw >> 8) * dearness_q16 >> 8;
   return scaled < UINT32_MAX ? (uint32_t)scaled : UINT32_MAX;
@@ -278,15 +270,16 @@ bool jlt_session_go(bool go) {
   if (!go) {
     return true;
   }
-  uint32_t plan_bytes = 0, samples_bytes = 0;
+  uint32_t plan_bytes = 0;
   const jlt_wire_session_t *plan = jlt_slot_content(JLT_WIRE_SLOT_SESSION, &plan_bytes);
-  const jlt_wire_samples_t *samples = jlt_slot_content(JLT_WIRE_SLOT_SAMPLES, &samples_bytes);
-  if (jlt_loaded.status != JLT_OK || jlt_loaded.policy_status != JLT_OK || !plan || !plan_fits(plan, plan_bytes) ||
-      !samples || !samples_fit(samples, samples_bytes)) {
+  if (jlt_loaded.status != JLT_OK || jlt_loaded.policy_status != JLT_OK || !plan || !plan_fits(plan, plan_bytes)) {
+    return false;
+  }
+  session.input = plan->input == JLT_WIRE_INPUT_LINK ? &jlt_input_link : &jlt_input_flash;
+  if (!session.input->open()) {
     return false;
   }
   session.plan = plan;
-  session.samples = samples;
   session.full_fj = energy_fj(plan->full_mv) - energy_fj(plan->off_mv);
   session.running_nw =
       scaled_nw((uint64_t)jlt_board.clock_hz * plan->energy_fj_per_cycle / 1000000u, plan->dearness_q16);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/crc32.h"
+#include "input.h"
 #include "model.h"
 #include "port.h"
 

@@ -63,6 +63,11 @@ enum {
 };
 
 enum {
+  JLT_WIRE_INPUT_FLASH = 0,
+  JLT_WIRE_INPUT_LINK = 1,
+};
+
+enum {
   JLT_WIRE_EVENT_STATUS_RUNNING = 1,
   JLT_WIRE_EVENT_STATUS_ANSWERED = 2,
   JLT_WIRE_EVENT_STATUS_DROPPED = 3,
@@ -200,6 +205,23 @@ typedef struct {
 } jlt_wire_run_t;
 _Static_assert(sizeof(jlt_wire_run_t) == 4, "Run: layout");
 
+// Pcm: PCM: 16 kHz int16 samples follow; once 49 frames are in, their MFCC are the content of the INPUT slot
+typedef struct {
+  uint16_t multiplier;  // grid of the model's input: multiplier * 2^-shift steps for one unit; below 2^15
+  uint8_t shift;  // 0..20
+  int8_t zero_point;  // of the model's input
+  uint8_t begin;  // 1: forget what came before
+  uint8_t reserved[3];  // 0
+} jlt_wire_pcm_t;
+_Static_assert(sizeof(jlt_wire_pcm_t) == 8, "Pcm: layout");
+
+// PcmReply: answer to PCM
+typedef struct {
+  uint32_t frames;  // since the beginning
+  uint32_t ready;  // 1: the INPUT slot holds the features of the last 49
+} jlt_wire_pcm_reply_t;
+_Static_assert(sizeof(jlt_wire_pcm_reply_t) == 8, "PcmReply: layout");
+
 // Nack: NACK: a request that was understood and refused
 typedef struct {
   int32_t status;  // negative status
@@ -242,7 +264,7 @@ typedef struct {
   uint32_t energy_fj_per_cycle;  // drawn while running
   uint32_t first_sample;  // of event 0; the next events take the next ones
   uint32_t dearness_q16;  // energy taken from the store for one joule that the board gets
-  uint32_t reserved;  // 0
+  uint32_t input;  // Input code: where samples come from
 } jlt_wire_session_t;
 _Static_assert(sizeof(jlt_wire_session_t) == 72, "Session: layout");
 

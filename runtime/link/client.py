@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from joulet.errors import LinkError
 from joulet.link import wire
@@ -170,6 +171,34 @@ class Board:
     def run(self, go: bool) -> None:
         """Start or stop the autonomous loop."""
         self.request("RUN", self._pack("Run", go=int(go)))
+
+    def pcm(self, samples: npt.NDArray[np.int16], grid: tuple[int, int, int], *, begin: bool) -> bool:
+        """Stream 16 kHz PCM; the board makes features of it for its keyword model.
+
+        Parameters
+        ----------
+        samples : ndarray
+            ``(n,)`` int16, any number.
+        grid : tuple of int
+            (multiplier, shift, zero point) of the model's input; :func:`joulet.front.mfcc.grid_of` makes it.
+        begin : bool
+            Forget what came before.
+
+        Returns
+        -------
+        bool
+            Whether the input now holds the features of the last second.
+        """
+        ready = False
+        data = np.ascontiguousarray(samples, "<i2")
+        multiplier, shift, zero_point = grid
+        for start in range(0, len(data), wire.CHUNK_BYTES // 2):
+            head = self._pack(
+                "Pcm", multiplier=multiplier, shift=shift, zero_point=zero_point, begin=int(begin and start == 0)
+            )
+            reply = self.request("PCM", head + data[start : start + wire.CHUNK_BYTES // 2].tobytes(), _COMPUTE_S)
+            ready = bool(self._record("PcmReply", reply.payload)["ready"])
+        return ready
 
     def read(self, what: str, total: int | None = None) -> bytes:
         """Read something whole; ``total`` is its size where the board wants to hear it [bytes]."""

@@ -45,6 +45,7 @@ CODES = {
     "Slot": {"INPUT": 0, "MODEL": 1, "POLICY": 2, "SAMPLES": 3, "SESSION": 4},
     "Read": {"ANSWER": 0, "LEDGER": 1, "EVENTS": 2, "FEATURES": 3, "SENSORS": 4},
     "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32},
+    "Input": {"FLASH": 0, "LINK": 1},
     "EventStatus": {"RUNNING": 1, "ANSWERED": 2, "DROPPED": 3, "EXPIRED": 4, "CUT": 5},
 }
 
@@ -162,6 +163,23 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         "RUN: start the autonomous loop from the SESSION slot, or 0 to stop it",
         (_f("go", "u32", "0 or 1"),),
     ),
+    "Pcm": (
+        "PCM: 16 kHz int16 samples follow; once 49 frames are in, their MFCC are the content of the INPUT slot",
+        (
+            _f("multiplier", "u16", "grid of the model's input: multiplier * 2^-shift steps for one unit; below 2^15"),
+            _f("shift", "u8", "0..20"),
+            _f("zero_point", "i8", "of the model's input"),
+            _f("begin", "u8", "1: forget what came before"),
+            _f("reserved", "u8", "0", 3),
+        ),
+    ),
+    "PcmReply": (
+        "answer to PCM",
+        (
+            _f("frames", "u32", "since the beginning"),
+            _f("ready", "u32", "1: the INPUT slot holds the features of the last 49"),
+        ),
+    ),
     "Nack": (
         "NACK: a request that was understood and refused",
         (_f("status", "i32", "negative status"), _f("type", "u8", "of the request"), _f("reserved", "u8", "0", 3)),
@@ -201,7 +219,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("energy_fj_per_cycle", "u32", "drawn while running"),
             _f("first_sample", "u32", "of event 0; the next events take the next ones"),
             _f("dearness_q16", "u32", "energy taken from the store for one joule that the board gets"),
-            _f("reserved", "u32", "0"),
+            _f("input", "u32", "Input code: where samples come from"),
         ),
     ),
     "EventRecord": (
