@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint bytes study-kws study-resnet study-price fuzz wheel clean
+.PHONY: demo test lint boards bytes study-kws study-resnet study-price fuzz wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -32,6 +32,9 @@ lint: $(VENV)/.test  ## style, types and generated files
 	$(PY) tests/check_typing.py
 	$(PY) -m joulet.tools.structs --check
 	$(PY) -m joulet.tools.format_doc --check
+
+boards: $(VENV)/.test  ## the firmware of every board: flash, RAM, the proven bound on the stack, and their limits
+	$(PY) -m joulet.tools.firmware --sizes
 
 study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of speech commands
 	$(PY) tests/studies/kws_exits.py --shared $(SHARED)

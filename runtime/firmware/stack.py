@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: Apache-2.0
+"""How deep the stack of a firmware can get: a bound over all call paths, from what compiler and linker wrote down.
+
+Frames come from GCC (``-fcallgraph-info=su``), direct calls from GCC and from the disassembly together, indirect calls
+from a table of who calls which drivers. What has no frame of GCC's, the compiler's own library, is read from the
+disassembly: all that its instructions take off the stack, as if none gave it back. A call into a ROM is assumed to need
+:data:`ROM_BYTES`. Recursion, a frame without a bound and an indirect call that is not in the table are errors.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from joulet.boards import firmware_source
+from joulet.errors import DataError
+from joulet.firmware.board_files import FirmwareFacts
+from joulet.firmware.linked import Linked
+
+ROM_BYTES = 256  # assumed: what the RP2040's flash functions need; their source pushes a few registers a call
+
+# source file: kinds of driver that its indirect calls may reach; see _reached
+_INDIRECT: Mapping[str, tuple[str, ...]] = {
+    "csrc/core/check_params.c": ("checks",),
+    "csrc/core/engine.c": ("kernels",),
+    "csrc/kernels/table.c": ("scratch",),
+    "firmware/main.c": ("init",),
+    "firmware/clock.c": ("timer", "marker"),
+    "firmware/console.c": ("uart",),
+    "firmware/journal.c": ("nvm",),
+    "firmware/session.c": ("store", "counter"),
+    "firmware/transfer.c": ("flash",),
+    "firmware/drivers/flash_rp2040.c": ("rom",),
+    "firmware/drivers/flash_virtual.c": ("jlt_flash_memory",),
+    "firmware/drivers/i2c_soft.c": ("i2c",),
+    "firmware/drivers/nvm_flash.c": ("flash",),
+    "firmware/drivers/nvm_fram.c": ("spi",),
+    "firmware/drivers/power_ina228.c": ("i2c",),
+    "firmware/drivers/timer_virtual.c": ("jlt_timer_cmsdk",),
+}
+_FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
+_NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', re.MULTILINE)
+_EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]*)")?', re.MULTILINE)
+_HEAD = re.compile(r"^([0-9a-f]{8}) <(.+)>:$")
+_INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(\S+)(?:\t([^@;]*))?")
+_BRANCH = re.compile(r"^(?:blx?|b(?:eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?)(?:\.[nw])?$")
+_TARGET = re.compile(r"^([0-9a-f]+) <")
+_VENEER = re.compile(r"^__(.+)_veneer$")
+
+
+@dataclass(slots=True)
+class _Function:
+    name: str
+    address: int
+    frame: int | None = None  # of GCC's; None: taken from the instructions
+    taken: int = 0
+    calls: set[int] = field(default_factory=set)
+    jumps: bool = False  # through a register, elsewhere than back
+    rom: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackBound:
+    """``bytes`` = deepest path of the program + one exception frame + deepest path of a handler; ``path`` names it."""
+
+    bytes: int
+    main_bytes: int
+    frame_bytes: int
+    handler_bytes: int
+    path: tuple[str, ...]
+    library_bytes: int
+
+
+def stack_bound(linked: Linked, facts: FirmwareFacts) -> StackBound:
+    """Return the bound on the stack of a firmware that GCC built.
+
+    Raises
+    ------
+    DataError
+        If there is none: recursion, an unbounded frame, or an indirect call whose targets are not known.
+    """
+    functions = {f.address: f for f in _disassembled(linked)}
+    graph = _Graph(linked, facts, functions)
+    for file in sorted(linked.folder.glob("*.ci")):
+        graph.read(file)
+    for function in functions.values():
+        graph.close(function)
+    handlers = sorted(linked.vectors() & set(functions))
+    reset = linked.symbols["jlt_reset"].address
+    handlers.remove(reset)
+    main_bytes, path = graph.depth(reset)
+    nothing: tuple[int, tuple[str, ...]] = (0, ())
+    handler_bytes, in_handler = max((graph.depth(address) for address in handlers), default=nothing)
+    frame_bytes = 104 if facts.table.get("fpu") else 32
+    frame_bytes += 8  # to a multiple of 8, and what it may have to be moved by for that
+    library = [graph.depth(f.address)[0] for f in functions.values() if f.frame is None]
+    return StackBound(
+        bytes=main_bytes + frame_bytes + handler_bytes,
+        main_bytes=main_bytes,
+        frame_bytes=frame_bytes,
+        handler_bytes=handler_bytes,
+        path=(*path, "exception", *in_handler),
+        library_bytes=max(library, default=0),
+    )
+
+
+class _Graph:
+    """Functions by address, with the calls that compiler, linker and the table of drivers know of."""
+
+    def __init__(self, linked: Linked, facts: FirmwareFacts, functions: dict[int, _Function]) -> None:
+        self._linked = linked
+        self._facts = facts
+        self._functions = functions
+        self._done: dict[int, tuple[int, tuple[str, ...]]] = {}
+        self._active: list[int] = []
+
+    def read(self, path: Path) -> None:
+        """Take in one file of GCC's call graph."""
+        unit = path.name.removesuffix(".ci")
+        text = path.read_text(encoding="utf-8")
+        for title, label in _NODE.findall(text):
+            function = self._find(unit, title)
+            frame = _FRAME.search(label)
+            if function is None or frame is None:
+                continue
+            if frame[2] not in ("static", "dynamic,bounded"):
+                raise DataError(f"{function.name}: its stack frame has no bound")
+            function.frame = int(frame[1])
+        for source, target, label in _EDGE.findall(text):
+            caller = self._find(unit, source)
+            if caller is None:
+                continue
+            if target == "__indirect_call":
+                for kind in self._kinds(label, caller.name):
+                    self._reach(caller, kind, label)
+            else:
+                callee = self._find(unit, target)
+                if callee is not None:
+                    caller.calls.add(callee.address)
+
+    def close(self, function: _Function) -> None:
+        """Follow a veneer of the linker's, and refuse jumps that nothing explains."""
+        veneer = _VENEER.match(function.name)
+        if veneer:
+            function.calls.add(self._linked.only(veneer[1]))
+        elif function.frame is None and function.jumps:
+            raise DataError(f"{function.name}: jumps through a register, and its targets are not known")
+
+    def _find(self, unit: str, title: str) -> _Function | None:
+        # a static function has its file before its name
+        name = title.rsplit(":", 1)[-1]
+        address = self._linked.function(unit, name, static=":" in title)
+        return None if address is None else self._functions.get(address)
+
+    def _kinds(self, label: str, caller: str) -> tuple[str, ...]:
+        for source, kinds in _INDIRECT.items():
+            if label.rsplit(":", 2)[0].endswith("/" + source):
+                return kinds
+        raise DataError(f"{caller}: an indirect call at {label} whose targets are not known")
+
+    def _reach(self, caller: _Function, kind: str, label: str) -> None:
+        if kind == "rom":
+            caller.rom = True
+            return
+        caller.calls |= {address for address in self._reached(kind, _field(label)) if address in self._functions}
+
+    def _reached(self, kind: str, name: str) -> set[int]:
+        symbols = self._linked.symbols
+        part: Mapping[str, Any] = self._facts.table["firmware"]
+        if kind == "kernels":
+            return {s.address for name, s in symbols.items() if re.fullmatch(r"jlt_\w+__(ref|armv\w+|mve)", name)}
+        if kind == "scratch":
+            names = [n for n in symbols if re.fullmatch(r"jlt_\w+_scratch_bytes", n) and n != "jlt_op_scratch_bytes"]
+            return {symbols[name].address for name in names}
+        if kind == "checks":  # a static table
+            return set(self._linked.words(kind))
+        if kind == "init":
+            return {symbols[part["init"]].address} if "init" in part else set()
+        driver = kind if kind in symbols else part[kind]["driver"] if part.get(kind) else None
+        if driver is None:
+            return set()
+        words = self._linked.words(driver)
+        fields = self._fields.get(driver.split("_")[1], ())
+        if name not in fields:
+            return set(words)
+        return {words[fields.index(name)]}
+
+    @cached_property
+    def _fields(self) -> dict[str, tuple[str, ...]]:
+        """Members of each kind of driver, in the order of port.h."""
+        text = (firmware_source() / "port.h").read_text(encoding="utf-8")
+        structs = re.findall(r"typedef struct \{([^{}]*)\} jlt_(\w+)_driver_t;", text)
+        return {kind: tuple(re.findall(r"\(\*(\w+)\)", body)) for body, kind in structs}
+
+    def depth(self, address: int) -> tuple[int, tuple[str, ...]]:
+        """Return the most that a function and all it calls take, and the path [bytes]."""
+        if address in self._done:
+            return self._done[address]
+        function = self._functions[address]
+        if address in self._active:
+            cycle = [self._functions[a].name for a in self._active[self._active.index(address) :]]
+            raise DataError(f"recursion: {' > '.join([*cycle, function.name])}")
+        self._active.append(address)
+        most: tuple[int, tuple[str, ...]] = (ROM_BYTES, ("ROM",)) if function.rom else (0, ())
+        for callee in sorted(function.calls):
+            most = max(most, self.depth(callee))
+        self._active.pop()
+        own = function.taken if function.frame is None else function.frame
+        self._done[address] = (own + most[0], (f"{function.name} {own}", *most[1]))
+        return self._done[address]
+
+
+def _field(label: str) -> str:
+    """Return the member of a driver that is called at file:line:column; empty when its line does not say."""
+    file, line, column = label.rsplit(":", 2)
+    try:
+        text = Path(file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
+    except (OSError, IndexError):
+        return ""
+    member = re.search(r"(?:->|\.)(\w+)\(", text[int(column) - 1 :])
+    return member[1] if member else ""
+
+
+def _disassembled(linked: Linked) -> Iterator[_Function]:
+    """Give every function with its direct calls, and with what its instructions take off the stack."""
+    text = subprocess.run(
+        [linked.tool("objdump"), "-d", "--no-show-raw-insn", str(linked.elf)],
+        capture_output=True, text=True, check=True, timeout=60.0,
+    ).stdout  # fmt: skip
+    function: _Function | None = None
+    for line in text.splitlines():
+        head = _HEAD.match(line)
+        if head:
+            if function is not None:
+                yield function
+            function = _Function(name=head[2], address=int(head[1], 16))
+            continue
+        instruction = _INSTRUCTION.match(line)
+        if instruction and function is not None:
+            _take(function, instruction[1], (instruction[2] or "").strip(), linked)
+    if function is not None:
+        yield function
+
+
+def _take(function: _Function, name: str, operands: str, linked: Linked) -> None:
+    if _BRANCH.match(name):
+        target = _TARGET.match(operands)
+        if target:
+            callee = linked.start_of(int(target[1], 16))
+            if callee is not None and callee != function.address:
+                function.calls.add(callee)
+        elif not operands.startswith("lr"):
+            function.jumps = True
+    elif name.startswith("bx"):
+        function.jumps = function.jumps or not operands.startswith("lr")
+    else:
+        function.taken += _taken(name, operands)
+
+
+def _taken(name: str, operands: str) -> int:
+    """Return what one instruction takes off the stack [bytes]."""
+    base = name.split(".")[0]
+    if base in ("push", "vpush") or (base in ("stmdb", "vstmdb") and operands.startswith("sp!")):
+        each = 8 if base.startswith("v") and "{d" in operands else 4
+        return each * _registers(operands[operands.index("{") + 1 : operands.index("}")])
+    if base in ("sub", "subw"):
+        fixed = re.match(r"sp(?:, sp)?, #(\d+)", operands)
+        return int(fixed[1]) if fixed else 0
+    if base in ("str", "strd"):
+        moved = re.search(r"\[sp, #-(\d+)\]!", operands)
+        return int(moved[1]) if moved else 0
+    return 0
+
+
+def _registers(text: str) -> int:
+    count = 0
+    for item in text.split(","):
+        ends = [int(digits) for digits in re.findall(r"\d+", item)]
+        count += ends[1] - ends[0] + 1 if len(ends) == 2 else 1
+    return count
