@@ -165,21 +165,32 @@ class Core:
         counter.most_instructions = _FOREVER if until_instructions is None else until_instructions
         counter.most_cycles = _FOREVER if until_cycles is None else until_cycles
         counter.stopped = counter.strayed = False
-        self._emulate(0)
+        self._emulate(_NEVER)
         if counter.strayed:
             raise EngineError(f"the firmware left its code at 0x{self._pc:08x}")
         if counter.stopped and until_instructions is not None:
             left = until_instructions - counter.instructions
             if left > 0 and counter.cycles < counter.most_cycles:
+                # within straight code the address of an instruction is enough to stop at it
                 counter.most_instructions = _FOREVER
-                before = counter.instructions
-                self._emulate(left)
-                counter.instructions = before + left
+                until = self._after(left)
+                # translated again, so that it ends there; and once more, so that it does not from then on
+                start = self._pc
+                self._uc.ctl_remove_cache(start, until)
+                self._emulate(until)
+                self._uc.ctl_remove_cache(start, until)
         return bool(counter.stopped)
 
-    def _emulate(self, count: int) -> None:
+    def _after(self, count: int) -> int:
+        """Return the address behind ``count`` instructions from the next one on."""
+        at = self._pc - self.flash_base
+        for _ in range(count):
+            at += 4 if int(self.flash[at + 1]) >> 3 >= 0x1D else 2
+        return self.flash_base + at
+
+    def _emulate(self, until: int) -> None:
         try:
-            self._uc.emu_start(self._pc | 1, _NEVER, count=count)
+            self._uc.emu_start(self._pc | 1, until)
         except self._error as error:
             pc = self._uc.reg_read(self._arm.UC_ARM_REG_PC)
             raise EngineError(f"the firmware faulted at 0x{pc:08x}: {error}") from error

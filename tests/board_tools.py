@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What tests with boards need: a compiler, emulators, and containers of the small models."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from thumb import need_tools
+
+import joulet
+
+ROOT = Path(__file__).resolve().parents[1]
+MODELS = ROOT / "tests" / "models"
+
+
+def need_board() -> None:
+    """Skip where compiler or emulator are missing; in CI that is a failure."""
+    need_tools()
+
+
+def need_qemu() -> None:
+    """Skip where compiler or QEMU are missing; in CI that is a failure."""
+    need_tools()
+    if shutil.which("qemu-system-arm") is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI lacks qemu-system-arm")
+        pytest.skip("needs qemu-system-arm (Debian: qemu-system-arm)")
+
+
+@functools.cache
+def samples(name: str, count: int = 96) -> np.ndarray:
+    """Return random inputs of a small model, in its type."""
+    info = joulet.HostEngine(joulet.compile_model(MODELS / f"{name}.tflite", exits="off").container).inputs[0]
+    limits = np.iinfo(np.dtype(info.dtype.str))
+    rng = np.random.default_rng(3)
+    return rng.integers(limits.min, limits.max, (count, *info.shape[1:]), info.dtype.str, endpoint=True)
+
+
+@functools.cache
+def container(name: str = "residual_int8") -> bytes:
+    """Return a small model with two exits, calibrated on random inputs."""
+    x = samples(name)
+    labels = np.random.default_rng(4).integers(0, 4, len(x))
+    return joulet.compile_model(MODELS / f"{name}.tflite", data={"input_0": x, "labels": labels}, exits=2).container
+
+
+@functools.cache
+def plain_container(name: str) -> bytes:
+    """Return a small model as it is: one exit, all integer precisions."""
+    return joulet.compile_model(MODELS / f"{name}.tflite", exits="off").container
