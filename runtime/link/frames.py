@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from joulet.errors import LinkError
@@ -17,6 +16,7 @@ from joulet.link import wire
 
 _HEAD = struct.Struct("<BBHH")
 _BODY_BYTES = wire.MAX_PAYLOAD + wire.FRAME_OVERHEAD
+_STUFFED_BYTES = _BODY_BYTES + _BODY_BYTES // 254 + 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,25 +100,25 @@ class FrameReader:
 
     def __init__(self) -> None:
         self._held = bytearray()
-        self._too_long = False
         self.bad_frames = 0
 
-    def feed(self, data: bytes) -> Iterator[Frame]:
-        """Take bytes; yield the frames that they complete."""
-        for byte in data:
-            if byte:
-                self._too_long = self._too_long or len(self._held) > _BODY_BYTES + _BODY_BYTES // 254 + 1
-                if not self._too_long:
-                    self._held.append(byte)
-                continue
-            frame = None if self._too_long else decode(bytes(self._held))
-            if self._held and frame is None:
-                self.bad_frames += 1
-            self.clear()
+    def feed(self, data: bytes) -> list[Frame]:
+        """Take bytes; return the frames that they complete."""
+        frames = []
+        *ends, rest = data.split(b"\0")
+        for end in ends:
+            self._hold(end)
+            frame = decode(bytes(self._held))
             if frame is not None:
-                yield frame
+                frames.append(frame)
+            self.bad_frames += bool(self._held) and frame is None
+            self.clear()
+        self._hold(rest)
+        return frames
+
+    def _hold(self, part: bytes) -> None:
+        self._held += part[: _STUFFED_BYTES + 1 - len(self._held)]  # one byte too long stays too long
 
     def clear(self) -> None:
         """Forget a frame that has begun."""
         self._held.clear()
-        self._too_long = False
