@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from joulet.boards import core_source, firmware_source
-from joulet.errors import UsageError
+from joulet.errors import MissingDependencyError
 from joulet.firmware.board_files import FirmwareFacts, board_header, firmware_facts, linker_script
 from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 
@@ -165,17 +166,23 @@ def build_firmware(board: str, *, toolchain: str | None = None, energy_mode: boo
 
 
 def work_bytes(firmware: Firmware) -> int:
-    """Return the RAM that a firmware leaves to arena and input [bytes]."""
-    text = (firmware.folder / "firmware.map").read_text(encoding="utf-8", errors="replace")
-    found = {}
-    for name in ("jlt_work_start", "jlt_work_end"):
-        match = re.search(rf"^\s*(0x[0-9a-f]+)\s.*\b{name}\b", text, re.MULTILINE) or re.search(
-            rf"^\s*([0-9a-f]+)\s+[0-9a-f]+\s.*\b{name}\b", text, re.MULTILINE
-        )
-        if match is None:
-            raise UsageError(f"{firmware.folder}: the link map lacks {name}; remove the folder and build again")
-        found[name] = int(match.group(1), 16)
-    return (found["jlt_work_end"] - found["jlt_work_start"]) & ~15
+    """Return the RAM that a firmware leaves to arena and input [bytes].
+
+    Raises
+    ------
+    MissingDependencyError
+        Without pyelftools.
+    """
+    try:
+        elffile: Any = importlib.import_module("elftools.elf.elffile")
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"reading '{firmware.elf}' needs pyelftools: pip install 'joulet[emulator]'"
+        ) from error
+    with firmware.elf.open("rb") as file:
+        table = elffile.ELFFile(file).get_section_by_name(".symtab")
+        start, end = (int(table.get_symbol_by_name(name)[0]["st_value"]) for name in ("jlt_work_start", "jlt_work_end"))
+    return (end - start) & ~15
 
 
 def _units(facts: FirmwareFacts, core: Path, firmware: Path) -> Iterator[Unit]:
@@ -221,7 +228,9 @@ def _make(recipe: Recipe, folder: Path) -> None:
 
         with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
             objects = list(pool.map(compile_one, recipe.units))
-        options = [*recipe.machine, *recipe.toolchain.link_options(script), f"-Wl,-Map={part / 'firmware.map'}"]
+        options = [*recipe.machine, *recipe.toolchain.link_options(script)]
+        if recipe.toolchain.kind == "gcc":  # zig's linker driver knows no map
+            options.append(f"-Wl,-Map={part / 'firmware.map'}")
         libraries = [f"-l{name}" for name in recipe.toolchain.libraries]
         recipe.toolchain.run([*options, *objects, *libraries, "-o", str(part / "firmware.elf")])
         if folder.exists():

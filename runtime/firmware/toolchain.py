@@ -79,10 +79,10 @@ class Toolchain:
                 [*self.command, *arguments], capture_output=True, text=True, timeout=_COMPILE_S, check=False
             )
         except subprocess.TimeoutExpired as error:
-            raise UsageError(f"{self.command[0]} did not end within {_COMPILE_S:.0f} s") from error
+            raise UsageError(f"{' '.join(self.command)} did not end within {_COMPILE_S:.0f} s") from error
         if done.returncode:
             said = "\n".join((done.stderr or done.stdout).splitlines()[:12])
-            raise UsageError(f"{self.command[0]} failed:\n{said}")
+            raise UsageError(f"{' '.join(self.command)} failed:\n{said}")
 
 
 def warnings() -> tuple[str, ...]:
