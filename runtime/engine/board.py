@@ -11,7 +11,7 @@ import numpy as np
 
 from joulet.container.read import Container
 from joulet.engine.borders import AUTO, Borders
-from joulet.engine.seam import Array, Depth, ExitEvent, InferResult
+from joulet.engine.seam import Array, Depth, ExitEvent, InferResult, TensorInfo
 from joulet.errors import EngineError
 from joulet.link.client import Board, Reached
 
@@ -117,7 +117,7 @@ class BoardEngine(Borders):
             result.instructions[index], result.cycles[index] = self._counter.read(reached)
             result.exit[index], result.confidence_q15[index] = reached.exit, reached.confidence_q15
             result.macs[index] = reached.macs
-            self._take(self.board.answer(), outputs, index, reached.exit)
+            self._take(self.board.answer(self._answer_bytes(reached.exit)), outputs, index, reached.exit)
         return result
 
     def start(self, inputs: Sequence[Array], path: int) -> None:
@@ -148,7 +148,8 @@ class BoardEngine(Borders):
         if self._reached is None:
             raise EngineError("no exit has been reached yet")
         info = self.answers[self._reached.exit]
-        raw = self._split(self.board.answer(), self._reached.exit)[0]
+        exit = self._reached.exit
+        raw = self._split(self.board.answer(self._answer_bytes(exit)), exit)[0]
         return _from_wire(raw, info.dtype).reshape(info.shape)
 
     def _send(self, sample: Sequence[Array]) -> None:
@@ -159,10 +160,16 @@ class BoardEngine(Borders):
             self.board.upload("INPUT", data)
             self._sent = data
 
-    def _split(self, raw: bytes, exit: int) -> list[bytes]:
+    def _answer_infos(self, exit: int) -> tuple[TensorInfo, ...]:
         last = exit + 1 == self.n_exits and len(self.outputs) > 1
-        infos = self.outputs if last else (self.answers[exit],)
-        if len(raw) != sum(info.bytes for info in infos):
+        return self.outputs if last else (self.answers[exit],)
+
+    def _answer_bytes(self, exit: int) -> int:
+        return sum(info.bytes for info in self._answer_infos(exit))
+
+    def _split(self, raw: bytes, exit: int) -> list[bytes]:
+        infos = self._answer_infos(exit)
+        if len(raw) != self._answer_bytes(exit):
             raise EngineError(f"the board answers with {len(raw)} bytes; exit {self.exit_names[exit]} has another size")
         parts, at = [], 0
         for info in infos:

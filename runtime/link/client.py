@@ -148,9 +148,9 @@ class Board:
         """Continue along another path."""
         self.request("SWITCH", self._pack("Switch", path=path))
 
-    def answer(self) -> bytes:
-        """Return the answer of the exit reached."""
-        return self.read("ANSWER")
+    def answer(self, n_bytes: int | None = None) -> bytes:
+        """Return the answer of the exit reached; knowing its size saves a question."""
+        return self.read("ANSWER", n_bytes)
 
     def ledger(self) -> np.void:
         """Return the board's own ledger, a LedgerRecord."""
