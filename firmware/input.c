@@ -49,7 +49,7 @@ static uint32_t count_link(void) { return 1; }
 
 static const uint8_t *sample_link(uint32_t index) {
   (void)index;
-  const bool fresh = input.fresh;
+  const bool fresh = input.fresh && jlt_loaded.fed;  // not while another one is on its way
   input.fresh = false;
   return fresh ? jlt_loaded.input : NULL;
 }

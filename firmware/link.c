@@ -247,13 +247,18 @@ static void transfer(const jlt_frame_t *frame) {
   }
 }
 
-// While the session runs, engine and slots are its own.
+// While the session runs, the engine and what lies in flash are its own; samples may come.
 static bool disturbs_session(const jlt_frame_t *frame) {
+  const void *payload = frame->payload;
   switch (frame->type) {
-    case JLT_WIRE_MESSAGE_READ: return ((const jlt_wire_read_t *)(const void *)frame->payload)->what == JLT_WIRE_READ_ANSWER;
-    case JLT_WIRE_MESSAGE_PRICE:
-    case JLT_WIRE_MESSAGE_RUN: return false;
-    default: return true;
+    case JLT_WIRE_MESSAGE_START:
+    case JLT_WIRE_MESSAGE_STEP:
+    case JLT_WIRE_MESSAGE_SWITCH:
+    case JLT_WIRE_MESSAGE_INFER: return true;
+    case JLT_WIRE_MESSAGE_READ: return ((const jlt_wire_read_t *)payload)->what == JLT_WIRE_READ_ANSWER;
+    case JLT_WIRE_MESSAGE_BEGIN: return ((const jlt_wire_begin_t *)payload)->slot != JLT_WIRE_SLOT_INPUT;
+    case JLT_WIRE_MESSAGE_CHUNK: return ((const jlt_wire_chunk_t *)payload)->slot != JLT_WIRE_SLOT_INPUT;
+    default: return false;
   }
 }
 

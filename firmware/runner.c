@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "console.h"
 #include "core/quantise.h"
+#include "input.h"
 #include "model.h"
 #include "port.h"
 #include "session.h"
@@ -333,6 +334,7 @@ static void db_data(const char *hex) {
   }
   if (runner.got == runner.expected) {
     jlt_loaded.fed = true;
+    jlt_input_arrived();
     jlt_loaded.floats = profile()->wire_bytes == 4u && floats();
     line("m-load-done");
   }

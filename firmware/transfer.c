@@ -7,6 +7,7 @@
 #include "input.h"
 #include "model.h"
 #include "port.h"
+#include "trust.h"
 
 static struct {
   jlt_wire_begin_t begin;
@@ -55,6 +56,10 @@ void jlt_transfer_begin(const jlt_wire_begin_t *begin, jlt_wire_progress_t *prog
     return;
   }
   const bool same = transfer.running && memcmp(begin, &transfer.begin, sizeof(*begin)) == 0;
+  if (!same && !jlt_distrust(begin->slot)) {
+    *progress = (jlt_wire_progress_t){.status = JLT_ERR_STATE, .slot = begin->slot};
+    return;
+  }
   if (!same) {
     transfer.begin = *begin;
     transfer.next = 0;
@@ -142,6 +147,7 @@ void jlt_transfer_commit(jlt_wire_progress_t *progress) {
       break;
     default:
       jlt_loaded.fed = true;
+      jlt_input_arrived();
       break;
   }
   tell(progress, status);

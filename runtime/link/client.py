@@ -337,11 +337,13 @@ class Board:
                     return frame
                 self.events(frame)
             left_s = end_s - time.monotonic()
+            if n_bytes > _MOST_BYTES or (n_bytes > 0 and left_s <= 0.0):
+                return None
             data = self._port.read(4096, max(0.0, left_s))
+            if not data:
+                return None
             n_bytes += len(data)
             self._frames += self._reader.feed(data)
-            if not data or ((left_s <= 0.0 or n_bytes > _MOST_BYTES) and not self._frames):
-                return None
 
     def pump(self, timeout_s: float) -> bool:
         """Hear what the board tells of itself, for a while; False after silence."""
