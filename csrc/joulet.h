@@ -84,6 +84,11 @@ typedef struct {
 // engine does with `out` can read outside [base, base + bytes) or outside its arena.
 JLT_MUST_CHECK jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out);
 
+// The same but for the checksums of contents: for bytes that have passed jlt_container_check once and lie in memory that
+// keeps them. A board that loses power with every cloud must not read all of its flash each time. What the engine may
+// touch is bounded all the same.
+JLT_MUST_CHECK jlt_status_t jlt_container_reopen(const void *base, uint32_t bytes, jlt_container_t *out);
+
 // Arena a path needs [bytes]; 0 when there is no such path.
 uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path);
 

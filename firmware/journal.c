@@ -7,7 +7,7 @@
 #include "port.h"
 
 // The head of the memory counts resets; records follow.
-enum { RECORDS_AT = 64, RECORD_BYTES = sizeof(jlt_wire_event_record_t), COUNTER_MAGIC = 0x52544C4A };
+enum { NOTE_AT = 16, RECORDS_AT = 64, RECORD_BYTES = sizeof(jlt_wire_event_record_t), COUNTER_MAGIC = 0x52544C4A };
 
 static struct {
   uint32_t bytes;
@@ -46,6 +46,16 @@ void jlt_journal_open(void) {
 uint32_t jlt_journal_bytes(void) { return journal.bytes; }
 
 uint32_t jlt_journal_resets(void) { return journal.resets; }
+
+static bool keeps_notes(uint32_t bytes) {
+  return journal.bytes >= RECORDS_AT && !jlt_board.nvm.driver->erase && bytes <= RECORDS_AT - NOTE_AT;
+}
+
+bool jlt_journal_note_read(void *to, uint32_t bytes) { return keeps_notes(bytes) && read_at(NOTE_AT, to, bytes); }
+
+bool jlt_journal_note_write(const void *from, uint32_t bytes) {
+  return keeps_notes(bytes) && write_at(NOTE_AT, from, bytes);
+}
 
 static uint32_t crc_of(const jlt_wire_event_record_t *record) {
   return jlt_crc32(journal.epoch, record, offsetof(jlt_wire_event_record_t, crc32));

@@ -12,6 +12,10 @@ void jlt_journal_open(void);
 uint32_t jlt_journal_bytes(void);   // of the memory; 0 without one
 uint32_t jlt_journal_resets(void);  // 0 where they cannot be counted
 
+// A note beside the journal, at most 48 bytes; false without memory that is written byte by byte.
+bool jlt_journal_note_read(void *to, uint32_t bytes);
+bool jlt_journal_note_write(const void *from, uint32_t bytes);
+
 // Continues the journal of this epoch, or begins it: records of another epoch are not seen.
 void jlt_journal_begin(uint32_t epoch);
 

@@ -9,6 +9,7 @@
 #include "port.h"
 #include "runner.h"
 #include "session.h"
+#include "trust.h"
 
 enum { BYTES_A_TURN = 64 };  // between two looks at the clock
 
@@ -74,6 +75,7 @@ int main(void) {
   jlt_clock_open();
   jlt_console_open();
   jlt_journal_open();
+  jlt_trust_open();
   jlt_model_load();
   jlt_session_open();
   if (!jlt_session_running()) {

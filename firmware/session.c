@@ -36,6 +36,7 @@ static struct {
   bool running;
   bool has_store;
   bool has_counter;
+  bool asked_counter;
 } session;
 
 /// Energy ///
@@ -300,7 +301,7 @@ bool jlt_session_go(bool go) {
 
 void jlt_session_open(void) {
   session.has_store = jlt_board.store.driver && jlt_board.store.driver->open(&jlt_board.store);
-  session.has_counter = jlt_board.counter.driver && jlt_board.counter.driver->open(&jlt_board.counter);
+  (void)jlt_input_flash.open();  // so that a first power-up, with a host beside it, checks all there is
   uint32_t bytes;
   const jlt_wire_session_t *plan = jlt_slot_content(JLT_WIRE_SLOT_SESSION, &bytes);
   if (plan && plan_fits(plan, bytes) && plan->autostart) {
@@ -334,10 +335,19 @@ void jlt_session_ledger(jlt_wire_ledger_record_t *out) {
   out->time_us = jlt_now_us();
 }
 
+// Looked for when first asked: a bus in software is slow, and nothing else here needs the part.
+static bool has_counter(void) {
+  if (!session.asked_counter) {
+    session.asked_counter = true;
+    session.has_counter = jlt_board.counter.driver && jlt_board.counter.driver->open(&jlt_board.counter);
+  }
+  return session.has_counter;
+}
+
 void jlt_session_sensors(jlt_wire_sensors_t *out) {
   *out = (jlt_wire_sensors_t){.time_us = jlt_now_us()};
   const bool stored = session.has_store && jlt_board.store.driver->read_store_mv(&jlt_board.store, &out->store_mv);
-  const bool drawn = session.has_counter && jlt_board.counter.driver->read_energy_nj &&
+  const bool drawn = has_counter() && jlt_board.counter.driver->read_energy_nj &&
                      jlt_board.counter.driver->read_energy_nj(&jlt_board.counter, &out->drawn_nj);
   out->valid = (stored ? 1u : 0u) | (drawn ? 2u : 0u);
 }

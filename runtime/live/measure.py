@@ -53,7 +53,9 @@ def measured_costs(container: bytes, board: str, sample: tuple[Array, ...]) -> B
                 engine.run_to_exit(exit)
             cycles[precision, order] = virtual.op_cycles
     if (cycles == _NEVER_CYCLES).all():
-        raise UsageError("the container has no integer precision that a board could run; compile with --precisions w8,w4")
+        raise UsageError(
+            "the container has no integer precision that a board could run; compile with --precisions w8,w4"
+        )
     return BoardCosts(
         name=board, clock_hz=figures.clock_hz, energy_pj_per_cycle=figures.energy_pj_per_cycle, cycles=cycles
     )

@@ -100,17 +100,17 @@ def run_on_board(
         dearness_q16=math.ceil(supply.dearness * 65536),
     )
     power = HarvestedSupply(supply, duration_s)
-    virtual = VirtualBoard(board.name, power=power)
-    for slot, content in {
-        "model": job.container,
-        "policy": policy_slot(policy.table.to_bytes(), job.model_hash),
-        "samples": samples_slot([np.ascontiguousarray(x[order]) for x in job.inputs]),
-        "session": session,
-    }.items():
-        region = virtual.facts.slots[slot]
-        if len(content) > region.size:
-            raise UsageError(f"the {slot} has {len(content):,} bytes, its slot on {board.name} {region.size:,}")
-        virtual.load(region.address, content)
+    virtual = VirtualBoard(board.name)
+    _load(virtual, "model", job.container)
+    _load(virtual, "policy", policy_slot(policy.table.to_bytes(), job.model_hash))
+    _load(virtual, "samples", samples_slot([np.ascontiguousarray(x[order]) for x in job.inputs]))
+    # as after flashing: started once beside a host, the board has checked all sums and remembers that
+    virtual.power_on()
+    virtual.run()
+    virtual.cut()
+    commissioned = virtual.core.instructions, virtual.core.cycles
+    _load(virtual, "session", session)
+    virtual.power = power
     _run(virtual, power, progress)
     epoch = int(np.frombuffer(session, wire.dtype("SlotHeader"), 1)[0]["crc32"])
     records = read_journal(bytes(virtual.fram.data), epoch)
@@ -146,15 +146,22 @@ def run_on_board(
             "full_energy_j": storage.full_energy_j,
             "off_v": board.load.off_v,
             "on_v": board.load.on_v,
-            "boots": virtual.resets,
-            "instructions": virtual.core.instructions,
-            "cycles": virtual.core.cycles,
+            "boots": virtual.resets - 1,
+            "instructions": virtual.core.instructions - commissioned[0],
+            "cycles": virtual.core.cycles - commissioned[1],
             "nvm_line_writes": int(virtual.fram.writes.sum()),
             "nvm_most_writes_of_a_line": int(virtual.fram.writes.max()),
             "firmware_build": virtual.firmware.build_id.hex(),
         },
         provenance={**sources, "harvest": harvester.provenance, "converter": converter.provenance},
     )
+
+
+def _load(virtual: VirtualBoard, slot: str, content: bytes) -> None:
+    region = virtual.facts.slots[slot]
+    if len(content) > region.size:
+        raise UsageError(f"the {slot} has {len(content):,} bytes, its slot on {virtual.facts.name} {region.size:,}")
+    virtual.load(region.address, content)
 
 
 def _check(settings: SessionSettings, storage: Storage) -> None:
@@ -258,4 +265,3 @@ def _without_answer(
     if end_s < until_s:
         return Status.PENDING
     return Status.DROPPED if until_s < expiry_s else Status.EXPIRED
-
