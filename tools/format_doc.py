@@ -1,10 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Write the generated parts of FORMAT.md: tables of records and codes from layout.py, and the annotated hexdump.
+"""Write the generated parts of FORMAT.md and PROTOCOL.md.
+
+Tables of records, codes and constants come from container/layout.py and link/wire.py, statuses from csrc/joulet.h; the
+annotated hexdump is made of a golden container, the annotated frame of the codec.
 
 ::
 
     python -m joulet.tools.format_doc            # write
-    python -m joulet.tools.format_doc --check    # exit 1 when FORMAT.md is out of date
+    python -m joulet.tools.format_doc --check    # exit 1 when one is out of date
 
 A generated part stands between ``<!-- begin KIND ARGUMENTS -->`` and ``<!-- end -->``.
 """
@@ -15,15 +18,20 @@ import argparse
 import re
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 
 from joulet.container import layout
 from joulet.container.assemble import HEADER_BYTES, SECTION_BYTES, read_table
 from joulet.errors import UsageError
+from joulet.link import wire
+from joulet.link.frames import Frame, encode, unstuff
 
-DOCUMENT = Path("FORMAT.md")
+DOCUMENTS = {Path("FORMAT.md"): layout, Path("PROTOCOL.md"): wire}
 EXAMPLE = Path("tests/golden/containers/v1/tiny.jlt")
+STATUSES = Path("csrc/joulet.h")
+_STATUS = re.compile(r"JLT_ERR_(\w+) = (-\d+),\s*// (.*)")
 _PART = re.compile(r"(<!-- begin (\w+) ?([^>]*?) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SHOWN = ("MODEL", "TENSORS", "OPS", "WEIGHTS", "LAYERS", "PRECISIONS", "EXITS", "PATHS", "ARENA", "BOARD")
 _STRUCT_OF = {
@@ -47,28 +55,35 @@ def sections_table() -> str:
     return "\n".join(lines)
 
 
-def constants_table() -> str:
+def constants_table(source: ModuleType) -> str:
     """Return the constants."""
-    names = [name for name in dir(layout) if name.isupper() and isinstance(getattr(layout, name), int)]
+    names = [name for name in dir(source) if name.isupper() and isinstance(getattr(source, name), int)]
     lines = ["| name | value |", "|---|---:|"]
     for name in names:
-        value = getattr(layout, name)
-        lines.append(f"| {name} | {f'0x{value:X}' if name.startswith('NO_') else value} |")
+        value = getattr(source, name)
+        lines.append(f"| {name} | {f'0x{value:X}' if name.startswith('NO_') or name.endswith('_MAGIC') else value} |")
     return "\n".join(lines)
 
 
-def codes_tables() -> str:
+def statuses_table(header: str) -> str:
+    """Return the negative statuses of the core."""
+    lines = ["| status | name | meaning |", "|---:|---|---|"]
+    lines += [f"| {value} | {name} | {doc} |" for name, value, doc in _STATUS.findall(header)]
+    return "\n".join(lines)
+
+
+def codes_tables(source: ModuleType) -> str:
     """Return one line for each family of codes."""
     lines = ["| codes | values |", "|---|---|"]
-    for family, members in layout.CODES.items():
+    for family, members in source.CODES.items():
         lines.append(f"| {family} | {', '.join(f'{value} {name}' for name, value in members.items())} |")
     return "\n".join(lines)
 
 
-def record_table(name: str) -> str:
+def record_table(source: ModuleType, name: str) -> str:
     """Return the table of one record."""
-    doc, fields = layout.STRUCTS[name]
-    size = layout.dtype(name).itemsize
+    doc, fields = source.STRUCTS[name]
+    size = source.dtype(name).itemsize
     lines = [f"**{name}**, {size} bytes: {doc}", "", "| offset | field | type | meaning |", "|---:|---|---|---|"]
     offset = 0
     for field in fields:
@@ -120,40 +135,67 @@ def hexdump(container: bytes) -> str:
     return "\n".join(["```text", *lines, "```"])
 
 
-def render(text: str, example: bytes) -> str:
+def frame_example() -> str:
+    """Return an annotated frame: READ of eight bytes of the answer."""
+    payload = np.array((0, 8, wire.CODES["Read"]["ANSWER"], 0), wire.dtype("Read")).tobytes()
+    frame = Frame(wire.CODES["Message"]["READ"], 0x0102, payload)
+    encoded = encode(frame)
+    head = bytes([wire.VERSION, frame.type, 0x02, 0x01, len(payload), 0])
+    body = f"{head.hex(' ')}   {payload.hex(' ')}"
+    lines = [
+        "; body: version, type, sequence, length; payload; CRC-16",
+        f"{body}   {_crc_of(encoded)}",
+        "; as it goes over the wire",
+        encoded.hex(" "),
+    ]
+    return "\n".join(["```text", *lines, "```"])
+
+
+def _crc_of(encoded: bytes) -> str:
+    body = unstuff(encoded[:-1])
+    assert body is not None
+    return body[-2:].hex(" ")
+
+
+def render(text: str, source: ModuleType, root: Path) -> str:
     """Return the document with its generated parts renewed."""
 
     def part(match: re.Match[str]) -> str:
         kind, arguments = match.group(2), match.group(3).split()
         if kind == "records":
-            content = "\n\n".join(record_table(name) for name in arguments)
+            content = "\n\n".join(record_table(source, name) for name in arguments)
         elif kind == "hexdump":
-            content = hexdump(example)
-        elif kind in ("sections", "constants", "codes"):
-            content = {"sections": sections_table, "constants": constants_table, "codes": codes_tables}[kind]()
+            content = hexdump((root / EXAMPLE).read_bytes())
+        elif kind == "statuses":
+            content = statuses_table((root / STATUSES).read_text(encoding="utf-8"))
+        elif kind in ("constants", "codes"):
+            content = {"constants": constants_table, "codes": codes_tables}[kind](source)
+        elif kind in ("sections", "frame"):
+            content = {"sections": sections_table, "frame": frame_example}[kind]()
         else:
-            raise UsageError(f"FORMAT.md has a generated part of unknown kind {kind!r}")
+            raise UsageError(f"a generated part of unknown kind {kind!r}")
         return f"{match.group(1)}{content}\n{match.group(4)}"
 
     return _PART.sub(part, text)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Write the document, or with ``--check`` compare it; return the exit code."""
+    """Write the documents, or with ``--check`` compare them; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", type=Path, default=Path("."), help="checkout (default: the current directory)")
     parser.add_argument("--check", action="store_true", help="only compare; exit 1 when out of date")
     args = parser.parse_args(argv)
-    path = args.root / DOCUMENT
-    before = path.read_text(encoding="utf-8")
-    after = render(before, (args.root / EXAMPLE).read_bytes())
-    if args.check:
-        if before != after:
+    code = 0
+    for document, source in DOCUMENTS.items():
+        path = args.root / document
+        before = path.read_text(encoding="utf-8")
+        after = render(before, source, args.root)
+        if not args.check:
+            path.write_text(after, encoding="utf-8")
+        elif before != after:
             print(f"{path} is out of date: run python -m joulet.tools.format_doc", file=sys.stderr)
-            return 1
-        return 0
-    path.write_text(after, encoding="utf-8")
-    return 0
+            code = 1
+    return code
 
 
 if __name__ == "__main__":
