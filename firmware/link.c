@@ -6,6 +6,7 @@
 #include "board.h"
 #include "clock.h"
 #include "console.h"
+#include "core/crc32.h"
 #include "input.h"
 #include "journal.h"
 #include "link/frame.h"
@@ -149,6 +150,14 @@ static void acknowledge(const jlt_frame_t *frame, jlt_status_t err) {
   }
 }
 
+// A copy of the image with holes in it may run well enough to answer; its sum tells.
+static void check_firmware(jlt_wire_firmware_check_t *out) {
+  extern const uint8_t jlt_image_start[], jlt_image_end[];
+  const uint32_t bytes = (uint32_t)((uintptr_t)jlt_image_end - (uintptr_t)jlt_image_start);
+  *out = (jlt_wire_firmware_check_t){
+      .address = (uint32_t)(uintptr_t)jlt_image_start, .bytes = bytes, .crc32 = jlt_crc32(0, jlt_image_start, bytes)};
+}
+
 static void read(const jlt_frame_t *frame) {
   const jlt_wire_read_t *read = (const void *)frame->payload;
   struct {
@@ -174,6 +183,11 @@ static void read(const jlt_frame_t *frame) {
       memcpy(out.data, jlt_loaded.input + read->offset, read->bytes);
       err = JLT_OK;
     }
+  } else if (read->what == JLT_WIRE_READ_FIRMWARE && read->offset == 0 &&
+             read->bytes == sizeof(jlt_wire_firmware_check_t)) {
+    out.head.total_bytes = sizeof(jlt_wire_firmware_check_t);
+    check_firmware((jlt_wire_firmware_check_t *)(void *)out.data);
+    err = JLT_OK;
   } else if (read->what == JLT_WIRE_READ_LEDGER && read->offset == 0 && read->bytes == sizeof(jlt_wire_ledger_record_t)) {
     out.head.total_bytes = sizeof(jlt_wire_ledger_record_t);
     jlt_session_ledger((jlt_wire_ledger_record_t *)(void *)out.data);

@@ -93,3 +93,13 @@ def test_another_build_is_told_apart(build: Build, tmp_path: Path) -> None:
     other = dataclasses.replace(build, build_id=bytes(8))
     result = _verify(other, on_board(build.image), tmp_path)
     assert f"runs build {build.build_id.hex()} ({BOARD})" in result.reason
+
+
+@pytest.mark.parametrize("share", [0.35, 0.6, 0.8, 0.97])
+def test_a_hole_in_the_firmware_is_seen_by_its_sum(build: Build, tmp_path: Path, share: float) -> None:
+    address, data = build.image.segments[0]
+    hole = address + int(share * len(data)) // 64 * 64
+    assert build.image.part(hole, 64) != b"\xff" * 64
+    result = _verify(build, on_board(build.image, (hole, 64)), tmp_path)
+    assert not result.verified
+    assert "holes" in result.reason or "no handshake" in result.reason

@@ -15,6 +15,9 @@ from joulet.errors import EngineError, LinkError, UsageError
 if TYPE_CHECKING:
     from joulet.emulator.board import VirtualBoard
     from joulet.emulator.qemu import QemuBoard
+    from joulet.engine.board import Counter
+    from joulet.firmware.board_files import FirmwareFacts
+    from joulet.link import Board, Port
     from joulet.link.client import Reached
 
 ENGINES = """\
@@ -88,41 +91,71 @@ def open_engine(model: Path, spec: str) -> Iterator[Engine]:
 
 
 def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:
-    from joulet.engine.board import BoardEngine, Counter
+    from joulet.engine.board import BoardEngine
     from joulet.engine.host import HostEngine
-    from joulet.link import Port, connect
 
     data = model.read_bytes()
     HostEngine(data)  # every byte is checked here, where errors have names
-    counter: Counter
-    port: Port
-    if kind == "virtual":
-        from joulet.emulator.board import VirtualBoard, VirtualPort
-
-        virtual = VirtualBoard(where)
-        _fits(len(data), virtual.facts.slots["model"].size, where)
-        virtual.load(virtual.facts.slots["model"].address, data)
-        virtual.power_on()
-        counter, port = WindowCounter(virtual), VirtualPort(virtual)
-    elif kind == "qemu":
-        from joulet.emulator.qemu import QemuBoard
-        from joulet.firmware.board_files import firmware_facts
-
-        _fits(len(data), firmware_facts(where).slots["model"].size, where)
-        qemu = stack.enter_context(QemuBoard(where, {"model": data}))
-        counter, port = TickCounter(qemu), qemu.port
-    else:
-        return BoardEngine(data, stack.enter_context(connect(where)), progress=_progress())
-    try:
-        board = stack.enter_context(connect(port))
-    except LinkError as error:
-        raise EngineError(f"--engine {kind}:{where}: the firmware does not answer: {error}") from error
-    return BoardEngine(data, board, counter=counter)
+    board, counter = stack.enter_context(open_board(f"{kind}:{where}", {"model": data}))
+    return BoardEngine(data, board, counter=counter, progress=_progress() if kind == "serial" else None)
 
 
-def _fits(n_bytes: int, slot: int, board: str) -> None:
-    if n_bytes > slot:
-        raise UsageError(f"the container has {n_bytes:,} bytes, the model slot of {board} {slot:,}")
+@contextmanager
+def open_board(spec: str, slots: dict[str, bytes]) -> Iterator[tuple[Board, Counter | None]]:
+    """Open the link to a board: ``virtual:BOARD``, ``qemu:BOARD`` or ``serial:PORT``.
+
+    Parameters
+    ----------
+    spec : str
+        As for ``--engine``.
+    slots : dict
+        Content that a virtual board or QEMU has in its flash from the start, by slot.
+
+    Raises
+    ------
+    UsageError
+        If something does not fit its slot.
+    EngineError, LinkError, MissingDependencyError
+        If nothing answers.
+    """
+    from joulet.link import connect
+
+    kind, _, where = spec.partition(":")
+    if kind == "serial":
+        with connect(where) as board:
+            yield board, None
+        return
+    with ExitStack() as stack:
+        counter: Counter
+        port: Port
+        if kind == "virtual":
+            from joulet.emulator.board import VirtualBoard, VirtualPort
+
+            virtual = VirtualBoard(where)
+            for slot, content in slots.items():
+                _fits(slot, content, virtual.facts)
+                virtual.load(virtual.facts.slots[slot].address, content)
+            virtual.power_on()
+            counter, port = WindowCounter(virtual), VirtualPort(virtual)
+        else:
+            from joulet.emulator.qemu import QemuBoard
+            from joulet.firmware.board_files import firmware_facts
+
+            for slot, content in slots.items():
+                _fits(slot, content, firmware_facts(where))
+            qemu = stack.enter_context(QemuBoard(where, slots))
+            counter, port = TickCounter(qemu), qemu.port
+        try:
+            board = stack.enter_context(connect(port))
+        except LinkError as error:
+            raise EngineError(f"{spec}: the firmware does not answer: {error}") from error
+        yield board, counter
+
+
+def _fits(slot: str, content: bytes, facts: FirmwareFacts) -> None:
+    room = facts.slots[slot].size
+    if len(content) > room:
+        raise UsageError(f"the container has {len(content):,} bytes, the {slot} slot of {facts.name} {room:,}")
 
 
 def _progress() -> Callable[[str, int, int], None]:

@@ -26,7 +26,7 @@ from joulet.container.read import Container
 from joulet.energy.load import SPECS, Source, load_harvester
 from joulet.energy.seam import Converter, Storage
 from joulet.engine.answers import Answers
-from joulet.engine.borders import Borders
+from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs, load_labels
 from joulet.engine.seam import Array
@@ -139,7 +139,7 @@ def run(args: argparse.Namespace) -> int:
 def _here(args: argparse.Namespace, setup: Setup, policy: Policy) -> RunRecord:
     """Run the control loop on this machine."""
     with open_engine(args.model, args.engine) as engine:
-        if not isinstance(engine, Borders):
+        if not isinstance(engine, (HostEngine, BoardEngine)):
             raise UsageError(f"--engine {args.engine} has no exits to decide at; joulet infer takes it")
         return run_session(
             Answers(engine, setup.inputs, setup.labels, setup.costs.prefixes),
@@ -269,7 +269,11 @@ def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[
         "machine": platform.machine(),
         "options": options,
         "settings": dict(record.settings),
-        "model": {"file": args.model.name, "model_hash": setup.container.model_hash.hex(), "sha256": _sha256(args.model)},
+        "model": {
+            "file": args.model.name,
+            "model_hash": setup.container.model_hash.hex(),
+            "sha256": _sha256(args.model),
+        },
         "input": {"file": args.input.name, "sha256": _sha256(args.input), "samples": len(setup.inputs[0])},
         "trace": {
             "file": setup.harvester.name,

@@ -51,6 +51,7 @@ enum {
   JLT_WIRE_READ_EVENTS = 2,
   JLT_WIRE_READ_FEATURES = 3,
   JLT_WIRE_READ_SENSORS = 4,
+  JLT_WIRE_READ_FIRMWARE = 5,
 };
 
 enum {
@@ -284,6 +285,15 @@ typedef struct {
   uint32_t crc32;  // of all before it
 } jlt_wire_event_record_t;
 _Static_assert(sizeof(jlt_wire_event_record_t) == 48, "EventRecord: layout");
+
+// FirmwareCheck: what the board finds where its firmware lies
+typedef struct {
+  uint32_t address;  // of the first byte
+  uint32_t bytes;  // up to the last one
+  uint32_t crc32;  // of them
+  uint32_t reserved;  // 0
+} jlt_wire_firmware_check_t;
+_Static_assert(sizeof(jlt_wire_firmware_check_t) == 16, "FirmwareCheck: layout");
 
 // Sensors: what the board's sensors say now
 typedef struct {

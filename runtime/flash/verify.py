@@ -1,12 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
 """After flashing: ask the running board which build and which model it has.
 
-That finds copies with holes in them: the build id is the firmware's, and the board checks the sum of every section of the
-model before it answers for it.
+That finds copies with holes in them: the build id is the firmware's, the board sums up all of its firmware, and it checks
+the sum of every section of the model before it answers for it.
 """
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
@@ -25,7 +26,7 @@ class Connect(Protocol):
     """:func:`joulet.link.connect`, or what stands for it."""
 
     def __call__(self, port: str, *, baud: int, timeout_s: float) -> AbstractContextManager[Any]:
-        """Shake hands with the board at a port; its HELLO is ``.hello``."""
+        """Shake hands with the board at a port; its HELLO is ``.hello``, ``.firmware()`` the sum of its firmware."""
 
 
 def load_connect() -> Connect:
@@ -61,10 +62,10 @@ def verify(
         return replace(result, reason="no serial port is known: give --port (joulet devices lists them)")
     with task(on_event, "handshake", f"asking {port} for its build id"):
         try:
-            hello = _hello(connect(), port, around, baud, within_s)
+            hello, firmware = _ask(connect(), port, around, baud, within_s)
         except (JouletError, OSError) as error:
             return replace(result, reason=f"no handshake on {port}: {error}")
-    reason = _difference(hello, build, port)
+    reason = _difference(hello, build, port) or _holes(firmware, build, port)
     return replace(result, verified=not reason, reason=reason)
 
 
@@ -88,13 +89,28 @@ def _difference(hello: Any, build: Build, port: str) -> str:
     return ""
 
 
-def _hello(connect: Connect, port: str, around: Surroundings, baud: int, within_s: float) -> Any:
+def _holes(firmware: tuple[int, int, int], build: Build, port: str) -> str:
+    """Return where the firmware differs from the image; empty when it does not."""
+    address, n_bytes, crc32 = firmware
+    expected = bytearray(b"\xff") * n_bytes
+    for start, data in build.image.segments:
+        low, high = max(start, address), min(start + len(data), address + n_bytes)
+        if low < high:
+            expected[low - address : high - address] = data[low - start : high - start]
+    if zlib.crc32(expected) == crc32:
+        return ""
+    return f"the firmware of the board at {port} has holes: its sum is not that of the image; flash again"
+
+
+def _ask(
+    connect: Connect, port: str, around: Surroundings, baud: int, within_s: float
+) -> tuple[Any, tuple[int, int, int]]:
     """Shake hands; try again while the board restarts and its port comes back."""
     ends_s = around.clock() + within_s
     while True:
         try:
             with connect(port, baud=baud, timeout_s=_REPLY_S) as board:
-                return board.hello
+                return board.hello, board.firmware()
         except (JouletError, OSError):
             if around.clock() >= ends_s:
                 raise

@@ -43,7 +43,7 @@ CODES = {
         "NACK": 127,
     },
     "Slot": {"INPUT": 0, "MODEL": 1, "POLICY": 2, "SAMPLES": 3, "SESSION": 4},
-    "Read": {"ANSWER": 0, "LEDGER": 1, "EVENTS": 2, "FEATURES": 3, "SENSORS": 4},
+    "Read": {"ANSWER": 0, "LEDGER": 1, "EVENTS": 2, "FEATURES": 3, "SENSORS": 4, "FIRMWARE": 5},
     "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32},
     "Input": {"FLASH": 0, "LINK": 1},
     "EventStatus": {"RUNNING": 1, "ANSWERED": 2, "DROPPED": 3, "EXPIRED": 4, "CUT": 5},
@@ -237,6 +237,15 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("status", "u8", "EventStatus"),
             _f("decisions", "u32", "asked of the policy"),
             _f("crc32", "u32", "of all before it"),
+        ),
+    ),
+    "FirmwareCheck": (
+        "what the board finds where its firmware lies",
+        (
+            _f("address", "u32", "of the first byte"),
+            _f("bytes", "u32", "up to the last one"),
+            _f("crc32", "u32", "of them"),
+            _f("reserved", "u32", "0"),
         ),
     ),
     "Sensors": (
