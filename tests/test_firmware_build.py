@@ -118,10 +118,20 @@ def test_limits_hold(board: str) -> None:
 
 @pytest.mark.parametrize("board", BOARDS)
 def test_the_image_lies_in_its_slot(board: str) -> None:
-    image, slot = read_elf(built(board).elf), firmware_facts(board).slots["firmware"]
-    for address, data in image.segments:
-        assert slot.address <= address
-        assert address + len(data) <= slot.address + slot.size
+    check_extent(built(board))
+
+
+def check_extent(firmware: Firmware) -> None:
+    """Hold the image against its slot, and against what the firmware takes for itself when it sums itself up."""
+    from elftools.elf.elffile import ELFFile
+
+    image, slot = read_elf(firmware.elf), firmware_facts(firmware.board).slots["firmware"]
+    with firmware.elf.open("rb") as file:
+        table = ELFFile(file).get_section_by_name(".symtab")
+        start, end = (table.get_symbol_by_name(f"jlt_image_{name}")[0]["st_value"] for name in ("start", "end"))
+    assert start == slot.address == min(address for address, _ in image.segments)
+    assert end == max(address + len(data) for address, data in image.segments)
+    assert end <= slot.address + slot.size
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -302,6 +312,7 @@ def test_zig_builds_what_gives_the_same_integers(board: str, monkeypatch: pytest
     x = np.random.default_rng(5).integers(-128, 128, (1, *engine.inputs[0].shape[1:]), dtype=np.int8)
     with QemuBoard(board, {"model": container}) as machine, connect(machine.port, timeout_s=20.0) as link:
         assert machine.firmware.toolchain.kind == "zig"
+        check_extent(machine.firmware)
         link.upload("INPUT", x.tobytes())
         for path, name in enumerate(engine.path_names):
             for depth in range(len(engine.exit_names)):
