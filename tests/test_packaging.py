@@ -10,6 +10,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from thumb import need_tools
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -50,3 +51,39 @@ def test_the_wheel_runs_away_from_the_checkout(built: Path, tmp_path: Path) -> N
     model = str(next((ROOT / "tests" / "models").glob("*conv*.tflite")))
     run(sys.executable, "-c", script, model, cwd=tmp_path)
     assert (tmp_path / "m.jlt").stat().st_size > 0
+
+
+def test_the_wheel_builds_and_flashes_away_from_the_checkout(built: Path, tmp_path: Path) -> None:
+    need_tools()
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        archive.extractall(tmp_path / "site")
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    (volume / "INFO_UF2.TXT").write_text("UF2 Bootloader v3.0\nModel: Raspberry Pi RP2\nBoard-ID: RPI-RP2\n")
+    script = (
+        "import os, sys; sys.path.insert(0, 'site')\n"
+        "os.environ['JOULET_CACHE'] = 'cache'\n"
+        "import pathlib, shutil, threading, time\n"
+        "def board():  # takes the image and restarts: its volume goes away\n"
+        "    while not list(pathlib.Path('volume').glob('*.uf2')):\n"
+        "        time.sleep(0.05)\n"
+        "    time.sleep(0.5)\n"
+        "    shutil.copytree('volume', 'taken')\n"
+        "    shutil.rmtree('volume')\n"
+        "threading.Thread(target=board, daemon=True).start()\n"
+        "from joulet.tools.main import main\n"
+        "for words in (\n"
+        "    ['compile', sys.argv[1], '--exits', 'off', '-o', 'm.jlt'],\n"
+        "    ['build', 'm.jlt', '--board', 'virtual_m4'],\n"
+        "    ['build', 'm.jlt', '--board', 'pico'],\n"
+        "    ['flash', '--board', 'pico', '--via', 'uf2', '--mount', 'volume', '--no-verify'],\n"
+        "    ['bench', 'm.jlt', '--engine', 'virtual:virtual_m4'],\n"
+        "):\n"
+        "    code = main(words)\n"
+        "    assert code == 0, (words, code)\n"
+    )
+    model = str(next((ROOT / "tests" / "models").glob("*conv*.tflite")))
+    said = run(sys.executable, "-c", script, model, cwd=tmp_path)
+    assert "virtual_m4" in said
+    assert (tmp_path / "joulet-build" / "virtual_m4" / "image.hex").is_file()
+    assert list((tmp_path / "taken").glob("*.uf2"))

@@ -22,7 +22,7 @@ from joulet.firmware.board_files import FirmwareFacts, firmware_facts
 from joulet.firmware.build import Firmware, build_firmware
 from joulet.firmware.slots import policy_slot, samples_slot
 from joulet.flash.build import FORMAT, MANIFEST, default_folder
-from joulet.flash.image import Image, read_elf, write_hex
+from joulet.flash.image import MAX_SPAN_BYTES, Image, read_elf, write_hex
 from joulet.flash.uf2 import write_uf2
 from joulet.plan.cost import board_costs
 
@@ -164,9 +164,11 @@ def write_build(
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         part.chmod(0o755)
-        files = {"hex": "image.hex", "bin": "image.bin", "elf": "firmware.elf"}
+        files = {"hex": "image.hex", "elf": "firmware.elf"}
         (part / files["hex"]).write_bytes(write_hex(image))
-        (part / files["bin"]).write_bytes(image.to_bytes())
+        if image.end - image.base <= MAX_SPAN_BYTES:  # else it would be mostly filling
+            files["bin"] = "image.bin"
+            (part / files["bin"]).write_bytes(image.to_bytes())
         shutil.copyfile(firmware.elf, part / files["elf"])
         family = facts.table.get("flash", {}).get("family")
         if family is not None:
