@@ -358,11 +358,12 @@ def test_a_transfer_goes_on_where_the_line_was_cut(tiny: bytes, other: bytes) ->
     machine.check()
 
 
-@pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.97, 1.0])
+@pytest.mark.parametrize("again", [False, True])
+@pytest.mark.parametrize("share", [0.0, 0.5, 0.97, 1.0])
 def test_power_lost_while_a_model_is_replaced_leaves_none_or_a_whole_one(
-    tiny: bytes, other: bytes, share: float
+    tiny: bytes, other: bytes, share: float, again: bool
 ) -> None:
-    machine = alive(tiny)
+    machine = alive(other if again else tiny)  # the same one once more must not pass for the old one
     board = greet(VirtualPort(machine))
     done = False
 
@@ -600,7 +601,7 @@ def noise(seed: int) -> bytes:
 
 
 @pytest.mark.parametrize("mode", ["ascii", "armed", "frames"])
-@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize("seed", range(5))
 def test_recovers_from_64_kb_of_noise(faulted: tuple[VirtualBoard, bytes, Expected], mode: str, seed: int) -> None:
     machine, x, expected = faulted
     port = VirtualPort(machine)

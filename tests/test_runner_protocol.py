@@ -362,7 +362,7 @@ def test_accuracy_and_performance_mode(id: str, shared_data: Path, benchmark: Ca
     cycles = (laps[1] - laps[0]) * 1e-6 * machine.clock_hz
     machine.settle()
     machine.clock_hz = round(cycles / 10.5)
-    assert client.performance(data[0], 1) == pytest.approx(1 / 10.5, rel=0.02)
+    assert client.performance(data[0], 1 if len(data[0]) < 3000 else 0) == pytest.approx(1 / 10.5, rel=0.02)
     assert client.raw.isascii()
 
 
