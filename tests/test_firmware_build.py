@@ -195,7 +195,8 @@ def _with_graph(firmware: Firmware, folder: Path, unit: str, change: tuple[str, 
     [
         ("csrc_core_engine.c.ci", ('targetname: "jlt_kernel_entry"', 'targetname: "jlt_engine_step"'), "recursion"),
         ("firmware_clock.c.ci", ("bytes (static)", "bytes (dynamic)"), "no bound"),
-        ("firmware_console.c.ci", ("firmware/console.c:29", "firmware/other.c:29"), "targets are not known"),
+        ("firmware_console.c.ci", ("firmware/console.c:", "firmware/other.c:"), "targets are not known"),
+        ("firmware_console.c.ci", ("firmware/console.c:", "firmware/clock.c:"), "none of jlt_timer_virtual"),
     ],
 )
 def test_what_has_no_bound_is_an_error(tmp_path: Path, unit: str, change: tuple[str, str], word: str) -> None:

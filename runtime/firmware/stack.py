@@ -2,7 +2,7 @@
 """How deep the stack of a firmware can get: a bound over all call paths, from what compiler and linker wrote down.
 
 Frames come from GCC (``-fcallgraph-info=su``), direct calls from GCC and from the disassembly together, indirect calls
-from a table of who calls which drivers. What has no frame of GCC's, the compiler's own library, is read from the
+from a table of who calls which drivers, and from the source line, which names the member. What has no frame of GCC's, the compiler's own library, is read from the
 disassembly: all that its instructions take off the stack, as if none gave it back. A call into a ROM is assumed to need
 :data:`ROM_BYTES`. Recursion, a frame without a bound and an indirect call that is not in the table are errors.
 """
@@ -15,7 +15,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from joulet.boards import firmware_source
 from joulet.errors import DataError
@@ -24,7 +23,7 @@ from joulet.firmware.linked import Linked
 
 ROM_BYTES = 256  # assumed: what the RP2040's flash functions need; their source pushes a few registers a call
 
-# source file: kinds of driver that its indirect calls may reach; see _reached
+# source file: what its indirect calls may reach: a driver by its table in board.toml, a driver by name, or one of _PLAIN
 _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "csrc/core/check_params.c": ("checks",),
     "csrc/core/engine.c": ("kernels",),
@@ -33,7 +32,7 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/clock.c": ("timer", "marker"),
     "firmware/console.c": ("uart",),
     "firmware/journal.c": ("nvm",),
-    "firmware/session.c": ("store", "counter"),
+    "firmware/session.c": ("store", "counter", "jlt_input_flash", "jlt_input_link"),
     "firmware/transfer.c": ("flash",),
     "firmware/drivers/flash_rp2040.c": ("rom",),
     "firmware/drivers/flash_virtual.c": ("jlt_flash_memory",),
@@ -43,6 +42,7 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/drivers/power_ina228.c": ("i2c",),
     "firmware/drivers/timer_virtual.c": ("jlt_timer_cmsdk",),
 }
+_PLAIN = ("checks", "kernels", "scratch", "init")  # no drivers
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
 _NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', re.MULTILINE)
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]*)")?', re.MULTILINE)
@@ -61,6 +61,7 @@ class _Function:
     taken: int = 0
     calls: set[int] = field(default_factory=set)
     jumps: bool = False  # through a register, elsewhere than back
+    explained: bool = False  # GCC says where such calls stand
     rom: bool = False
 
 
@@ -136,8 +137,8 @@ class _Graph:
             if caller is None:
                 continue
             if target == "__indirect_call":
-                for kind in self._kinds(label, caller.name):
-                    self._reach(caller, kind, label)
+                caller.explained = True
+                self._reach(caller, label)
             else:
                 callee = self._find(unit, target)
                 if callee is not None:
@@ -148,7 +149,7 @@ class _Graph:
         veneer = _VENEER.match(function.name)
         if veneer:
             function.calls.add(self._linked.only(veneer[1]))
-        elif function.frame is None and function.jumps:
+        elif function.jumps and not function.explained:
             raise DataError(f"{function.name}: jumps through a register, and its targets are not known")
 
     def _find(self, unit: str, title: str) -> _Function | None:
@@ -157,45 +158,55 @@ class _Graph:
         address = self._linked.function(unit, name, static=":" in title)
         return None if address is None else self._functions.get(address)
 
-    def _kinds(self, label: str, caller: str) -> tuple[str, ...]:
-        for source, kinds in _INDIRECT.items():
-            if label.rsplit(":", 2)[0].endswith("/" + source):
-                return kinds
-        raise DataError(f"{caller}: an indirect call at {label} whose targets are not known")
-
-    def _reach(self, caller: _Function, kind: str, label: str) -> None:
-        if kind == "rom":
+    def _reach(self, caller: _Function, label: str) -> None:
+        """Add what an indirect call at file:line:column may reach."""
+        file, line, column = label.rsplit(":", 2)
+        source = next((source for source in _INDIRECT if file.endswith("/" + source)), None)
+        if source is None:
+            raise DataError(f"{caller.name}: an indirect call at {label} whose targets are not known")
+        if source == "firmware/drivers/flash_rp2040.c":
             caller.rom = True
             return
-        caller.calls |= {address for address in self._reached(kind, _field(label)) if address in self._functions}
+        plain = [kind for kind in _INDIRECT[source] if kind in _PLAIN]
+        drivers = [self._driver(kind) for kind in _INDIRECT[source] if kind not in _PLAIN]
+        member = "" if plain else _member(source, int(line), int(column))
+        targets = {address for kind in plain for address in self._plain(kind)}
+        known = [driver for driver in drivers if driver and member in self._fields[driver.split("_")[1]]]
+        # a board without one of the drivers does not come to the calls of it
+        if drivers and not known and None not in drivers:
+            raise DataError(
+                f"{caller.name}: calls '{member}' at {label}, which is none of {', '.join(map(str, drivers))}"
+            )
+        for driver in known:
+            targets.add(self._linked.words(driver)[self._fields[driver.split("_")[1]].index(member)])
+        caller.calls |= targets & set(self._functions)
 
-    def _reached(self, kind: str, name: str) -> set[int]:
+    def _driver(self, kind: str) -> str | None:
+        part = self._facts.table["firmware"].get(kind)
+        return kind if kind.startswith("jlt_") else str(part["driver"]) if part else None
+
+    def _plain(self, kind: str) -> set[int]:
         symbols = self._linked.symbols
-        part: Mapping[str, Any] = self._facts.table["firmware"]
+        if kind == "checks":  # a static table
+            return set(self._linked.words(kind))
         if kind == "kernels":
             return {s.address for name, s in symbols.items() if re.fullmatch(r"jlt_\w+__(ref|armv\w+|mve)", name)}
         if kind == "scratch":
             names = [n for n in symbols if re.fullmatch(r"jlt_\w+_scratch_bytes", n) and n != "jlt_op_scratch_bytes"]
             return {symbols[name].address for name in names}
-        if kind == "checks":  # a static table
-            return set(self._linked.words(kind))
-        if kind == "init":
-            return {symbols[part["init"]].address} if "init" in part else set()
-        driver = kind if kind in symbols else part[kind]["driver"] if part.get(kind) else None
-        if driver is None:
-            return set()
-        words = self._linked.words(driver)
-        fields = self._fields.get(driver.split("_")[1], ())
-        if name not in fields:
-            return set(words)
-        return {words[fields.index(name)]}
+        init = self._facts.table["firmware"].get("init")
+        return {symbols[init].address} if init else set()
 
     @cached_property
     def _fields(self) -> dict[str, tuple[str, ...]]:
-        """Members of each kind of driver, in the order of port.h."""
-        text = (firmware_source() / "port.h").read_text(encoding="utf-8")
-        structs = re.findall(r"typedef struct \{([^{}]*)\} jlt_(\w+)_driver_t;", text)
-        return {kind: tuple(re.findall(r"\(\*(\w+)\)", body)) for body, kind in structs}
+        """Members of each kind of driver, in their order."""
+        found = {}
+        for entry in sorted(firmware_source().iterdir(), key=lambda entry: entry.name):
+            if entry.name.endswith(".h"):
+                text = entry.read_text(encoding="utf-8")
+                for body, kind in re.findall(r"typedef struct \{([^{}]*)\} jlt_(\w+)_driver_t;", text):
+                    found[kind] = tuple(re.findall(r"\(\*(\w+)\)", body))
+        return found
 
     def depth(self, address: int) -> tuple[int, tuple[str, ...]]:
         """Return the most that a function and all it calls take, and the path [bytes]."""
@@ -215,14 +226,12 @@ class _Graph:
         return self._done[address]
 
 
-def _field(label: str) -> str:
-    """Return the member of a driver that is called at file:line:column; empty when its line does not say."""
-    file, line, column = label.rsplit(":", 2)
-    try:
-        text = Path(file).read_text(encoding="utf-8").splitlines()[int(line) - 1]
-    except (OSError, IndexError):
-        return ""
-    member = re.search(r"(?:->|\.)(\w+)\(", text[int(column) - 1 :])
+def _member(source: str, line: int, column: int) -> str:
+    """Return the member of a driver that is called at a place of the firmware's sources."""
+    text = (firmware_source() / source.removeprefix("firmware/")).read_text(encoding="utf-8").splitlines()
+    # the place is that of the call's first word, or of its parenthesis
+    before, after = text[line - 1][: column - 1], text[line - 1][column - 1 :]
+    member = re.search(r"(?:->|\.)(\w+)\(", after) or re.search(r"(?:->|\.)(\w+)$", before)
     return member[1] if member else ""
 
 
