@@ -2,9 +2,10 @@
 """How deep the stack of a firmware can get: a bound over all call paths, from what compiler and linker wrote down.
 
 Frames come from GCC (``-fcallgraph-info=su``), direct calls from GCC and from the disassembly together, indirect calls
-from a table of who calls which drivers, and from the source line, which names the member. What has no frame of GCC's, the compiler's own library, is read from the
-disassembly: all that its instructions take off the stack, as if none gave it back. A call into a ROM is assumed to need
-:data:`ROM_BYTES`. Recursion, a frame without a bound and an indirect call that is not in the table are errors.
+from a table of who calls which drivers, and from the source line, which names the member. What has no frame of GCC's,
+the compiler's own library, is read from the disassembly: all that its instructions take off the stack, as if none gave
+it back. A call into a ROM is assumed to need :data:`ROM_BYTES`. Recursion, a frame without a bound and an indirect call
+that is not in the table are errors.
 """
 
 from __future__ import annotations
