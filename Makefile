@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes study-kws study-resnet study-price fuzz wheel clean
+.PHONY: demo test lint boards bytes matrix study-kws study-live study-mfcc study-resnet study-price fuzz wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,17 @@ study-price: $(VENV)/.test  ## policies against the optimum: some seven hours of
 	$(VENV)/bin/joulet sweep $(PRICE)/study.toml --out $(PRICE)/results --resume $(if $(SLICE),--slice $(SLICE)) \
 		$(if $(JOBS),--jobs $(JOBS)); code=$$?; test $$code -le 1 || exit $$code; \
 	$(PY) tests/studies/price_summary.py $(PRICE)/results && exit $$code
+
+INPUTS ?= 32
+
+matrix: $(VENV)/.test  ## four models, eight virtual and emulated boards, every path and exit: the same bytes; INPUTS=2 for a part
+	$(PY) tests/studies/matrix.py --shared $(SHARED) --inputs $(INPUTS)
+
+study-live: $(VENV)/.test  ## the firmware's own loop on a virtual board against the host's simulation of it
+	$(PY) tests/studies/live.py --shared $(SHARED)
+
+study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones
+	$(PY) tests/studies/mfcc.py --shared $(SHARED)
 
 bytes: $(VENV)/.test  ## every int8 model of the shared corpus against TensorFlow Lite Micro, byte for byte
 	$(PY) tests/studies/bytes.py --shared $(SHARED)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -10,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from thumb import have_tools
 
 ROOT = Path(__file__).resolve().parents[1]
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -43,7 +45,11 @@ def test_readme_python_runs(desk: Path) -> None:
 def test_readme_commands_run(desk: Path) -> None:
     lines = [line[2:] for body in blocks("console") for line in body.splitlines() if line.startswith("$ joulet ")]
     assert lines
+    here = have_tools()
+    assert here or not os.environ.get("CI")
     for line in lines:
+        if not here and any(word in line for word in ("virtual:", "joulet build", "joulet flash")):
+            continue  # firmware needs a compiler, a virtual board an emulator
         command = [sys.executable, "-m", "joulet.tools.main", *shlex.split(line)[1:]]
         done = subprocess.run(command, cwd=desk, capture_output=True, text=True, check=False)
         assert done.returncode == 0, f"{line}\n{done.stderr}"

@@ -21,8 +21,7 @@ FLASH, RAM, STOP = 0x0000_0000, 0x2000_0000, 0x0010_0000
 _RAM_BYTES = 256 * 1024
 
 
-def need_tools() -> None:
-    """Skip where compiler or emulator are missing; in CI that is a failure."""
+def _missing() -> list[str]:
     missing = (
         []
         if shutil.which("arm-none-eabi-gcc")
@@ -33,6 +32,17 @@ def need_tools() -> None:
         import unicorn  # noqa: F401
     except ImportError as error:
         missing.append(f"{error.name} (pip install joulet[emulator])")
+    return missing
+
+
+def have_tools() -> bool:
+    """Tell whether compiler and emulator are there."""
+    return not _missing()
+
+
+def need_tools() -> None:
+    """Skip where compiler or emulator are missing; in CI that is a failure."""
+    missing = _missing()
     if missing and os.environ.get("CI"):
         pytest.fail(f"CI lacks {', '.join(missing)}")
     if missing:
