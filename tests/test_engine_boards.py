@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ import joulet
 from joulet.container.assemble import PartSection, assemble, read_table
 from joulet.engine.board import BoardEngine
 from joulet.errors import DataError, LinkError, UsageError
+from joulet.firmware.build import build_firmware
 from joulet.tools.engines import open_engine
 from joulet.tools.main import main
 
@@ -201,3 +204,36 @@ def test_bench_measures_time_on_the_host(tmp_path: Path, capsys: pytest.CaptureF
     assert result["time_s"] > 0
     assert "instructions_per_inference" not in result
     assert {row["path"] for row in result["rows"]} == {"w4"}
+
+
+def test_a_board_on_a_serial_port_takes_the_model_and_runs_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """QEMU behind a pseudo-terminal, for pyserial a port like any other; its model slot is empty at first."""
+    need_qemu()
+    firmware = build_firmware("qemu_mps2_an386")
+    command = ["qemu-system-arm", "-M", "mps2-an386", "-nographic", "-monitor", "none", "-serial", "pty"]
+    process = subprocess.Popen(
+        [*command, "-kernel", str(firmware.elf)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert process.stdout is not None
+        port = re.search(r"/dev/pts/\d+", process.stdout.readline())
+        assert port is not None
+        path = model(tmp_path, container())
+        x = samples("residual_int8")[:3]
+        host = joulet.HostEngine(path)
+        for _ in range(2):  # the second time the board has the model already
+            with open_engine(path, f"serial:{port.group()}") as engine:
+                theirs = engine.infer([x], path="w4")
+            assert np.array_equal(theirs.outputs[0], host.infer([x], path="w4").outputs[0])
+        assert main(["monitor", port.group(), "--for", "0.2s", "--json"]) == 0
+        hello = json.loads(capsys.readouterr().out.splitlines()[0])["data"]
+        assert hello["board"] == "qemu_mps2_an386"
+        assert hello["model_hash"] == host.model_hash
+        assert main(["monitor", port.group(), "--ascii", "--send", "name"]) == 0
+        assert "m-name-dut-[joulet]" in capsys.readouterr().out
+        assert main(["doctor", "--serial", port.group(), "--job", "infer", "--json"]) == 0
+    finally:
+        process.kill()
+        process.wait()
