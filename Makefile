@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix study-kws study-live study-mfcc study-resnet study-price fuzz wheel clean
+.PHONY: demo test lint boards bytes matrix study-kws study-live study-mfcc study-resnet study-price fuzz link-faults wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -66,6 +66,9 @@ bytes: $(VENV)/.test  ## every int8 model of the shared corpus against TensorFlo
 
 fuzz: $(VENV)/.test  ## both parsers of foreign bytes under ASan and UBSan; SECONDS_EACH=60
 	$(PY) tests/studies/fuzz.py --seconds $(or $(SECONDS_EACH),60)
+
+link-faults: $(VENV)/.test  ## host and firmware over lines that lose, repeat, change and invent bytes; SEEDS=100
+	$(PY) tests/studies/link_faults.py --seeds $(or $(SEEDS),100)
 
 wheel: $(VENV)/.test
 	$(PY) -m build

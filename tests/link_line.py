@@ -101,7 +101,7 @@ class _Way:
         self._rng, self.rate, self._faults, self._counts = rng, rate, faults, counts
         self._ear = FrameReader()
         self._faulty = False
-        self._lost = self.worst_lost = self.frames = 0
+        self._lost = self.worst_lost = self.frames = self.resyncs = 0
 
     def carry(self, data: bytes) -> bytes:
         out = b""
@@ -127,6 +127,7 @@ class _Way:
             return
         self.frames += 1
         if sent in heard:
+            self.resyncs += self._faulty
             self._faulty = False
         elif self._faulty:
             self._lost += 1

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Content of a board's slots as it lies in flash: a header of 64 bytes, then what the slot is for. PROTOCOL.md §6."""
+"""Content of a board's slots as it lies in flash: a header of 64 bytes, then what the slot is for. PROTOCOL.md §7."""
 
 from __future__ import annotations
 
