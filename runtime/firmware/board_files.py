@@ -1,5 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the C side knows of a board: board.h and link.ld, made from its board.toml."""
+"""What the C side knows of a board: board.h and link.ld, made from its board.toml.
+
+::
+
+    [slots]     # regions of flash; a slot is erased by itself, so it holds whole pages
+    firmware = { address = 0x0800_0000, bytes = 0x2_0000 }
+    model = { address = 0x0810_0000, bytes = 0xC_0000, page_bytes = 4096 }  # at a multiple of 4 KiB
+    policy, session, samples, nvm = …       # nvm is for driver jlt_nvm_flash only
+
+    [firmware]
+    flags = ["-mcpu=cortex-m4", …]          # GCC's
+    zig = ["-target", …]                    # clang's
+    drivers = ["uart_pl011", …]             # files of firmware/drivers; *.c beside board.toml are built too
+    init = "jlt_board_init"                 # clocks and pins, run first; left out, the reset state will do
+    irqs = 26                               # entries of the vector table behind the core's 16
+    stack_bytes = 1408                      # at least what make boards proves
+    has_cycle_counter = true                # DWT CYCCNT
+
+    [firmware.uart]                         # and .timer; .flash, .nvm, .spi, .i2c, .store, .counter, .marker or false
+    driver = "jlt_uart_pl011"               # a struct of firmware/drivers/drivers.h
+    base = 0x4003_4000                      # the other keys are members of the description in firmware/port.h
+"""
 
 from __future__ import annotations
 
