@@ -119,7 +119,9 @@ def main() -> int:
             energy = {
                 "harvester": load_trace(data / "energy_traces" / f"{name}.csv.gz", loop=True),
                 "converter": ConstantConverter(0.8),
-                "storage": Capacitor(args.capacitor, max_v=board.load.max_v, initial_v=board.load.on_v, leakage_ohm=1e6),
+                "storage": Capacitor(
+                    args.capacitor, max_v=board.load.max_v, initial_v=board.load.on_v, leakage_ohm=1e6
+                ),
             }
             if on_board:
                 records.append(run_on_board(job, board, policy=Shadow(), settings=settings, **energy))

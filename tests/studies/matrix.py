@@ -110,7 +110,7 @@ def counts_agree(rows: list[dict[str, Any]]) -> list[str]:
         for key, counts in virtual.items():
             gaps = {b - a for a, b in zip(counts, qemu[key], strict=True)}
             # one gap for all inputs of a path and exit, and small: the ops are the same, the inputs are not
-            if len(gaps) != 1 and not key.endswith("/auto") or any(abs(gap) > 20 * 64 for gap in gaps):
+            if (len(gaps) != 1 and not key.endswith("/auto")) or any(abs(gap) > 20 * 64 for gap in gaps):
                 wrong.append(f"{model} {board} {key}: {sorted(gaps)}")
     return wrong
 
