@@ -17,13 +17,14 @@ from joulet.errors import LinkError
 from joulet.link import wire
 from joulet.link.frames import Frame, FrameReader, encode
 from joulet.link.port import Port, open_port
-from joulet.link.runner import Runner
+from joulet.link.recovery import ask_for_frames, recover
 
 _M = wire.CODES["Message"]
 _AGAIN_S = 1.0  # a request is sent again after this long without an answer
 _TRIES = 6
 _COMPUTE_S = 120.0  # longest that a board may compute, or erase flash, before it answers
 _STALE_S = 0.8e-6 * wire.SILENCE_US  # after this long the board may be back in ASCII
+_LAST_SEQUENCE = 0xF000
 _MOST_BYTES = 16_384  # that may come without an answer among them before a request is sent again
 _STATUS = {
     -1: "an argument is out of range, or it does not fit the board's memory",
@@ -289,6 +290,11 @@ class Board:
         """
         if name != "HELLO" and time.monotonic() - self._answered_s > _STALE_S:
             self._reopen()
+        if name != "HELLO" and self._sequence > _LAST_SEQUENCE:
+            # numbers begin anew: what the board remembers must not be taken for one of them
+            self._conversation = self._conversation % 0xFFFF_FFFF + 1
+            self.greet()
+            self._sequence = 0
         sequence = self._send(name, payload)
         raw = encode(Frame(_M[name], sequence, payload))
         frame = self._wait(name, sequence, raw, timeout_s)
@@ -322,7 +328,7 @@ class Board:
 
     def _reopen(self) -> None:
         """Bring the board back to frames: it may have returned to ASCII. What it remembers of requests stays."""
-        _ask_for_frames(self._port, 5.0)
+        ask_for_frames(self._port, 5.0)
         self._reader.clear()
         self._frames.clear()
         self.greet()
@@ -387,51 +393,6 @@ def _reason(status: int) -> str:
     return f"{_STATUS.get(status, 'the bytes do not pass its checks')} (status {status})"
 
 
-def recover(port: Port, timeout_s: float = 5.0) -> Runner:
-    """Bring a board to ASCII mode from whatever state it is in; PROTOCOL.md §5.
-
-    Raises
-    ------
-    LinkError
-        If it does not answer ``name%``.
-    """
-    runner = Runner(port, timeout_s)
-    end_s = time.monotonic() + 1.5 * timeout_s
-    for attempt in range(_TRIES):
-        # ends a frame, leaves frame mode, ends a command; then the board is asked who it is
-        port.write(b"\0" + encode(Frame(_M["BYE"], 0, b"")) + b"%")
-        runner.clear()
-        try:
-            runner.name()
-        except LinkError:
-            if attempt == _TRIES - 1 or time.monotonic() > end_s:
-                raise
-        else:
-            if not runner.clear() or attempt == _TRIES - 1:
-                return runner
-    raise AssertionError("unreachable")
-
-
-def _ask_for_frames(port: Port, timeout_s: float) -> None:
-    """Bring a board to where HELLO switches to frames."""
-    end_s = time.monotonic() + 2.0 * timeout_s
-    for attempt in range(_TRIES):
-        runner = recover(port, timeout_s)
-        final = attempt == _TRIES - 1 or time.monotonic() > end_s
-        try:
-            lines = runner.command("joulet 1")
-        except LinkError:
-            if final:
-                raise
-            continue
-        if not lines:
-            return
-        if final:
-            raise LinkError(
-                f"the board knows no frames ({' '.join(lines)}): it runs another firmware; joulet flash puts ours on it"
-            )
-
-
 def greet(port: Port, timeout_s: float = 5.0) -> Board:
     """Bring a board to frame mode.
 
@@ -442,7 +403,7 @@ def greet(port: Port, timeout_s: float = 5.0) -> Board:
     """
     end_s = time.monotonic() + timeout_s
     for attempt in range(_TRIES):
-        _ask_for_frames(port, timeout_s)
+        ask_for_frames(port, timeout_s)
         try:
             return Board(port)
         except LinkError:

@@ -10,7 +10,7 @@ from joulet.errors import LinkError
 from joulet.link.port import Port
 
 _LINE_BYTES = 65536
-_MOST_LINES = 20_000  # of one answer; a foreign firmware may chatter for ever
+_MOST_LINES = 4000  # of one answer; a foreign firmware may chatter for ever
 _HEX_BYTES = 31  # of one `db` command: the device's line holds 80 characters
 
 
