@@ -82,3 +82,32 @@ def heard(port: VirtualPort) -> list[Frame]:
     while more := port.read(4096, 0):
         data += more
     return FrameReader().feed(data)
+
+
+_PAYLOADS = {"HELLO", "START", "STEP", "SWITCH", "READ", "BEGIN", "CHUNK", "INFER", "PRICE", "RUN", "PCM"}
+
+
+def any_request(rng: np.random.Generator) -> Frame:
+    """Return a valid frame, BYE excepted, whose fields are small, extreme or anything."""
+    name = [message for message in _M if message != "BYE"][int(rng.integers(0, len(_M) - 1))]
+    sequence = int(rng.integers(0, 65_536))
+    if name not in _PAYLOADS or rng.random() < 0.1:
+        return Frame(_M[name], sequence, rng.bytes(int(rng.integers(0, 40))))
+    record = np.zeros((), wire.dtype(name.capitalize()))
+    for field in record.dtype.names or ():
+        if record[field].shape:
+            continue
+        limits = np.iinfo(record[field].dtype)
+        kind = rng.random()
+        if kind < 0.6:
+            record[field] = rng.integers(0, 6)
+        elif kind < 0.7:
+            record[field] = limits.max
+        elif kind < 0.8:
+            record[field] = rng.integers(0, min(int(limits.max), 600))
+        else:
+            record[field] = rng.integers(limits.min, limits.max, endpoint=True, dtype=record[field].dtype)
+    payload = record.tobytes()
+    if name in ("CHUNK", "PCM"):
+        payload += rng.bytes(int(rng.integers(0, wire.MAX_PAYLOAD + 1 - len(payload))))
+    return Frame(_M[name], sequence, payload)

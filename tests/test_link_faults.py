@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from link_bench import Expected, alive, inputs, other_container, raw, tiny_container
+from link_bench import Expected, alive, any_request, heard, inputs, other_container, raw, tiny_container
 from link_line import FAULTS, EndlessPort, FaultyPort
 
 from joulet.emulator.board import VirtualBoard, VirtualPort
@@ -141,3 +141,25 @@ def test_recovers_from_64_kb_of_noise(faulted: tuple[VirtualBoard, bytes, Expect
     with connect(port) as board:
         board.upload("INPUT", x)
         expected.check_all(board)
+
+
+@pytest.mark.parametrize("name", ["virtual_m4", "virtual_m0plus"])
+@pytest.mark.parametrize("seed", range(3))
+def test_requests_of_any_content_are_answered_and_break_nothing(tiny: bytes, name: str, seed: int) -> None:
+    machine = alive(tiny if seed else b"", name)
+    port = VirtualPort(machine)
+    greet(port)
+    rng = np.random.default_rng(seed)
+    for _ in range(600):
+        frame = any_request(rng)
+        port.write(encode(frame))
+        answers = [got for got in heard(port) if got.sequence == frame.sequence and got.type & wire.REPLY]
+        assert len(answers) == 1, frame
+        assert answers[0].type in (frame.type | wire.REPLY, _M["NACK"] | wire.REPLY)
+    assert machine.resets == 1
+    machine.check()
+    with connect(port) as board:
+        board.upload("MODEL", tiny)
+        x = inputs(tiny)[0]
+        board.upload("INPUT", x.tobytes())
+        Expected(tiny, x).check_all(board)

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from board_tools import container, need_board, samples
+from link_bench import any_request
 
 import joulet
 from joulet.boards import load_board
@@ -18,7 +19,7 @@ from joulet.engine.answers import Answers
 from joulet.errors import LinkError
 from joulet.firmware.slots import policy_slot, samples_slot, session_slot
 from joulet.link import Board, Runner, connect, greet, wire
-from joulet.link.frames import Frame
+from joulet.link.frames import Frame, FrameReader, encode
 from joulet.live.measure import measured_costs
 from joulet.plan.cost import cost_table
 from joulet.policies.shadow import Shadow
@@ -158,3 +159,32 @@ def test_samples_over_the_link_are_taken_once_each(policy: bytes, answers: Answe
         for record in records[records["status"] == ANSWERED]:
             got = (int(record["confidence_q15"]), int(record["predicted"]))
             assert got in [answers.at(i, int(record["path"]), int(record["exit"])) for i in range(6)]
+
+
+def test_requests_of_any_content_do_not_disturb_a_session(policy: bytes, answers: Answers) -> None:
+    virtual = machine(policy)
+    port = VirtualPort(virtual)
+    rng = np.random.default_rng(9)
+    with connect(port) as board:
+        board.run(True)
+        for _ in range(80):
+            frame = any_request(rng)
+            if frame.type != wire.CODES["Message"]["RUN"]:
+                port.write(encode(frame))
+                assert any(got.sequence == frame.sequence for got in heard_some(port, frame.sequence))
+    with connect(port) as board:
+        while board.pump(1.0):
+            pass
+        check_events(board, answers, 60)
+    assert (virtual.resets, virtual.counts.erases) == (1, 0)
+
+
+def heard_some(port: VirtualPort, sequence: int) -> list[Frame]:
+    """Return what comes up to the answer to a request."""
+    reader, frames = FrameReader(), []
+    while not any(frame.sequence == sequence and frame.type & wire.REPLY for frame in frames):
+        data = port.read(4096, 0)
+        if not data:
+            break
+        frames += reader.feed(data)
+    return frames
