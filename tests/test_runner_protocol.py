@@ -307,6 +307,8 @@ def test_energy_mode_pulses_twice_around_the_window(tiny: bytes) -> None:
     assert b"m-lap" not in client.raw
     with connect(VirtualPort(machine)) as board:
         assert "ENERGY_MODE" in board.hello.caps
+    header = (machine.firmware.folder / "board.h").read_text()
+    assert f".baud = 0x{9600:X}u" in header  # as the runner's interface board speaks
 
 
 # the benchmark

@@ -103,6 +103,9 @@ def firmware_facts(name: str) -> FirmwareFacts:
         raise UsageError(f"board '{name}': [firmware] lacks or misplaces {error}") from error
 
 
+_ENERGY_MODE_BAUD = 9600  # MLPerf Tiny's runner, through its interface board
+
+
 def _slot(fields: Mapping[str, Any]) -> Slot:
     return Slot(address=int(fields["address"]), size=int(fields["bytes"]), page=int(fields.get("page_bytes", 0)))
 
@@ -129,8 +132,11 @@ def board_header(facts: FirmwareFacts, build_id: bytes, *, energy_mode: bool = F
         if part.get(name):
             lines.append(f"#define BOARD_{name.upper()}_DRIVER {part[name]['driver']}")
     for name, keys in _DESCRIPTIONS.items():
-        if part.get(name) or name not in ("spi", "i2c"):
-            lines.append(f"#define BOARD_{name.upper()} {_initialiser(facts, name, part.get(name), keys)}")
+        table = part.get(name)
+        if name == "uart" and energy_mode:
+            table = {**table, "baud": _ENERGY_MODE_BAUD}
+        if table or name not in ("spi", "i2c"):
+            lines.append(f"#define BOARD_{name.upper()} {_initialiser(facts, name, table, keys)}")
     for slot in _SLOTS:
         region = facts.slots.get(slot, Slot(address=0, size=0, page=0))
         lines.append(f"#define BOARD_SLOT_{slot.upper()} {_region(region)}")
