@@ -39,6 +39,8 @@ static struct {
   bool asked_counter;
 } session;
 
+static void say(const char *text) { jlt_link_tell(JLT_WIRE_MESSAGE_LOG, text, (uint16_t)strlen(text)); }
+
 /// Energy ///
 
 static uint64_t energy_fj(uint64_t mv) { return session.plan->capacity_nf * mv * mv / 2u; }
@@ -239,6 +241,7 @@ uint64_t jlt_session_step(void) {
   take_in(now);
   if (session.waiting == NOTHING && now >= session.plan->end_us) {
     session.running = false;
+    say("session ends");
     return UINT64_MAX;
   }
   const uint64_t until = session.waiting == NOTHING ? earlier(arrival_us(session.seen), session.plan->end_us)
@@ -274,10 +277,14 @@ bool jlt_session_go(bool go) {
   uint32_t plan_bytes = 0;
   const jlt_wire_session_t *plan = jlt_slot_content(JLT_WIRE_SLOT_SESSION, &plan_bytes);
   if (jlt_loaded.status != JLT_OK || jlt_loaded.policy_status != JLT_OK || !plan || !plan_fits(plan, plan_bytes)) {
+    say(jlt_loaded.status != JLT_OK ? "no session without a model" : jlt_loaded.policy_status != JLT_OK
+            ? "no session without a policy for this model"
+            : "no session without a plan in its slot");
     return false;
   }
   session.input = plan->input == JLT_WIRE_INPUT_LINK ? &jlt_input_link : &jlt_input_flash;
   if (!session.input->open()) {
+    say("no session without samples that fit the model");
     return false;
   }
   session.plan = plan;
@@ -296,6 +303,7 @@ bool jlt_session_go(bool go) {
   const jlt_wire_slot_header_t *header = (const void *)jlt_board.session.address;
   jlt_journal_begin(header->crc32);
   session.running = true;
+  say("session begins");
   return true;
 }
 

@@ -18,9 +18,10 @@ from joulet.energy.capacitor import Capacitor
 from joulet.energy.converter import ConstantConverter
 from joulet.energy.synthetic import ConstantHarvester, MarkovHarvester
 from joulet.engine.answers import Answers
-from joulet.errors import UsageError
+from joulet.errors import LinkError, UsageError
 from joulet.firmware.slots import policy_slot, samples_slot, session_slot
 from joulet.link import connect, wire
+from joulet.link.frames import Frame
 from joulet.live.journal import read_journal
 from joulet.live.measure import measured_costs
 from joulet.live.run import Job, run_on_board
@@ -181,12 +182,12 @@ def test_the_boards_own_ledger_is_that_of_the_supply(job: Job) -> None:
     }.items():
         virtual.load(virtual.facts.slots[slot].address, content)
     virtual.power_on()
-    told = []
+    frames: list[Frame] = []
     with connect(VirtualPort(virtual)) as link:
         assert link.hello.policy_status == 0
         worth, price = link.price(1 << 20, 1 << 18)
         assert 0 <= price <= worth
-        link.events = told.append
+        link.events = frames.append
         before_s = power.now_s
         link.run(True)
         while link.pump(1.0):
@@ -202,7 +203,9 @@ def test_the_boards_own_ledger_is_that_of_the_supply(job: Job) -> None:
     # it books from power-up to its last step; READ and the rest of the conversation come after
     assert spent_pj == pytest.approx(drawn_pj, rel=0.02)
     assert len(events) >= 5
-    assert len(told) == len(events)
+    codes = wire.CODES["Message"]
+    assert sum(frame.type == codes["EVENT"] for frame in frames) == len(events)
+    assert [frame.payload for frame in frames if frame.type == codes["LOG"]] == [b"session begins", b"session ends"]
     assert read_journal(bytes(virtual.fram.data), _epoch(virtual)).tobytes() == events.tobytes()
 
 
@@ -248,3 +251,16 @@ def test_joulet_run_with_the_firmware_in_the_loop(tmp_path: Path, capsys: pytest
         assert (tmp_path / policy / "report.html").is_file()
     assert main([*base, "--policy", "shadow", "--out", str(tmp_path / "x"), "--board", "nucleo_l4r5zi"]) == 2
     assert "contradicts" in capsys.readouterr().err
+
+
+def test_a_session_that_cannot_begin_says_why() -> None:
+    need_board()
+    virtual = VirtualBoard(BOARD)
+    virtual.load(virtual.facts.slots["model"].address, container())
+    virtual.power_on()
+    frames: list[Frame] = []
+    with connect(VirtualPort(virtual)) as link:
+        link.events = frames.append
+        with pytest.raises(LinkError, match="refuses RUN"):
+            link.run(True)
+    assert [frame.payload for frame in frames] == [b"no session without a policy for this model"]
