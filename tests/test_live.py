@@ -201,7 +201,7 @@ def test_the_boards_own_ledger_is_that_of_the_supply(job: Job) -> None:
     assert power.now_s - before_s > 2.5
     assert books["compute"] > 0
     # it books from power-up to its last step; READ and the rest of the conversation come after
-    assert spent_pj == pytest.approx(drawn_pj, rel=0.02)
+    assert 0.96 * drawn_pj < spent_pj <= drawn_pj * 1.001
     assert len(events) >= 5
     codes = wire.CODES["Message"]
     assert sum(frame.type == codes["EVENT"] for frame in frames) == len(events)
