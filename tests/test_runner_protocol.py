@@ -19,6 +19,7 @@ from thumb import need_tools
 from joulet.compile import compile_model
 from joulet.emulator.board import VirtualBoard, VirtualPort
 from joulet.engine.host import HostEngine
+from joulet.errors import LinkError
 from joulet.firmware.build import build_firmware
 from joulet.link import Runner, connect, open_port, wire
 
@@ -240,6 +241,43 @@ def test_our_own_client_agrees(tiny: bytes) -> None:
     assert [f"{value:.3f}" for value in results] == answer_of(tiny, tiny_input())
     assert runner.model() == "custom"
     assert runner.timestamp_us() > 0
+
+
+class Canned:
+    """A line that says the same to everything."""
+
+    def __init__(self, answer: bytes) -> None:
+        self.answer, self.waiting = answer, b""
+
+    def write(self, data: bytes) -> None:
+        self.waiting = self.answer
+
+    def read(self, n_bytes: int, timeout_s: float) -> bytes:
+        out, self.waiting = self.waiting[:n_bytes], self.waiting[n_bytes:]
+        return out
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("answer", "text"),
+    [
+        (b"", "no answer"),
+        (b"m-rea", "no answer"),
+        (b"m-lap-us-1\r\nm-lap-us-2\r\nm-results-[0.1x]\r\nm-ready\r\n", "no numbers"),
+        (b"m-lap-us-1\r\nm-results-[0.1]\r\nm-ready\r\n", "lacks"),
+        (b"m-ready\r\n", "lacks"),
+        (b"e-[No model]\r\nm-ready\r\n", "refuses: No model"),
+        (b"\xff\xfe" * 40_000, "no answer"),
+        (b"chatter\n" * 5000, "without end"),
+    ],
+)
+def test_our_own_client_says_what_it_does_not_understand(answer: bytes, text: str) -> None:
+    with pytest.raises(LinkError, match=text):
+        Runner(Canned(answer)).infer(1)
+    for call in (lambda r: r.name(), lambda r: r.model(), lambda r: r.load(b"x")):
+        with pytest.raises(LinkError):
+            call(Runner(Canned(answer)))
 
 
 # numbers

@@ -130,7 +130,7 @@ class Board:
                     break
                 if frame.sequence == sequence and frame.type == _M["BYE"] | wire.REPLY:
                     return
-        recover(self._port)  # it may have left: what is in ASCII must get no more frames
+        recover(self._port, _AGAIN_S)  # it may have left: what is in ASCII must get no more frames
 
     def start(self, path: int) -> None:
         """Begin an inference with the input that was uploaded."""
