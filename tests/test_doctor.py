@@ -55,11 +55,21 @@ def _args(*words: str) -> argparse.Namespace:
 def test_a_machine_with_the_core_can_infer_and_all_else_is_optional(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert doctor.report(_args(), _machine(tmp_path)) == 0
+    assert doctor.report(_args("--job", "infer"), _machine(tmp_path)) == 0
     text = capsys.readouterr().out
     assert "MISSING" not in text
     assert "optional  arm-none-eabi-gcc" in text
     assert "all that the stated jobs need is here" in text
+
+
+def test_without_a_stated_job_firmware_and_virtual_board_are_wanted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert doctor.report(_args(), _machine(tmp_path)) == 1
+    text = capsys.readouterr().out
+    assert "MISSING   arm-none-eabi-gcc" in text
+    assert "MISSING   unicorn" in text
+    assert "something needed is missing" in text
 
 
 @pytest.mark.parametrize("package", PRESENT)
@@ -276,6 +286,6 @@ def test_a_port_that_cannot_be_opened_is_a_failed_check(tmp_path: Path, capsys: 
 
 
 def test_the_real_machine(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main.main(["doctor", "--json"]) == 0
+    assert main.main(["doctor", "--job", "infer", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["ok"] is True

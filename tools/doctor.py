@@ -17,9 +17,10 @@ from joulet.flash.surroundings import Surroundings
 _MARKS = {"ok": "ok", "missing": "MISSING", "optional": "optional", "warning": "warning"}
 
 EPILOG = f"""\
-Without options it looks at what running models here takes. State what else you are after, and what that needs and is not
-there makes the exit code 1:
+Without options it looks at what the README's examples take: running models here, building firmware, and running it on the
+virtual board. State what you are after, and only what that needs makes the exit code 1:
 
+  joulet doctor --job infer
   joulet doctor --job build --job flash
 
 {chr(10).join(f"  {name:<8} {summary}" for name, summary in JOBS.items())}
@@ -32,6 +33,9 @@ works when typed at and fails under any program.
 Lines marked 'optional' are not needed for the stated jobs; 'warning' will cause trouble; 'MISSING' and 'FAILED' make the exit
 code 1.
 """
+
+
+DEFAULT_JOBS = ("build", "emulate")
 
 
 def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -48,7 +52,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         action="append",
         choices=tuple(JOBS),
         default=[],
-        help="a job to be able to do, beside infer; repeatable",
+        help=f"a job to be able to do, beside infer; repeatable (without: {', '.join(DEFAULT_JOBS)})",
     )
     parser.add_argument("--serial", metavar="PORT", help="also run the name-flood test on a board")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -61,7 +65,8 @@ def run(args: argparse.Namespace) -> int:
 
 def report(args: argparse.Namespace, machine: Machine) -> int:
     """Examine a machine, print what was found, return 1 if something needed is missing."""
-    jobs = ["infer", *args.job, *(["serial"] if args.serial else [])]
+    stated = [*args.job, *(["serial"] if args.serial else [])]
+    jobs = ["infer", *(stated or DEFAULT_JOBS)]
     checks = examine(machine, jobs)
     flood = None if args.serial is None else _flood(args.serial, machine.around)
     ok = not any(check.status == "missing" for check in checks) and (flood is None or flood.ok)
