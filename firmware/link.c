@@ -155,7 +155,11 @@ static void check_firmware(jlt_wire_firmware_check_t *out) {
   extern const uint8_t jlt_image_start[], jlt_image_end[];
   const uint32_t bytes = (uint32_t)((uintptr_t)jlt_image_end - (uintptr_t)jlt_image_start);
   *out = (jlt_wire_firmware_check_t){
-      .address = (uint32_t)(uintptr_t)jlt_image_start, .bytes = bytes, .crc32 = jlt_crc32(0, jlt_image_start, bytes)};
+      .address = (uint32_t)(uintptr_t)jlt_image_start,
+      .bytes = bytes,
+      .crc32 = jlt_crc32(0, jlt_image_start, bytes),
+      .model_status = jlt_model_recheck(),
+  };
 }
 
 static void read(const jlt_frame_t *frame) {

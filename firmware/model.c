@@ -67,6 +67,15 @@ void jlt_model_load(void) {
   jlt_policy_load();
 }
 
+int32_t jlt_model_recheck(void) {
+  jlt_container_t view;
+  const jlt_status_t err = jlt_container_check((const void *)jlt_board.model.address, jlt_board.model.bytes, &view);
+  if (err) {
+    (void)jlt_distrust(JLT_WIRE_SLOT_MODEL);
+  }
+  return err;
+}
+
 const void *jlt_slot_content(uint32_t slot, uint32_t *bytes) {
   const jlt_region_t *regions[] = {
       [JLT_WIRE_SLOT_POLICY] = &jlt_board.policy,

@@ -33,6 +33,9 @@ extern jlt_loaded_t jlt_loaded;
 void jlt_model_load(void);
 void jlt_policy_load(void);
 
+// Reads all sums of the container again, trusted or not; what fails is trusted no more.
+int32_t jlt_model_recheck(void);
+
 // Content of a slot with a header; null unless magic, code, size and CRC are right.
 const void *jlt_slot_content(uint32_t slot, uint32_t *bytes);
 

@@ -70,7 +70,8 @@ def test_what_was_built_runs_with_its_policy_and_samples(tmp_path: Path) -> None
         assert link.hello.build_id == build.build_id
         assert link.hello.model_status == 0
         assert link.hello.policy_status == 0
-        address, n_bytes, crc32 = link.firmware()
+        address, n_bytes, crc32, model_status = link.firmware()
+    assert model_status == 0
     assert crc32 == zlib.crc32(bytes(board.core.flash[address : address + n_bytes]))
 
 

@@ -103,3 +103,26 @@ def test_a_hole_in_the_firmware_is_seen_by_its_sum(build: Build, tmp_path: Path,
     result = _verify(build, on_board(build.image, (hole, 64)), tmp_path)
     assert not result.verified
     assert "holes" in result.reason or "no handshake" in result.reason
+
+
+def test_holes_in_a_model_that_was_trusted_before_are_seen(build: Build, tmp_path: Path) -> None:
+    """The board has checked this very model once; a bad copy under the same header must not pass for it."""
+    from joulet.emulator.board import VirtualBoard, VirtualPort
+    from joulet.link import connect
+
+    board = VirtualBoard(BOARD)
+    board.core.flash[:] = 0xFF
+    for address, data in build.image.segments:
+        board.load(address, data)
+    board.power_on()
+    board.run()
+    board.load(model_address() + 0x1000, b"\xff" * 64)
+    board.power_on()
+
+    def reconnect(port: str, *, baud: int, timeout_s: float) -> Any:
+        return connect(VirtualPort(board), timeout_s=timeout_s)
+
+    for _ in range(2):
+        result = _verify(build, lambda: reconnect, tmp_path)
+        assert not result.verified
+        board.power_on()

@@ -51,7 +51,7 @@ def board(
             raise DataError("no HELLO within 5 s")
         hello = {"build_id": build_id, "board": "nucleo_l4r5zi", "model_hash": model, "model_status": status}
         # the sum over no bytes at all: nothing to differ
-        yield SimpleNamespace(hello=SimpleNamespace(**hello), firmware=lambda: (0, 0, 0))
+        yield SimpleNamespace(hello=SimpleNamespace(**hello), firmware=lambda: (0, 0, 0, 0))
 
     return lambda: connect
 

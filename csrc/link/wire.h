@@ -291,7 +291,7 @@ typedef struct {
   uint32_t address;  // of the first byte
   uint32_t bytes;  // up to the last one
   uint32_t crc32;  // of them
-  uint32_t reserved;  // 0
+  int32_t model_status;  // of the container with all its sums read again, whatever has been trusted
 } jlt_wire_firmware_check_t;
 _Static_assert(sizeof(jlt_wire_firmware_check_t) == 16, "FirmwareCheck: layout");
 

@@ -89,14 +89,16 @@ def _difference(hello: Any, build: Build, port: str) -> str:
     return ""
 
 
-def _holes(firmware: tuple[int, int, int], build: Build, port: str) -> str:
+def _holes(firmware: tuple[int, int, int, int], build: Build, port: str) -> str:
     """Return where the firmware differs from the image; empty when it does not."""
-    address, n_bytes, crc32 = firmware
+    address, n_bytes, crc32, model_status = firmware
     expected = bytearray(b"\xff") * n_bytes
     for start, data in build.image.segments:
         low, high = max(start, address), min(start + len(data), address + n_bytes)
         if low < high:
             expected[low - address : high - address] = data[low - start : high - start]
+    if build.model_hash.strip("0") and model_status != 0:
+        return f"the model on the board at {port} has holes: its sums are wrong (status {model_status}); flash again"
     if zlib.crc32(expected) == crc32:
         return ""
     return f"the firmware of the board at {port} has holes: its sum is not that of the image; flash again"
@@ -104,7 +106,7 @@ def _holes(firmware: tuple[int, int, int], build: Build, port: str) -> str:
 
 def _ask(
     connect: Connect, port: str, around: Surroundings, baud: int, within_s: float
-) -> tuple[Any, tuple[int, int, int]]:
+) -> tuple[Any, tuple[int, int, int, int]]:
     """Shake hands; try again while the board restarts and its port comes back."""
     ends_s = around.clock() + within_s
     while True:

@@ -158,10 +158,10 @@ class Board:
         record = wire.dtype("LedgerRecord")
         return self._record("LedgerRecord", self.read("LEDGER", record.itemsize))
 
-    def firmware(self) -> tuple[int, int, int]:
-        """Return (address, bytes, CRC-32) of what lies where the board's firmware should."""
+    def firmware(self) -> tuple[int, int, int, int]:
+        """Return (address, bytes, CRC-32) of what lies where the firmware should, and the status of the model, read anew."""
         record = self._record("FirmwareCheck", self.read("FIRMWARE", wire.dtype("FirmwareCheck").itemsize))
-        return int(record["address"]), int(record["bytes"]), int(record["crc32"])
+        return int(record["address"]), int(record["bytes"]), int(record["crc32"]), int(record["model_status"])
 
     def sensors(self) -> np.void:
         """Return what the board's sensors say, a Sensors record."""

@@ -245,7 +245,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("address", "u32", "of the first byte"),
             _f("bytes", "u32", "up to the last one"),
             _f("crc32", "u32", "of them"),
-            _f("reserved", "u32", "0"),
+            _f("model_status", "i32", "of the container with all its sums read again, whatever has been trusted"),
         ),
     ),
     "Sensors": (
