@@ -84,9 +84,9 @@ typedef struct {
 // engine does with `out` can read outside [base, base + bytes) or outside its arena.
 JLT_MUST_CHECK jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out);
 
-// The same but for the checksums of contents: for bytes that have passed jlt_container_check once and lie in memory that
-// keeps them. A board that loses power with every cloud must not read all of its flash each time. What the engine may
-// touch is bounded all the same.
+// Opens bytes that jlt_container_check has passed before and that cannot have changed since; the caller vouches for that as
+// it does for its own code, which lies in the same flash. Only the header and the section table are checked. A board that
+// loses power with every cloud must not read all of its model each time.
 JLT_MUST_CHECK jlt_status_t jlt_container_reopen(const void *base, uint32_t bytes, jlt_container_t *out);
 
 // Arena a path needs [bytes]; 0 when there is no such path.

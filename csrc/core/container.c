@@ -124,7 +124,7 @@ static jlt_status_t view_data(const jlt_header_t *header, jlt_container_t *c) {
   return c->plane_low && low_bytes != c->plane_bytes ? JLT_ERR_SECTION : JLT_OK;
 }
 
-static jlt_status_t check_all(const jlt_header_t *header, jlt_container_t *c, bool sums) {
+static jlt_status_t view(const jlt_header_t *header, bool sums, jlt_container_t *c) {
   jlt_status_t err = check_sections(header, sums);
   if (err) {
     return err;
@@ -134,11 +134,11 @@ static jlt_status_t check_all(const jlt_header_t *header, jlt_container_t *c, bo
     return err;
   }
   c->arena_offsets = (const uint32_t *)(c->arena + 1);
-  err = view_data(header, c);
-  if (err) {
-    return err;
-  }
-  err = jlt_check_records(c);
+  return view_data(header, c);
+}
+
+static jlt_status_t check_contents(const jlt_container_t *c) {
+  jlt_status_t err = jlt_check_records(c);
   if (err) {
     return err;
   }
@@ -150,7 +150,7 @@ static jlt_status_t check_all(const jlt_header_t *header, jlt_container_t *c, bo
   return err ? err : jlt_check_arena(c);
 }
 
-static jlt_status_t open_container(const void *base, uint32_t bytes, bool sums, jlt_container_t *out) {
+static jlt_status_t open_container(const void *base, uint32_t bytes, bool vouched, jlt_container_t *out) {
   if (!base || !out) {
     return JLT_ERR_ARGUMENT;
   }
@@ -165,19 +165,22 @@ static jlt_status_t open_container(const void *base, uint32_t bytes, bool sums, 
   if (err) {
     return err;
   }
-  jlt_container_t view = {.base = base, .bytes = header->file_bytes};
-  err = check_all(header, &view, sums);
+  jlt_container_t found = {.base = base, .bytes = header->file_bytes};
+  err = view(header, !vouched, &found);
+  if (!err && !vouched) {
+    err = check_contents(&found);
+  }
   if (err) {
     return err;
   }
-  *out = view;
+  *out = found;
   return JLT_OK;
 }
 
 jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out) {
-  return open_container(base, bytes, true, out);
+  return open_container(base, bytes, false, out);
 }
 
 jlt_status_t jlt_container_reopen(const void *base, uint32_t bytes, jlt_container_t *out) {
-  return open_container(base, bytes, false, out);
+  return open_container(base, bytes, true, out);
 }

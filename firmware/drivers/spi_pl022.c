@@ -4,7 +4,7 @@
 #include "rp2040_pins.h"
 
 enum { CR0 = 0x00, CR1 = 0x04, DR = 0x08, SR = 0x0C, CPSR = 0x10 };
-enum { CR0_8_BITS = 7, CR1_ENABLE = 2, SR_TX_NOT_FULL = 2, SR_RX_NOT_EMPTY = 4 };
+enum { CR0_8_BITS = 7, CR1_ENABLE = 2, SR_RX_NOT_EMPTY = 4, QUEUE = 8 };
 enum { GPIO_DATAOUT = 0x04, GPIO_OUTENSET = 0x10 };
 
 static void select_cmsdk(const jlt_spi_t *spi, bool on) {
@@ -44,18 +44,22 @@ static bool open_rp2040(const jlt_spi_t *spi) {
   return true;
 }
 
+// Keeps up to eight bytes on their way, which is what either queue holds: none can overflow.
 static bool exchange(const jlt_spi_t *spi, const uint8_t *out, uint8_t *in, uint32_t bytes) {
-  for (uint32_t i = 0; i < bytes; i++) {
-    if (!jlt_wait_for(spi->base + SR, SR_TX_NOT_FULL, SR_TX_NOT_FULL)) {
+  const uintptr_t data = spi->base + DR;
+  uint32_t sent = 0;
+  for (uint32_t got = 0; got < bytes; got++) {
+    while (sent < bytes && sent - got < QUEUE) {
+      JLT_REG(data) = out ? out[sent] : 0u;
+      sent++;
+    }
+    if (!(JLT_REG(spi->base + SR) & SR_RX_NOT_EMPTY) &&
+        !jlt_wait_for(spi->base + SR, SR_RX_NOT_EMPTY, SR_RX_NOT_EMPTY)) {
       return false;
     }
-    JLT_REG(spi->base + DR) = out ? out[i] : 0u;
-    if (!jlt_wait_for(spi->base + SR, SR_RX_NOT_EMPTY, SR_RX_NOT_EMPTY)) {
-      return false;
-    }
-    const uint8_t byte = (uint8_t)JLT_REG(spi->base + DR);
+    const uint8_t byte = (uint8_t)JLT_REG(data);
     if (in) {
-      in[i] = byte;
+      in[got] = byte;
     }
   }
   return true;

@@ -74,7 +74,8 @@ class VirtualBoard:
         self._adc = (int(part["store"]["full_scale_mv"]), int(part["store"]["bits"]))
         self._page, self._granule = int(flash["page_bytes"]), int(part["flash"]["granule_bytes"])
         self.uart = Uart()
-        self.fram = Fram(int(part["nvm"]["bytes"]))
+        bus_cycles = self.clock_hz / int(part["spi"]["clock_hz"])
+        self.fram = Fram(int(part["nvm"]["bytes"]), bus_cycles, lambda: self.core.cycles, self.core.stall)
         counter = part["counter"]
         self._meter = Ina228(
             int(counter["address"]),

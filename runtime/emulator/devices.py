@@ -6,6 +6,7 @@ Each device answers ``read(offset)`` and ``write(offset, value)`` of 32-bit regi
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -60,6 +61,19 @@ class Gpio:
 class Fram:
     """SPI FRAM CY15B104Q behind a PL022, selected by a pin that is low; contents and counts outlive power.
 
+    A byte takes eight clocks of the bus; the core that asks for it earlier is kept waiting.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Size of the memory.
+    bus_cycles : float
+        Cycles of the core to one of the bus before its divider.
+    now : callable
+        Cycles of the core so far.
+    stall : callable
+        Lets cycles of the core pass.
+
     Attributes
     ----------
     data
@@ -71,7 +85,14 @@ class Fram:
     _ID = bytes.fromhex("7f7f7f7f7f7fc22608")
     LINE = 64
 
-    def __init__(self, n_bytes: int) -> None:
+    def __init__(
+        self,
+        n_bytes: int,
+        bus_cycles: float = 0.0,
+        now: Callable[[], int] = lambda: 0,
+        stall: Callable[[int], None] = lambda cycles: None,
+    ) -> None:
+        self._bus_cycles, self._now, self._stall = bus_cycles, now, stall
         self.data = bytearray(n_bytes)
         self.writes: npt.NDArray[np.uint32] = np.zeros(n_bytes // self.LINE, np.uint32)
         self.reset()
@@ -79,28 +100,40 @@ class Fram:
     def reset(self) -> None:
         """Lose what is volatile: the write latch and a command that is running."""
         self._selected = self._latch = False
+        self._count = 0
         self._sent: list[int] = []
-        self._replies: deque[int] = deque()
+        self._replies: deque[tuple[float, int]] = deque()  # when each is there, and what it is
+        self._divider = 2
+        self._free_at = 0.0
 
     def select(self, low: bool) -> None:
         if self._selected and not low and self._sent[:1] == [0x02]:
             self._latch = False
         self._selected = low
-        self._sent = []
+        self._sent, self._count = [], 0
 
     def read(self, offset: int) -> int:
+        if offset not in (0x08, 0x0C):
+            return 0
+        if self._replies:
+            self._stall(max(0, math.ceil(self._replies[0][0] - self._now())))
         if offset == 0x08:
-            return self._replies.popleft() if self._replies else 0
-        return 0x02 | 0x04 * bool(self._replies) | 0x01 if offset == 0x0C else 0
+            return self._replies.popleft()[1] if self._replies else 0
+        return 0x02 | 0x04 * bool(self._replies) | 0x01
 
     def write(self, offset: int, value: int) -> None:
+        if offset == 0x10:
+            self._divider = max(2, value & 0xFE)
         if offset == 0x08:
-            self._replies.append(self._exchange(value & 0xFF) if self._selected else 0xFF)
+            self._free_at = max(self._free_at, self._now()) + 8 * self._bus_cycles * self._divider
+            self._replies.append((self._free_at, self._exchange(value & 0xFF) if self._selected else 0xFF))
 
     def _exchange(self, byte: int) -> int:
         sent = self._sent
-        sent.append(byte)
-        opcode, index = sent[0], len(sent) - 1
+        index, self._count = self._count, self._count + 1
+        if index < 4:
+            sent.append(byte)
+        opcode = sent[0]
         if index == 0:
             if opcode == 0x06:
                 self._latch = True
