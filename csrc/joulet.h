@@ -51,6 +51,8 @@ typedef enum {
   JLT_ERR_STATE = -21,       // the engine was driven in the wrong order
   JLT_ERR_SWITCH = -22,      // the other path differs in what has already run
   JLT_ERR_POLICY = -23,      // policy tables: counts, indices or an order
+  JLT_ERR_DIGEST = -24,      // the bytes are not those that the digest was made of
+  JLT_ERR_SIGNATURE = -25,   // no signature by the key that the firmware carries
 } jlt_status_t;
 
 // A checked container. Valid as long as the bytes under it; every pointer points into them or is null.

@@ -23,8 +23,11 @@ const jlt_port_t jlt_board = {
     .counter = BOARD_COUNTER,
     .marker = BOARD_MARKER,
     .model = BOARD_SLOT_MODEL,
+    .model_b = BOARD_SLOT_MODEL_B,
     .policy = BOARD_SLOT_POLICY,
+    .policy_b = BOARD_SLOT_POLICY_B,
     .samples = BOARD_SLOT_SAMPLES,
     .session = BOARD_SLOT_SESSION,
+    .activation = BOARD_SLOT_ACTIVATION,
     .has_cycle_counter = BOARD_HAS_CYCLE_COUNTER,
 };

@@ -6,8 +6,9 @@
 #include "core/crc32.h"
 #include "port.h"
 
-// The head of the memory counts resets; records follow.
-enum { NOTE_AT = 16, RECORDS_AT = 64, RECORD_BYTES = sizeof(jlt_wire_event_record_t), COUNTER_MAGIC = 0x52544C4A };
+// The head of the memory counts resets and holds a note and activations; records follow.
+enum { COUNTER_MAGIC = 0x52544C4A, NOTE_AT = 16, NOTE_END = JLT_WIRE_ACTIVATIONS_AT };
+enum { RECORDS_AT = JLT_WIRE_JOURNAL_AT, RECORD_BYTES = sizeof(jlt_wire_event_record_t) };
 
 static struct {
   uint32_t bytes;
@@ -48,7 +49,7 @@ uint32_t jlt_journal_bytes(void) { return journal.bytes; }
 uint32_t jlt_journal_resets(void) { return journal.resets; }
 
 static bool keeps_notes(uint32_t bytes) {
-  return journal.bytes >= RECORDS_AT && !jlt_board.nvm.driver->erase && bytes <= RECORDS_AT - NOTE_AT;
+  return journal.bytes >= RECORDS_AT && !jlt_board.nvm.driver->erase && bytes <= NOTE_END - NOTE_AT;
 }
 
 bool jlt_journal_note_read(void *to, uint32_t bytes) { return keeps_notes(bytes) && read_at(NOTE_AT, to, bytes); }

@@ -13,6 +13,7 @@
 #include "model.h"
 #include "port.h"
 #include "session.h"
+#include "signature.h"
 #include "transfer.h"
 
 enum { REPLY_BYTES = sizeof(jlt_wire_reached_t) };  // largest reply that is remembered
@@ -78,6 +79,10 @@ static void say_hello(const jlt_frame_t *frame) {
       .protocol = JLT_WIRE_VERSION,
       .max_payload = JLT_WIRE_MAX_PAYLOAD,
       .window = JLT_WIRE_WINDOW,
+      .model_side = jlt_loaded.model_side,
+      .model_other = jlt_other_runs(JLT_WIRE_SLOT_MODEL),
+      .policy_side = jlt_loaded.policy_side,
+      .policy_other = jlt_other_runs(JLT_WIRE_SLOT_POLICY),
   };
   memcpy(hello.build_id, jlt_board.build_id, sizeof(hello.build_id));
   memcpy(hello.board, jlt_board.name, sizeof(hello.board));
@@ -86,7 +91,7 @@ static void say_hello(const jlt_frame_t *frame) {
   }
   hello.caps = (jlt_counts_cycles() ? JLT_WIRE_CAP_CYCLES : 0u) | (jlt_journal_bytes() ? JLT_WIRE_CAP_NVM : 0u) |
                (jlt_session_senses() ? JLT_WIRE_CAP_POWER : 0u) | (jlt_board.flash.driver ? JLT_WIRE_CAP_FLASH : 0u) |
-               (BOARD_ENERGY_MODE ? JLT_WIRE_CAP_ENERGY_MODE : 0u);
+               (BOARD_ENERGY_MODE ? JLT_WIRE_CAP_ENERGY_MODE : 0u) | (jlt_signed_only() ? JLT_WIRE_CAP_SIGNED : 0u);
   uint32_t conversation = 0;
   memcpy(&conversation, frame->payload, frame->length < sizeof(conversation) ? frame->length : sizeof(conversation));
   if (conversation == 0 || conversation != link.conversation) {
@@ -246,6 +251,7 @@ static uint32_t least_bytes(uint8_t type) {
     case JLT_WIRE_MESSAGE_PRICE: return sizeof(jlt_wire_price_t);
     case JLT_WIRE_MESSAGE_RUN: return sizeof(jlt_wire_run_t);
     case JLT_WIRE_MESSAGE_PCM: return sizeof(jlt_wire_pcm_t);
+    case JLT_WIRE_MESSAGE_ROLLBACK: return sizeof(jlt_wire_rollback_t);
     default: return 0;
   }
 }
@@ -260,7 +266,8 @@ static void transfer(const jlt_frame_t *frame) {
     jlt_transfer_chunk((const void *)frame->payload, frame->payload + head, frame->length - head, &progress);
     reply(frame, &progress, sizeof(progress));
   } else {
-    jlt_transfer_commit(&progress);
+    const bool bare = frame->length < sizeof(jlt_wire_commit_t);
+    jlt_transfer_commit(bare ? NULL : (const void *)frame->payload, &progress);
     reply_once(frame, frame->type | JLT_WIRE_REPLY, &progress, sizeof(progress));
   }
 }
@@ -272,10 +279,12 @@ static bool disturbs_session(const jlt_frame_t *frame) {
     case JLT_WIRE_MESSAGE_START:
     case JLT_WIRE_MESSAGE_STEP:
     case JLT_WIRE_MESSAGE_SWITCH:
+    case JLT_WIRE_MESSAGE_ROLLBACK:
     case JLT_WIRE_MESSAGE_INFER: return true;
     case JLT_WIRE_MESSAGE_READ: return ((const jlt_wire_read_t *)payload)->what == JLT_WIRE_READ_ANSWER;
     case JLT_WIRE_MESSAGE_BEGIN: return ((const jlt_wire_begin_t *)payload)->slot != JLT_WIRE_SLOT_INPUT;
     case JLT_WIRE_MESSAGE_CHUNK: return ((const jlt_wire_chunk_t *)payload)->slot != JLT_WIRE_SLOT_INPUT;
+    case JLT_WIRE_MESSAGE_COMMIT: return jlt_transfer_into_flash();
     default: return false;
   }
 }
@@ -312,6 +321,9 @@ static void serve(const jlt_frame_t *frame) {
     case JLT_WIRE_MESSAGE_CHUNK:
     case JLT_WIRE_MESSAGE_COMMIT:
       transfer(frame);
+      break;
+    case JLT_WIRE_MESSAGE_ROLLBACK:
+      acknowledge(frame, (jlt_status_t)jlt_transfer_rollback(((const jlt_wire_rollback_t *)payload)->slot));
       break;
     case JLT_WIRE_MESSAGE_PRICE:
       price(frame);

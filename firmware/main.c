@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Power-up, then for ever: bytes from the line, one step of the session, sleep.
+#include "activation.h"
 #include "clock.h"
 #include "console.h"
 #include "journal.h"
@@ -76,6 +77,7 @@ int main(void) {
   jlt_console_open();
   jlt_journal_open();
   jlt_trust_open();
+  jlt_activation_open();
   jlt_model_load();
   jlt_session_open();
   if (!jlt_session_running()) {

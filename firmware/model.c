@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "activation.h"
 #include "clock.h"
 #include "console.h"
 #include "core/crc32.h"
@@ -19,29 +20,53 @@ static bool runs_on_integers(const jlt_container_t *c, uint16_t path) {
   return !c->precisions[c->paths[path].precisions[0]].is_f32;
 }
 
-static void place(void) {
-  const jlt_container_t *c = &jlt_loaded.container;
-  jlt_loaded.arena_bytes = 0;
+// What the model needs of the memory that is there.
+static jlt_status_t needs(const jlt_container_t *c, uint32_t *arena_bytes, uint32_t *input_bytes) {
+  uint32_t arena = 0;
   for (uint16_t path = 0; path < c->model->n_paths; path++) {
     const uint32_t bytes = jlt_arena_bytes(c, path);
-    if (runs_on_integers(c, path) && bytes > jlt_loaded.arena_bytes) {
-      jlt_loaded.arena_bytes = bytes;
+    if (runs_on_integers(c, path) && bytes > arena) {
+      arena = bytes;
     }
   }
-  uint64_t input_bytes = 0;
+  uint64_t inputs = 0;
   for (uint32_t i = 0; i < c->model->n_inputs; i++) {
-    input_bytes += jlt_tensor_bytes(&c->tensors[c->model->inputs[i]]);
+    inputs += jlt_tensor_bytes(&c->tensors[c->model->inputs[i]]);
   }
-  const uint64_t needed = (uint64_t)jlt_loaded.arena_bytes + ((input_bytes + 15u) & ~(uint64_t)15u);
-  if (jlt_loaded.arena_bytes == 0 || needed > jlt_loaded.work_bytes) {
-    jlt_loaded.status = JLT_ERR_ARGUMENT;
-    return;
+  const uint64_t needed = (uint64_t)arena + ((inputs + 15u) & ~(uint64_t)15u);
+  *arena_bytes = arena;
+  *input_bytes = (uint32_t)inputs;
+  return arena == 0 || needed > jlt_loaded.work_bytes ? JLT_ERR_ARGUMENT : JLT_OK;
+}
+
+static jlt_status_t open_model(uint32_t side, jlt_container_t *out) {
+  const jlt_region_t *region = jlt_side_region(JLT_WIRE_SLOT_MODEL, side);
+  const jlt_header_t *header = (const void *)region->address;
+  const uint32_t index = jlt_trust_index(JLT_WIRE_SLOT_MODEL, side);
+  if (jlt_trusted(index, header->crc32)) {
+    return jlt_container_reopen(header, region->bytes, out);
   }
-  jlt_loaded.input_bytes = (uint32_t)input_bytes;
-  jlt_loaded.input = jlt_loaded.work + jlt_loaded.work_bytes - (((uint32_t)input_bytes + 15u) & ~15u);
-  memset(jlt_loaded.input, 0, jlt_loaded.input_bytes);
-  jlt_loaded.status =
-      jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, jlt_loaded.arena_bytes);
+  const jlt_status_t err = jlt_container_check(header, region->bytes, out);
+  if (err == JLT_OK) {
+    jlt_trust(index, header->crc32);
+  }
+  return err;
+}
+
+static jlt_status_t load_side(uint32_t side) {
+  uint32_t arena_bytes, input_bytes;
+  jlt_status_t err = open_model(side, &jlt_loaded.container);
+  if (!err) {
+    err = needs(&jlt_loaded.container, &arena_bytes, &input_bytes);
+  }
+  if (err) {
+    return err;
+  }
+  jlt_loaded.arena_bytes = arena_bytes;
+  jlt_loaded.input_bytes = input_bytes;
+  jlt_loaded.input = jlt_loaded.work + jlt_loaded.work_bytes - ((input_bytes + 15u) & ~15u);
+  memset(jlt_loaded.input, 0, input_bytes);
+  return jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, arena_bytes);
 }
 
 void jlt_model_load(void) {
@@ -51,69 +76,101 @@ void jlt_model_load(void) {
   jlt_loaded.input_bytes = 0;
   jlt_loaded.input = jlt_loaded.work;
   jlt_loaded.answered = jlt_loaded.fed = jlt_loaded.floats = false;
-  const jlt_region_t *slot = &jlt_board.model;
-  const jlt_header_t *header = (const void *)slot->address;
-  if (jlt_trusted(JLT_WIRE_SLOT_MODEL, header->crc32)) {
-    jlt_loaded.status = jlt_container_reopen(header, slot->bytes, &jlt_loaded.container);
-  } else {
-    jlt_loaded.status = jlt_container_check(header, slot->bytes, &jlt_loaded.container);
-    if (jlt_loaded.status == JLT_OK) {
-      jlt_trust(JLT_WIRE_SLOT_MODEL, header->crc32);
-    }
+  const uint32_t side = jlt_side_named(JLT_WIRE_SLOT_MODEL);
+  jlt_loaded.model_side = (uint8_t)side;
+  jlt_loaded.status = load_side(side);
+  if (jlt_loaded.status != JLT_OK && jlt_has_sides(JLT_WIRE_SLOT_MODEL) && load_side(1u - side) == JLT_OK) {
+    jlt_loaded.status = JLT_OK;
+    jlt_loaded.model_side = (uint8_t)(1u - side);
   }
-  if (jlt_loaded.status == JLT_OK) {
-    place();
-  }
+  jlt_other_forget(JLT_WIRE_SLOT_MODEL);
   jlt_policy_load();
 }
 
 int32_t jlt_model_recheck(void) {
   jlt_container_t view;
-  const jlt_status_t err = jlt_container_check((const void *)jlt_board.model.address, jlt_board.model.bytes, &view);
+  const uint32_t side = jlt_loaded.model_side;
+  const jlt_region_t *region = jlt_side_region(JLT_WIRE_SLOT_MODEL, side);
+  const jlt_status_t err = jlt_container_check((const void *)region->address, region->bytes, &view);
   if (err) {
-    (void)jlt_distrust(JLT_WIRE_SLOT_MODEL);
+    (void)jlt_distrust(jlt_trust_index(JLT_WIRE_SLOT_MODEL, side));
   }
   return err;
 }
 
-const void *jlt_slot_content(uint32_t slot, uint32_t *bytes) {
-  const jlt_region_t *regions[] = {
-      [JLT_WIRE_SLOT_POLICY] = &jlt_board.policy,
-      [JLT_WIRE_SLOT_SAMPLES] = &jlt_board.samples,
-      [JLT_WIRE_SLOT_SESSION] = &jlt_board.session,
-  };
-  const jlt_region_t *region = regions[slot];
+static const void *content_of(const jlt_region_t *region, uint32_t slot, uint32_t index, uint32_t *bytes) {
   const jlt_wire_slot_header_t *header = (const void *)region->address;
   if (region->bytes < SLOT_HEADER_BYTES || header->magic != JLT_WIRE_SLOT_MAGIC || header->slot != slot ||
       header->bytes > region->bytes - SLOT_HEADER_BYTES) {
     return NULL;
   }
-  if (!jlt_trusted(slot, header->crc32)) {
+  if (!jlt_trusted(index, header->crc32)) {
     if (jlt_crc32(0, (const uint8_t *)header + SLOT_HEADER_BYTES, header->bytes) != header->crc32) {
       return NULL;
     }
-    jlt_trust(slot, header->crc32);
+    jlt_trust(index, header->crc32);
   }
   *bytes = header->bytes;
   return (const uint8_t *)header + SLOT_HEADER_BYTES;
 }
 
-void jlt_policy_load(void) {
+const void *jlt_slot_content(uint32_t slot, uint32_t *bytes) {
+  return content_of(slot == JLT_WIRE_SLOT_SAMPLES ? &jlt_board.samples : &jlt_board.session, slot, slot, bytes);
+}
+
+static jlt_status_t open_policy(uint32_t side, jlt_governor_t *out) {
   static const uint8_t any[16];
   uint32_t bytes;
-  const void *content = jlt_slot_content(JLT_WIRE_SLOT_POLICY, &bytes);
-  jlt_loaded.policy_status = content ? jlt_governor_check(content, bytes, &jlt_loaded.governor) : JLT_ERR_POLICY;
-  if (jlt_loaded.policy_status != JLT_OK || jlt_loaded.status != JLT_OK) {
-    return;
+  const void *content = content_of(jlt_side_region(JLT_WIRE_SLOT_POLICY, side), JLT_WIRE_SLOT_POLICY,
+                                   jlt_trust_index(JLT_WIRE_SLOT_POLICY, side), &bytes);
+  const jlt_status_t err = content ? jlt_governor_check(content, bytes, out) : JLT_ERR_POLICY;
+  if (err || jlt_loaded.status != JLT_OK) {
+    return err;
   }
-  const jlt_policy_header_t *policy = jlt_loaded.governor.header;
+  const jlt_policy_header_t *policy = out->header;
   const jlt_header_t *container = (const void *)jlt_loaded.container.base;
   const jlt_model_t *model = jlt_loaded.container.model;
   const bool bound = memcmp(policy->model_hash, any, sizeof(any)) != 0;
-  if ((bound && memcmp(policy->model_hash, container->model_hash, sizeof(any)) != 0) ||
-      policy->n_paths != model->n_paths || policy->n_exits != model->n_exits) {
-    jlt_loaded.policy_status = JLT_ERR_POLICY;  // made for another model
+  return (bound && memcmp(policy->model_hash, container->model_hash, sizeof(any)) != 0) ||
+                 policy->n_paths != model->n_paths || policy->n_exits != model->n_exits
+             ? JLT_ERR_POLICY  // made for another model
+             : JLT_OK;
+}
+
+void jlt_policy_load(void) {
+  const uint32_t side = jlt_side_named(JLT_WIRE_SLOT_POLICY);
+  jlt_loaded.policy_side = (uint8_t)side;
+  jlt_loaded.policy_status = open_policy(side, &jlt_loaded.governor);
+  if (jlt_loaded.policy_status != JLT_OK && jlt_has_sides(JLT_WIRE_SLOT_POLICY) &&
+      open_policy(1u - side, &jlt_loaded.governor) == JLT_OK) {
+    jlt_loaded.policy_status = JLT_OK;
+    jlt_loaded.policy_side = (uint8_t)(1u - side);
   }
+  jlt_other_forget(JLT_WIRE_SLOT_POLICY);
+}
+
+int32_t jlt_side_check(uint32_t slot, uint32_t side) {
+  if (slot == JLT_WIRE_SLOT_POLICY) {
+    jlt_governor_t governor;
+    return open_policy(side, &governor);
+  }
+  jlt_container_t container;
+  uint32_t arena_bytes, input_bytes;
+  const jlt_status_t err = open_model(side, &container);
+  return err ? err : needs(&container, &arena_bytes, &input_bytes);
+}
+
+// 0: not looked at, 1: would run, 2: would not
+static uint8_t others[JLT_WIRE_SLOT_POLICY + 1];
+
+void jlt_other_forget(uint32_t slot) { others[slot] = 0; }
+
+bool jlt_other_runs(uint32_t slot) {
+  const uint32_t side = slot == JLT_WIRE_SLOT_MODEL ? jlt_loaded.model_side : jlt_loaded.policy_side;
+  if (others[slot] == 0) {
+    others[slot] = jlt_has_sides(slot) && jlt_side_check(slot, 1u - side) == JLT_OK ? 1 : 2;
+  }
+  return others[slot] == 1;
 }
 
 jlt_status_t jlt_model_start(uint16_t path, const uint8_t *input) {

@@ -22,6 +22,8 @@ typedef struct {
   uint64_t ticks;
   uint32_t generation;   // counts the models that have been looked at
   uint16_t exit;         // reached last
+  uint8_t model_side;    // that they lie on
+  uint8_t policy_side;
   bool answered;
   bool fed;     // the input has been uploaded, whole
   bool floats;  // and the floats it was made from lie below it
@@ -29,14 +31,21 @@ typedef struct {
 
 extern jlt_loaded_t jlt_loaded;
 
-// Looks at the slots again.
+// Looks at the slots again: at the side that is named, and if that does not pass its check, at the other one.
 void jlt_model_load(void);
 void jlt_policy_load(void);
+
+// What the check of one side of MODEL or POLICY says, memory and the model that a policy was made for among it.
+int32_t jlt_side_check(uint32_t slot, uint32_t side);
+
+// Whether the side that is not used would run; looked at once, until it is forgotten.
+bool jlt_other_runs(uint32_t slot);
+void jlt_other_forget(uint32_t slot);
 
 // Reads all sums of the container again, trusted or not; what fails is trusted no more.
 int32_t jlt_model_recheck(void);
 
-// Content of a slot with a header; null unless magic, code, size and CRC are right.
+// Content of SAMPLES or SESSION; null unless magic, code, size and CRC are right.
 const void *jlt_slot_content(uint32_t slot, uint32_t *bytes);
 
 JLT_MUST_CHECK jlt_status_t jlt_model_start(uint16_t path, const uint8_t *input);

@@ -182,9 +182,12 @@ typedef struct {
   jlt_power_t counter;  // energy drawn
   jlt_marker_t marker;
   jlt_region_t model;
+  jlt_region_t model_b;  // of no bytes: there is one side only
   jlt_region_t policy;
+  jlt_region_t policy_b;
   jlt_region_t samples;
   jlt_region_t session;
+  jlt_region_t activation;  // two pages or more, where non-volatile memory is flash
   bool has_cycle_counter;  // DWT CYCCNT of ARMv7-M and later
 } jlt_port_t;
 

@@ -8,14 +8,16 @@
 #include "journal.h"
 #include "port.h"
 
-enum { SLOTS = 5 };
+enum { INDICES = JLT_WIRE_SLOT_SESSION + JLT_WIRE_SLOT_POLICY + 1 };
 
 typedef struct {
   uint8_t build_id[8];
-  uint32_t crc32[SLOTS];
-  uint32_t known;  // bit of each slot
+  uint32_t crc32[INDICES];
+  uint32_t known;  // bit of each index
   uint32_t sum;    // of all before it
 } note_t;
+
+_Static_assert(sizeof(note_t) <= 48, "the note has 48 bytes");
 
 static note_t note;
 
@@ -34,21 +36,21 @@ static bool save(void) {
   return jlt_journal_note_write(&note, sizeof(note));
 }
 
-bool jlt_trusted(uint32_t slot, uint32_t crc32) { return (note.known >> slot & 1u) && note.crc32[slot] == crc32; }
+bool jlt_trusted(uint32_t index, uint32_t crc32) { return (note.known >> index & 1u) && note.crc32[index] == crc32; }
 
-void jlt_trust(uint32_t slot, uint32_t crc32) {
-  if (!jlt_trusted(slot, crc32)) {
-    note.known |= 1u << slot;
-    note.crc32[slot] = crc32;
+void jlt_trust(uint32_t index, uint32_t crc32) {
+  if (!jlt_trusted(index, crc32)) {
+    note.known |= 1u << index;
+    note.crc32[index] = crc32;
     (void)save();
   }
 }
 
-bool jlt_distrust(uint32_t slot) {
-  if (!(note.known >> slot & 1u)) {
+bool jlt_distrust(uint32_t index) {
+  if (!(note.known >> index & 1u)) {
     return true;
   }
-  note.known &= ~(1u << slot);
+  note.known &= ~(1u << index);
   // without such memory nothing was written, and nothing will be trusted after the next power-up
   return save() || jlt_journal_bytes() == 0 || jlt_board.nvm.driver->erase;
 }

@@ -84,7 +84,21 @@ def heard(port: VirtualPort) -> list[Frame]:
     return FrameReader().feed(data)
 
 
-_PAYLOADS = {"HELLO", "START", "STEP", "SWITCH", "READ", "BEGIN", "CHUNK", "INFER", "PRICE", "RUN", "PCM"}
+_PAYLOADS = {
+    "HELLO",
+    "START",
+    "STEP",
+    "SWITCH",
+    "READ",
+    "BEGIN",
+    "CHUNK",
+    "INFER",
+    "PRICE",
+    "RUN",
+    "PCM",
+    "COMMIT",
+    "ROLLBACK",
+}
 
 
 def any_request(rng: np.random.Generator) -> Frame:

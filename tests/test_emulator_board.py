@@ -187,7 +187,7 @@ def test_flash_is_written_through_its_controller_and_only_once() -> None:
     virtual.check()
     assert virtual.counts.erases == -(-len(container()) // 4096)
     assert virtual.counts.programs == -(-len(container()) // 8)
-    assert bytes(virtual.core.flash[virtual.facts.slots["model"].address :][: len(container())]) == container()
+    assert bytes(virtual.core.flash[virtual.facts.slots["model_b"].address :][: len(container())]) == container()
     virtual.counts.violations = 1
     with pytest.raises(EngineError, match="without an erase"):
         virtual.check()
@@ -232,16 +232,14 @@ def test_what_was_checked_once_is_not_read_again_at_power_up() -> None:
 def test_a_model_whose_transfer_was_cut_is_not_trusted_though_its_header_is_the_same(share: float) -> None:
     virtual = board()
     virtual.power_on()
-    port = VirtualPort(virtual)
-    with connect(port) as link:
-        assert link.hello.model_status == 0
-        sent = []
+    with connect(VirtualPort(virtual)) as link:
+        link.upload("MODEL", container())
+        assert (link.greet().model_side, link.hello.model_other) == ("B", True)
 
         class Cut(Exception):
             pass
 
         def stop(done: int, total: int) -> None:
-            sent.append(done)
             if done > share * total:
                 raise Cut
 
@@ -250,10 +248,11 @@ def test_a_model_whose_transfer_was_cut_is_not_trusted_though_its_header_is_the_
     virtual.cut()
     virtual.power_on()
     with connect(VirtualPort(virtual)) as link:
-        assert link.hello.model_status != 0
-        BoardEngine(container(), link)
+        assert (link.hello.model_status, link.hello.model_side, link.hello.model_other) == (0, "B", False)
+        link.upload("MODEL", container())
+        assert (link.greet().model_status, link.hello.model_side, link.hello.model_other) == (0, "A", True)
     virtual.cut()
     virtual.power_on()
     with connect(VirtualPort(virtual)) as link:
-        assert link.hello.model_status == 0
+        assert (link.hello.model_status, link.hello.model_side, link.hello.model_other) == (0, "A", True)
     virtual.check()

@@ -60,6 +60,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--image", type=Path, metavar="DIR", help="build folder, or an image file (default joulet-build/B)"
     )
+    parser.add_argument("--key", metavar="PUBLIC", help="public key for the build of M.jlt; joulet build --key")
     parser.add_argument("--via", choices=WAYS, help="way to flash (default: the first that is ready)")
     parser.add_argument("--port", metavar="PORT", help="serial port (default: the one of the board's debugger)")
     parser.add_argument("--probe", metavar="ID", help="debug probe, where there are several")
@@ -112,14 +113,16 @@ def _build(args: argparse.Namespace, facts: FlashFacts) -> Build:
     if args.model is not None:
         if args.image is not None:
             raise UsageError("give a container to build, or --image with what was built, not both")
-        _make_build(args.model, facts.board)
+        _make_build(args.model, facts.board, args.key)
         return read_build(default_folder(facts.board))
+    if args.key is not None:
+        raise UsageError("--key is for building: give a container with it; an image has its key already")
     if args.image is not None and not args.image.is_dir():
         return Build(image=read_image(args.image, facts.base), source=args.image)
     return read_build(args.image or default_folder(facts.board))
 
 
-def _make_build(model: Path, board: str) -> None:
+def _make_build(model: Path, board: str, key: str | None) -> None:
     """Run ``joulet build``; what it prints goes to stderr, as stdout may carry events."""
     from joulet.tools.main import COMMANDS, main
 
@@ -128,7 +131,7 @@ def _make_build(model: Path, board: str) -> None:
             "this installation has no joulet build: build the image elsewhere, then --image DIR"
         )
     with contextlib.redirect_stdout(sys.stderr):
-        status = main(["build", str(model), "--board", board])
+        status = main(["build", str(model), "--board", board, *(["--key", key] if key is not None else [])])
     if status != 0:
         raise UsageError(f"joulet build '{model}' --board {board} ended with {status}; nothing was flashed")
 

@@ -28,6 +28,7 @@ COMMANDS = {
     "simulate": "compare policies with each other and with the optimum over traces and stores",
     "sweep": "a study: policies over models, traces, stores and arrivals, on all cores or a cluster",
     "build": "firmware and container as one image for a board",
+    "keys": "make a key pair for signed updates, or print the public key",
     "monitor": "what a board says of itself, as it happens",
     "bench": "instructions, cycles and energy of an inference, per path and exit",
     "report": "make the report of run folders again",

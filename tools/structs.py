@@ -56,6 +56,8 @@ _WIRE_CONSTANTS = (
     "SLOT_MAGIC",
     "SAMPLES_MAGIC",
     "SESSION_MAGIC",
+    "ACTIVATIONS_AT",
+    "JOURNAL_AT",
     "BLOCK_NONE",
 )
 

@@ -16,6 +16,8 @@
 #define JLT_WIRE_SLOT_MAGIC 1280592970u
 #define JLT_WIRE_SAMPLES_MAGIC 1398033482u
 #define JLT_WIRE_SESSION_MAGIC 1129075786u
+#define JLT_WIRE_ACTIVATIONS_AT 64u
+#define JLT_WIRE_JOURNAL_AT 192u
 #define JLT_WIRE_BLOCK_NONE 255u
 
 enum {
@@ -32,6 +34,7 @@ enum {
   JLT_WIRE_MESSAGE_PRICE = 11,
   JLT_WIRE_MESSAGE_RUN = 12,
   JLT_WIRE_MESSAGE_PCM = 13,
+  JLT_WIRE_MESSAGE_ROLLBACK = 14,
   JLT_WIRE_MESSAGE_EVENT = 32,
   JLT_WIRE_MESSAGE_LOG = 33,
   JLT_WIRE_MESSAGE_NACK = 127,
@@ -61,6 +64,7 @@ enum {
   JLT_WIRE_CAP_FLASH = 8,
   JLT_WIRE_CAP_F32 = 16,
   JLT_WIRE_CAP_ENERGY_MODE = 32,
+  JLT_WIRE_CAP_SIGNED = 64,
 };
 
 enum {
@@ -93,8 +97,13 @@ typedef struct {
   uint16_t max_payload;  // of a frame it takes [bytes]
   uint16_t window;  // CHUNK frames it can hold
   uint16_t reserved;  // 0
+  uint8_t model_side;  // that runs: 0 A, 1 B
+  uint8_t model_other;  // 1: the other side holds a model that would run; 0: not, or there is no other side
+  uint8_t policy_side;  // as model_side
+  uint8_t policy_other;  // 1: the other side holds a policy for the model that runs
+  uint8_t reserved2[4];  // 0
 } jlt_wire_hello_reply_t;
-_Static_assert(sizeof(jlt_wire_hello_reply_t) == 104, "HelloReply: layout");
+_Static_assert(sizeof(jlt_wire_hello_reply_t) == 112, "HelloReply: layout");
 
 // Hello: HELLO: who are you; with the number of the last HELLO, the memory of the last acting request stays
 typedef struct {
@@ -176,6 +185,44 @@ typedef struct {
   uint8_t reserved[3];  // 0
 } jlt_wire_chunk_t;
 _Static_assert(sizeof(jlt_wire_chunk_t) == 8, "Chunk: layout");
+
+// Commit: COMMIT: have all of it checked, and used from then on; may be left out
+typedef struct {
+  uint8_t sha256[32];  // of all
+  uint8_t signature[64];  // EdDSA-BLAKE2b over Signed; zeros without
+} jlt_wire_commit_t;
+_Static_assert(sizeof(jlt_wire_commit_t) == 96, "Commit: layout");
+
+// Signed: what is signed
+typedef struct {
+  uint8_t magic[16];  // ASCII joulet-update-1, padded with 0
+  uint32_t slot;  // Slot code
+  uint32_t bytes;  // of all
+  uint8_t sha256[32];  // of all
+} jlt_wire_signed_t;
+_Static_assert(sizeof(jlt_wire_signed_t) == 56, "Signed: layout");
+
+// Rollback: ROLLBACK: go back to what the other side of a slot holds
+typedef struct {
+  uint8_t slot;  // MODEL or POLICY
+  uint8_t reserved[3];  // 0
+} jlt_wire_rollback_t;
+_Static_assert(sizeof(jlt_wire_rollback_t) == 4, "Rollback: layout");
+
+// Activation: which side of a slot is used, as the board keeps it in non-volatile memory
+typedef struct {
+  uint8_t build_id[8];  // of the firmware that wrote it; another one does not heed it
+  uint32_t sequence;  // the highest one counts
+  uint8_t model_side;  // 0 A, 1 B
+  uint8_t policy_side;  // 0 A, 1 B
+  uint8_t reserved[2];  // 0
+  uint32_t model_head_crc32;  // of the first 64 bytes of side A of MODEL when this was written
+  uint32_t policy_head_crc32;  // of the first 64 bytes of side A of POLICY when this was written
+  uint8_t model_hash[16];  // first 16 bytes of that of the model on model_side
+  uint32_t reserved2;  // 0
+  uint32_t crc32;  // of all before it
+} jlt_wire_activation_t;
+_Static_assert(sizeof(jlt_wire_activation_t) == 48, "Activation: layout");
 
 // Progress: answer to BEGIN, CHUNK and COMMIT
 typedef struct {

@@ -7,6 +7,8 @@
     firmware = { address = 0x0800_0000, bytes = 0x2_0000 }
     model = { address = 0x0810_0000, bytes = 0xC_0000, page_bytes = 4096 }  # at a multiple of 4 KiB
     policy, session, samples, nvm = …       # nvm is for driver jlt_nvm_flash only
+    model_b, policy_b = …                   # what comes over the link goes there and back in turns
+    activation = …                          # two pages or more, with jlt_nvm_flash: which of the two is used
 
     [firmware]
     flags = ["-mcpu=cortex-m4", …]          # GCC's
@@ -31,7 +33,8 @@ from typing import Any
 from joulet.boards import board_table, firmware_source
 from joulet.errors import UsageError
 
-_SLOTS = ("model", "policy", "samples", "session")
+SIGNED_STACK_BYTES = 2_048  # that checking a signature takes beyond all else
+_SLOTS = ("model", "model_b", "policy", "policy_b", "samples", "session", "activation")
 # field of the C struct: key of board.toml; descriptions that hold a pointer to a bus name it here
 _DESCRIPTIONS: Mapping[str, tuple[str, ...]] = {
     "uart": ("base", "clock_hz", "baud", "irq"),
@@ -110,24 +113,27 @@ def _slot(fields: Mapping[str, Any]) -> Slot:
     return Slot(address=int(fields["address"]), size=int(fields["bytes"]), page=int(fields.get("page_bytes", 0)))
 
 
-def board_header(facts: FirmwareFacts, build_id: bytes, *, energy_mode: bool = False) -> str:
-    """Return the text of board.h."""
+def board_header(facts: FirmwareFacts, build_id: bytes, *, energy_mode: bool = False, key: bytes | None = None) -> str:
+    """Return the text of board.h; ``key`` is the public one whose updates alone are taken."""
     part = facts.table["firmware"]
     lines = [
         f"// Made from boards/{facts.name}/board.toml; do not edit.",
         "#ifndef JLT_FIRMWARE_BOARD_H",
         "#define JLT_FIRMWARE_BOARD_H",
         f'#define BOARD_NAME "{facts.name}"',
-        f"#define BOARD_BUILD_ID {{ {', '.join(f'0x{byte:02X}' for byte in build_id)} }}",
+        f"#define BOARD_BUILD_ID {_bytes(build_id)}",
         f"#define BOARD_CLOCK_HZ {int(facts.table['clock_hz'])}u",
         f"#define BOARD_IRQS {int(part['irqs'])}",
         f"#define BOARD_UART_IRQ {int(part['uart'].get('irq', -1))}",
         f"#define BOARD_HAS_CYCLE_COUNTER {int(bool(part.get('has_cycle_counter', False)))}",
         f"#define BOARD_ENERGY_MODE {int(energy_mode)}",
+        f"#define BOARD_SIGNED {int(key is not None)}",
         f"#define BOARD_INIT {part.get('init', '0')}",
     ]
     if "init" in part:
         lines.append(f"void {part['init']}(void);")
+    if key is not None:
+        lines.append(f"#define BOARD_PUBLIC_KEY {_bytes(key)}")
     for name in ("spi", "i2c"):
         if part.get(name):
             lines.append(f"#define BOARD_{name.upper()}_DRIVER {part[name]['driver']}")
@@ -166,11 +172,15 @@ def _number(value: int) -> str:
     return f"0x{value:X}u" if value >= 0 else str(value)
 
 
+def _bytes(content: bytes) -> str:
+    return f"{{ {', '.join(f'0x{byte:02X}' for byte in content)} }}"
+
+
 def _region(slot: Slot) -> str:
     return f"{{ 0x{slot.address:X}u, 0x{slot.size:X}u, 0x{slot.page:X}u }}"
 
 
-def linker_script(facts: FirmwareFacts) -> str:
+def linker_script(facts: FirmwareFacts, *, signed: bool = False) -> str:
     """Return the text of link.ld."""
     firmware, part = facts.slots["firmware"], facts.table["firmware"]
     vectors = 4 * (16 + int(part["irqs"]))
@@ -182,7 +192,7 @@ def linker_script(facts: FirmwareFacts) -> str:
         "RAM_BYTES": f"0x{facts.ram.size:X}",
         # VTOR wants the table aligned to its size rounded up to a power of two
         "VECTORS_ALIGN": str(max(128, 1 << (vectors - 1).bit_length())),
-        "STACK_BYTES": str(int(part["stack_bytes"])),
+        "STACK_BYTES": str(int(part["stack_bytes"]) + (SIGNED_STACK_BYTES if signed else 0)),
     }.items():
         text = text.replace(f"@{name}@", value)
     return text

@@ -19,16 +19,17 @@ from typing import Any
 from joulet.boards import core_source, firmware_source
 from joulet.errors import MissingDependencyError
 from joulet.firmware.board_files import FirmwareFacts, board_header, firmware_facts, linker_script
+from joulet.firmware.monocypher import monocypher_source
 from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 
 # rooms of csrc that a board needs; csrc/sim and csrc/host stay on the host
 _ROOMS = ("core", "kernels", "link", "front")
 _FIRMWARE = (
     "start.c", "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "model.c", "transfer.c", "journal.c",
-    "session.c", "input.c", "trust.c", "libc/string.c",
+    "session.c", "input.c", "trust.c", "activation.c", "signature.c", "libc/string.c",
 )  # fmt: skip
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
-_OPTIMISE = {"csrc": "-O2", "firmware": "-Os"}
+_OPTIMISE = {"csrc": "-O2", "firmware": "-Os", "monocypher": "-Os"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,8 @@ class Unit:
 class Recipe:
     """How a board's firmware is made: what this module does itself, and what CMake is told.
 
-    ``units`` are linked in their order. ``header`` and ``script`` are board.h and link.ld.
+    ``units`` are linked in their order. ``header`` and ``script`` are board.h and link.ld; ``monocypher`` is the folder of
+    what checks signatures, where there is a key.
     """
 
     facts: FirmwareFacts
@@ -78,6 +80,7 @@ class Recipe:
     build_id: bytes
     header: str
     script: str
+    monocypher: Path | None = None
 
     @property
     def machine(self) -> list[str]:
@@ -93,7 +96,8 @@ class Recipe:
 
     def includes(self, folder: Path) -> list[Path]:
         """Return the folders of headers; ``folder`` holds board.h."""
-        return [folder, self.firmware, self.firmware / "drivers", self.core]
+        foreign = [self.monocypher] if self.monocypher is not None else []
+        return [folder, self.firmware, self.firmware / "drivers", self.core, *foreign]
 
     @property
     def system_include(self) -> Path:
@@ -115,7 +119,9 @@ class Recipe:
 
 
 @contextmanager
-def firmware_recipe(board: str, *, toolchain: str | None = None, energy_mode: bool = False) -> Iterator[Recipe]:
+def firmware_recipe(
+    board: str, *, toolchain: str | None = None, energy_mode: bool = False, key: bytes | None = None
+) -> Iterator[Recipe]:
     """Give how a board's firmware is made; its paths hold as long as the context.
 
     Raises
@@ -125,22 +131,27 @@ def firmware_recipe(board: str, *, toolchain: str | None = None, energy_mode: bo
     """
     facts = firmware_facts(board)
     compiler = find_toolchain(toolchain)
+    monocypher = monocypher_source(cache_folder()) if key is not None else None
     with resources.as_file(core_source()) as core, resources.as_file(firmware_source()) as firmware:
         recipe = Recipe(
             facts=facts,
             toolchain=compiler,
-            units=tuple(_units(facts, core, firmware)),
+            units=tuple(_units(facts, core, firmware, monocypher)),
             core=core,
             firmware=firmware,
             build_id=bytes(8),
-            header=board_header(facts, bytes(8), energy_mode=energy_mode),
-            script=linker_script(facts),
+            header=board_header(facts, bytes(8), energy_mode=energy_mode, key=key),
+            script=linker_script(facts, signed=key is not None),
+            monocypher=monocypher,
         )
         build_id = _build_id(recipe)
-        yield replace(recipe, build_id=build_id, header=board_header(facts, build_id, energy_mode=energy_mode))
+        header = board_header(facts, build_id, energy_mode=energy_mode, key=key)
+        yield replace(recipe, build_id=build_id, header=header)
 
 
-def build_firmware(board: str, *, toolchain: str | None = None, energy_mode: bool = False) -> Firmware:
+def build_firmware(
+    board: str, *, toolchain: str | None = None, energy_mode: bool = False, key: bytes | None = None
+) -> Firmware:
     """Build the firmware of a board, or return it from the cache when nothing has changed.
 
     Parameters
@@ -151,13 +162,15 @@ def build_firmware(board: str, *, toolchain: str | None = None, energy_mode: boo
         gcc or zig.
     energy_mode : bool
         Boot in the MLPerf runner's energy mode: time stamps are pulses on a pin, nothing is printed for them.
+    key : bytes, optional
+        Public key, 32 bytes: models and policies that come over the link are taken only when signed with its other half.
 
     Raises
     ------
     UsageError
         If there is no such board, no compiler, or the compiler fails.
     """
-    with firmware_recipe(board, toolchain=toolchain, energy_mode=energy_mode) as recipe:
+    with firmware_recipe(board, toolchain=toolchain, energy_mode=energy_mode, key=key) as recipe:
         folder = cache_folder() / "firmware" / f"{board}-{recipe.build_id.hex()}"
         elf = folder / "firmware.elf"
         if not elf.is_file():
@@ -185,7 +198,7 @@ def work_bytes(firmware: Firmware) -> int:
     return (end - start) & ~15
 
 
-def _units(facts: FirmwareFacts, core: Path, firmware: Path) -> Iterator[Unit]:
+def _units(facts: FirmwareFacts, core: Path, firmware: Path, monocypher: Path | None) -> Iterator[Unit]:
     for room in _ROOMS:
         for path in sorted((core / room).rglob("*.c")):
             if not path.stem.endswith("_f32"):
@@ -194,6 +207,8 @@ def _units(facts: FirmwareFacts, core: Path, firmware: Path) -> Iterator[Unit]:
         yield Unit(f"firmware/{name}", firmware / name, "firmware")
     for name in facts.board_sources:
         yield Unit(f"firmware/boards/{facts.name}/{name}", firmware / "boards" / facts.name / name, "firmware")
+    if monocypher is not None:
+        yield Unit("monocypher/monocypher.c", monocypher / "monocypher.c", "monocypher")
 
 
 def _build_id(recipe: Recipe) -> bytes:

@@ -66,11 +66,11 @@ def firmware_sizes(firmware: Firmware) -> Sizes:
     """
     facts = firmware_facts(firmware.board)
     linked = Linked(firmware)
-    reserved = int(facts.table["firmware"]["stack_bytes"])
     bound = stack_bound(linked, facts)
     in_ram = [s for s in linked.sections if _is_data(s) or _is_bss(s)]
     in_flash = [s for s in linked.sections if not _is_bss(s)]
     symbols = linked.symbols
+    reserved = symbols["jlt_stack_top"].address - facts.ram.address
     sizes = Sizes(
         board=firmware.board,
         core=facts.core,

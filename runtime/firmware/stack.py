@@ -32,6 +32,7 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/main.c": ("init",),
     "firmware/clock.c": ("timer", "marker"),
     "firmware/console.c": ("uart",),
+    "firmware/activation.c": ("nvm", "flash"),
     "firmware/journal.c": ("nvm",),
     "firmware/session.c": ("store", "counter", "jlt_input_flash", "jlt_input_link"),
     "firmware/transfer.c": ("flash",),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 import zlib
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import LinkError
-from joulet.link import wire
+from joulet.link import signing, wire
 from joulet.link.frames import Frame, FrameReader, encode
 from joulet.link.port import Port, open_port
 from joulet.link.recovery import ask_for_frames, recover
@@ -33,12 +34,18 @@ _STATUS = {
     -21: "nothing is loaded, or the order of requests is wrong",
     -22: "the other path differs in what has already run",
     -23: "no policy that fits the model",
+    -24: "the bytes are not those that their digest was made of",
+    -25: "this firmware takes updates only when they are signed with its key",
 }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """Who answers: fields of HelloReply, PROTOCOL.md §4."""
+    """Who answers: fields of HelloReply, PROTOCOL.md §4.
+
+    ``model_side`` and ``policy_side`` are A or B; ``model_other`` and ``policy_other`` say whether :meth:`Board.rollback`
+    would find something that runs.
+    """
 
     build_id: bytes
     model_hash: str
@@ -52,6 +59,10 @@ class Hello:
     policy_status: int
     resets: int
     window: int
+    model_side: str
+    model_other: bool
+    policy_side: str
+    policy_other: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,6 +122,10 @@ class Board:
             policy_status=int(record["policy_status"]),
             resets=int(record["resets"]),
             window=max(1, min(int(record["window"]), wire.WINDOW)),
+            model_side="AB"[int(record["model_side"]) & 1],
+            model_other=bool(record["model_other"]),
+            policy_side="AB"[int(record["policy_side"]) & 1],
+            policy_other=bool(record["policy_other"]),
         )
         return self.hello
 
@@ -222,8 +237,35 @@ class Board:
             end = int(head["total_bytes"])
         return bytes(out)
 
-    def upload(self, slot: str, data: bytes, progress: Callable[[int, int], None] | None = None) -> None:
+    def rollback(self, slot: str) -> Hello:
+        """Go back to the MODEL or POLICY on the other side of its slot; return who answers from then on.
+
+        Raises
+        ------
+        LinkError
+            If there is no other side, or nothing on it that runs.
+        """
+        self.request("ROLLBACK", self._pack("Rollback", slot=wire.CODES["Slot"][slot]), _COMPUTE_S)
+        return self.greet()
+
+    def upload(
+        self,
+        slot: str,
+        data: bytes,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        sign: bytes | None = None,
+    ) -> None:
         """Send bytes into a slot, go on where an earlier attempt stopped, and have them checked.
+
+        A model or policy is used from then on; up to then, and when it is refused, the old one is, on boards with two sides.
+
+        Parameters
+        ----------
+        slot : str
+            INPUT, MODEL, POLICY, SAMPLES or SESSION.
+        sign : bytes, optional
+            Secret key, for firmware that was built with its public half.
 
         Raises
         ------
@@ -232,13 +274,15 @@ class Board:
         """
         code = wire.CODES["Slot"][slot]
         begin = self._pack("Begin", bytes=len(data), crc32=zlib.crc32(data), slot=code)
+        signature = signing.sign(sign, slot, data) if sign is not None else bytes(64)
+        commit = hashlib.sha256(data).digest() + signature if slot != "INPUT" else b""
         done = self._progress(self.request("BEGIN", begin), slot)
         for _ in range(_TRIES):
             done = self._send_chunks(code, slot, data, done, progress)
             if done < len(data):  # it has gone silent: it may have been away
                 done = self._progress(self.request("BEGIN", begin), slot)
                 continue
-            reply = self._record("Progress", self.request("COMMIT", b"", _COMPUTE_S).payload)
+            reply = self._record("Progress", self.request("COMMIT", commit, _COMPUTE_S).payload)
             if int(reply["status"]) == 0:
                 return
             if int(reply["next"]) == len(data) or int(reply["status"]) != -21:

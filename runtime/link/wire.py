@@ -21,6 +21,8 @@ REPLY = 0x80  # type of a reply = type of its request | REPLY
 SLOT_MAGIC = 0x4C544C4A  # "JLTL"
 SAMPLES_MAGIC = 0x53544C4A  # "JLTS"
 SESSION_MAGIC = 0x434C544A  # "JTLC"
+ACTIVATIONS_AT = 64  # two of them in memory that is written byte by byte, each with 64 bytes of room
+JOURNAL_AT = 192  # first record of the journal in that memory
 BLOCK_NONE = 0xFF
 
 CODES = {
@@ -38,13 +40,14 @@ CODES = {
         "PRICE": 11,
         "RUN": 12,
         "PCM": 13,
+        "ROLLBACK": 14,
         "EVENT": 32,
         "LOG": 33,
         "NACK": 127,
     },
     "Slot": {"INPUT": 0, "MODEL": 1, "POLICY": 2, "SAMPLES": 3, "SESSION": 4},
     "Read": {"ANSWER": 0, "LEDGER": 1, "EVENTS": 2, "FEATURES": 3, "SENSORS": 4, "FIRMWARE": 5},
-    "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32},
+    "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32, "SIGNED": 64},
     "Input": {"FLASH": 0, "LINK": 1},
     "EventStatus": {"RUNNING": 1, "ANSWERED": 2, "DROPPED": 3, "EXPIRED": 4, "CUT": 5},
 }
@@ -73,6 +76,13 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("max_payload", "u16", "of a frame it takes [bytes]"),
             _f("window", "u16", "CHUNK frames it can hold"),
             _f("reserved", "u16", "0"),
+            _f("model_side", "u8", "that runs: 0 A, 1 B"),
+            _f(
+                "model_other", "u8", "1: the other side holds a model that would run; 0: not, or there is no other side"
+            ),
+            _f("policy_side", "u8", "as model_side"),
+            _f("policy_other", "u8", "1: the other side holds a policy for the model that runs"),
+            _f("reserved2", "u8", "0", 4),
         ),
     ),
     "Hello": (
@@ -140,6 +150,41 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("offset", "u32", "of these bytes, a multiple of 8"),
             _f("slot", "u8", "Slot code"),
             _f("reserved", "u8", "0", 3),
+        ),
+    ),
+    "Commit": (
+        "COMMIT: have all of it checked, and used from then on; may be left out",
+        (
+            _f("sha256", "u8", "of all", 32),
+            _f("signature", "u8", "EdDSA-BLAKE2b over Signed; zeros without", 64),
+        ),
+    ),
+    "Signed": (
+        "what is signed",
+        (
+            _f("magic", "u8", "ASCII joulet-update-1, padded with 0", 16),
+            _f("slot", "u32", "Slot code"),
+            _f("bytes", "u32", "of all"),
+            _f("sha256", "u8", "of all", 32),
+        ),
+    ),
+    "Rollback": (
+        "ROLLBACK: go back to what the other side of a slot holds",
+        (_f("slot", "u8", "MODEL or POLICY"), _f("reserved", "u8", "0", 3)),
+    ),
+    "Activation": (
+        "which side of a slot is used, as the board keeps it in non-volatile memory",
+        (
+            _f("build_id", "u8", "of the firmware that wrote it; another one does not heed it", 8),
+            _f("sequence", "u32", "the highest one counts"),
+            _f("model_side", "u8", "0 A, 1 B"),
+            _f("policy_side", "u8", "0 A, 1 B"),
+            _f("reserved", "u8", "0", 2),
+            _f("model_head_crc32", "u32", "of the first 64 bytes of side A of MODEL when this was written"),
+            _f("policy_head_crc32", "u32", "of the first 64 bytes of side A of POLICY when this was written"),
+            _f("model_hash", "u8", "first 16 bytes of that of the model on model_side", 16),
+            _f("reserved2", "u32", "0"),
+            _f("crc32", "u32", "of all before it"),
         ),
     ),
     "Progress": (

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from joulet.link import wire
 
-_RECORDS_AT = 64
 _CRC_BYTES = 4
 
 
@@ -25,7 +24,7 @@ def read_journal(nvm: bytes, epoch: int) -> npt.NDArray[np.void]:
         CRC of the session plan, which seeds that of each record.
     """
     dtype = wire.dtype("EventRecord")
-    records = np.frombuffer(nvm, dtype, (len(nvm) - _RECORDS_AT) // dtype.itemsize, _RECORDS_AT)
+    records = np.frombuffer(nvm, dtype, (len(nvm) - wire.JOURNAL_AT) // dtype.itemsize, wire.JOURNAL_AT)
     count = 0
     for record in records:
         if zlib.crc32(record.tobytes()[:-_CRC_BYTES], epoch) != int(record["crc32"]):
