@@ -28,6 +28,7 @@ HEADERS = (
     "core/ledger.h",
     "core/governor.h",
     "core/joule_scale.h",
+    "core/nvm_plan.h",
     "front/mfcc.h",
     "sim/optimum.h",
     "sim/value.h",

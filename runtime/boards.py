@@ -51,11 +51,52 @@ class CycleModel:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NvmFigures:
+    """Non-volatile memory for what outlives a power cut; see ``[nvm]`` of a board.toml.
+
+    Attributes
+    ----------
+    kind
+        ``fram`` (written byte by byte, no erase) or ``flash`` (erased by pages, then programmed once).
+    bytes
+        What a plan may take of it; the rest is for records and the journal.
+    page_bytes, granule_bytes
+        Bytes that are erased, and programmed, at once; 1 in FRAM.
+    read_cycles_per_byte, write_cycles_per_byte
+        Of long blocks [core cycles]; in flash, programming alone.
+    erase_cycles_per_byte
+        Of a page, divided by its bytes; 0 in FRAM. Pages are erased ahead.
+    record_bytes, record_cycles
+        One progress record: its size, and what committing it costs.
+    boot_cycles
+        From the reset to the first instruction of an inference that goes on.
+    endurance_writes
+        Of one byte; of one page in flash.
+    provenance
+        Where the figures come from.
+    """
+
+    kind: str
+    bytes: int
+    page_bytes: int
+    granule_bytes: int
+    read_cycles_per_byte: float
+    write_cycles_per_byte: float
+    erase_cycles_per_byte: float
+    record_bytes: int
+    record_cycles: int
+    boot_cycles: int
+    endurance_writes: float
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """One board: what it is, what it draws, what its cycles cost.
 
     ``seen`` is ``silicon`` where figures were taken on the board by this project, else ``simulated``. ``flash_bytes`` and
-    ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source.
+    ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source. ``nvm`` is
+    the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
     """
 
     name: str
@@ -67,6 +108,8 @@ class Board:
     load: LoadFigures
     cycles: CycleModel
     provenance: Mapping[str, str]
+    nvm: NvmFigures | None = None
+    fram: NvmFigures | None = None
 
 
 def board_names() -> tuple[str, ...]:
@@ -181,6 +224,13 @@ def _board(table: Mapping[str, Any]) -> Board:
     provenance["cycles"] = cycles["provenance"]
     provenance["weight_factor"] = cycles["weight_factor"]["provenance"]
     provenance["f32"] = cycles["f32"]["provenance"]
+    nvm, fram = (nvm_figures(table[key]) if key in table else None for key in ("nvm", "fram"))
+    if fram is not None and table.get("firmware", {}).get("nvm", {}).get("driver") == "jlt_nvm_fram":
+        nvm = nvm if nvm is not None and nvm.kind == "fram" else fram
+    if not table.get("firmware", {}).get("nvm", True):
+        nvm = None
+    if nvm is not None:
+        provenance["nvm"] = nvm.provenance
     memory = table["memory"]
     return Board(
         name=table["name"],
@@ -192,6 +242,37 @@ def _board(table: Mapping[str, Any]) -> Board:
         load=load,
         cycles=_cycles(cycles),
         provenance=provenance,
+        nvm=nvm,
+        fram=fram,
+    )
+
+
+def nvm_figures(table: Mapping[str, Any]) -> NvmFigures:
+    """Return the figures of a table such as ``[nvm]``.
+
+    Raises
+    ------
+    ValueError
+        For a figure that cannot be.
+    KeyError
+        For one that is missing.
+    """
+    if table["kind"] not in ("fram", "flash"):
+        raise ValueError(f"nvm.kind is '{table['kind']}'; it is 'fram' or 'flash'")
+    is_flash = table["kind"] == "flash"
+    return NvmFigures(
+        kind=table["kind"],
+        bytes=int(_number(table, "bytes")),
+        page_bytes=int(_number(table, "page_bytes")) if is_flash else 1,
+        granule_bytes=int(_number(table, "granule_bytes")) if is_flash else 1,
+        read_cycles_per_byte=_number(table, "read_cycles_per_byte", zero=True),
+        write_cycles_per_byte=_number(table, "write_cycles_per_byte"),
+        erase_cycles_per_byte=_number(table, "erase_cycles_per_byte") if is_flash else 0.0,
+        record_bytes=int(_number(table, "record_bytes")),
+        record_cycles=int(_number(table, "record_cycles")),
+        boot_cycles=int(_number(table, "boot_cycles", zero=True)),
+        endurance_writes=_number(table, "endurance_writes"),
+        provenance=table["provenance"],
     )
 
 

@@ -21,7 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "quant": {"ir", "errors", "numerics", "passes", "container", "engine", "records"},
     "exits": {"ir", "errors", "numerics", "passes", "quant", "container", "engine", "records"},
     "front": {"errors", "_core"},
-    "plan": {"ir", "errors", "numerics", "records", "boards", "container", "_core"},
+    "plan": {"ir", "errors", "numerics", "records", "boards", "container", "units", "_core"},
     "container": {"ir", "errors", "records", "plan", "_core"},
     "engine": {"errors", "container", "records", "link", "_core"},
     "boards": {"errors", "records", "units", "_src"},

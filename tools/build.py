@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from joulet.boards import load_board
-from joulet.container.parts import with_board
+from joulet.container.parts import with_board, with_nvm_plan
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs
@@ -26,6 +26,8 @@ from joulet.flash.image import MAX_SPAN_BYTES, Image, read_elf, write_hex
 from joulet.flash.uf2 import write_uf2
 from joulet.link.signing import read_public
 from joulet.plan.cost import board_costs
+from joulet.plan.nvm import STRATEGY_NAMES, NvmComparison, plan_nvm
+from joulet.units import parse_quantity
 
 EPILOG = """\
 The firmware is the same for every model: it finds the container, and a policy and samples where they are given, at fixed
@@ -39,7 +41,11 @@ addresses. It is compiled from source the first time and kept. DIR then holds
   joulet build --board nucleo_l4r5zi kws.jlt
   joulet build --board virtual_m4 kws.jlt --policy shadow.jltp --samples clips.npz
   joulet build --board pico kws.jlt --key updates.key.pub
+  joulet build --board virtual_m4 kws.jlt --capacitor 4.7mF
   joulet flash --board nucleo_l4r5zi
+
+For a board with non-volatile memory the image says how an inference outlives power cuts: the cheapest way that makes
+progress on the store's energy, printed beside the others.
 """
 
 
@@ -64,6 +70,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PUBLIC",
         help="file or 64 hex digits: take updates over the link only when signed with this key",
     )
+    parser.add_argument("--capacitor", metavar="C", help="store that the board lives on between power cuts (1mF)")
+    parser.add_argument("--strategy", choices=STRATEGY_NAMES, help="how to outlive power cuts (the cheapest)")
     parser.add_argument("--energy-mode", action="store_true", help="boot in the MLPerf runner's energy mode")
     parser.add_argument("--toolchain", choices=("gcc", "zig"), help="compiler (default gcc, where installed)")
     parser.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
@@ -87,6 +95,9 @@ def run(args: argparse.Namespace) -> int:
     engine = HostEngine(args.model)
     container = with_board(engine.container.data, board_costs(engine.container, load_board(args.board)))
     key = read_public(args.key) if args.key is not None else None
+    cuts = _power_cuts(engine.container, args)
+    if cuts is not None and cuts.plan is not None:
+        container = with_nvm_plan(container, cuts.plan)
     firmware = build_firmware(args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key)
     elf = read_elf(firmware.elf)
     pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]
@@ -98,8 +109,20 @@ def run(args: argparse.Namespace) -> int:
     memory = check_memory(engine, firmware)
     folder = args.out or default_folder(args.board)
     manifest = write_build(folder, facts, firmware, engine.container, pieces, memory, key)
-    print(json.dumps(manifest, indent=2) if args.json else _text(manifest, folder))
+    if args.json:
+        print(json.dumps({**manifest, "power_cuts": None if cuts is None else cuts.to_json()}, indent=2))
+    else:
+        print(_text(manifest, folder) if cuts is None else f"{cuts}\n{_text(manifest, folder)}")
     return 0
+
+
+def _power_cuts(container: Container, args: argparse.Namespace) -> NvmComparison | None:
+    """Return how the model may outlive power cuts; None on a board without memory for that, when nobody asks."""
+    board = load_board(args.board)
+    if board.nvm is None and args.capacitor is None and args.strategy is None:
+        return None
+    capacitor_f = None if args.capacitor is None else parse_quantity(args.capacitor, "F", what="--capacitor")
+    return plan_nvm(container, board, capacitor_f=capacitor_f, strategy=args.strategy)
 
 
 def _read(path: Path) -> bytes:

@@ -77,6 +77,10 @@ def render(content: dict[str, Any]) -> str:
                 ],
             )
         )
+    if content["nvm_plans"]:
+        blocks.append(
+            _table(("power cuts on", "strategy", "commit every", "warning", "NVM bytes", "tensors"), _nvm(content))
+        )
     if content["notes"]:
         blocks.append("notes\n" + "\n".join(f"  {note}" for note in content["notes"]))
     return "\n\n".join(blocks)
@@ -125,6 +129,20 @@ def _arena(arena: dict[str, int]) -> str:
     if arena["scratch_f32_bytes"]:
         text += f"; f32 {4 * arena['tensor_bytes']:,} + {arena['scratch_f32_bytes']:,}"
     return text
+
+
+def _nvm(content: dict[str, Any]) -> list[tuple[str, ...]]:
+    return [
+        (
+            plan["board"],
+            plan["strategy"],
+            f"{plan['commit_cycles']:,} cycles" if plan["commit_cycles"] else "-",
+            f"{plan['warn_v']:.3f} V" if plan["warn_v"] else "-",
+            f"{plan['total_bytes']:,}",
+            str(plan["tensors_kept"]),
+        )
+        for plan in content["nvm_plans"]
+    ]
 
 
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:

@@ -43,6 +43,7 @@ enum {
   JLT_SECTION_DATA_F32 = 15,
   JLT_SECTION_ARENA = 16,
   JLT_SECTION_BOARD = 32,
+  JLT_SECTION_NVM = 33,
 };
 
 enum {
@@ -97,6 +98,12 @@ enum {
 
 enum {
   JLT_SECTION_FLAG_PRESENT = 1,
+};
+
+enum {
+  JLT_NVM_STRATEGY_IN_NVM = 1,
+  JLT_NVM_STRATEGY_JIT_COPY = 2,
+  JLT_NVM_STRATEGY_RESTART_FROM_EXIT = 3,
 };
 
 enum {
@@ -249,6 +256,22 @@ typedef struct {
   uint32_t n_ops;  // columns of the table
 } jlt_board_t;
 _Static_assert(sizeof(jlt_board_t) == 48, "Board: layout");
+
+// NvmPlan: how an inference outlives power cuts on one board
+typedef struct {
+  uint8_t name[32];  // board, ASCII, padded with 0
+  uint32_t strategy;  // NvmStrategy
+  uint32_t commit_cycles;  // IN_NVM: cycles to aim for between two commits; else 0
+  uint32_t warn_mv;  // JIT_COPY: copy when the store is at or below this [mV]; else 0
+  uint32_t interval_ops;  // ops, by index, that one interval between commits may reach over, 1 or more
+  uint32_t record_bytes;  // size of a progress record that was planned with [bytes]
+  uint32_t copy_bytes;  // one copy of the tensors, multiple of 4 [bytes]
+  uint32_t copies;  // 1 IN_NVM; 2 in turn else, the second at copy_bytes
+  uint32_t total_bytes;  // copies * copy_bytes
+  uint32_t n_tensors;  // offsets that follow
+  uint32_t flags;  // 0
+} jlt_nvm_plan_t;
+_Static_assert(sizeof(jlt_nvm_plan_t) == 72, "NvmPlan: layout");
 
 // ConvParams: CONV, DWCONV and FC (FC: h = w = k = stride = 1, in_n = rows of x)
 typedef struct {

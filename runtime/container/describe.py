@@ -48,6 +48,19 @@ def describe(container: Container) -> Json:
             }
             for board in container.boards
         ],
+        "nvm_plans": [
+            {
+                "board": plan.board,
+                "strategy": plan.strategy,
+                "commit_cycles": plan.commit_cycles,
+                "warn_v": plan.warn_mv / 1000,
+                "interval_ops": plan.interval_ops,
+                "copies": plan.copies,
+                "total_bytes": plan.total_bytes,
+                "tensors_kept": sum(offset is not None for offset in plan.offsets),
+            }
+            for plan in container.nvm_plans
+        ],
         "labels": container.meta.get("labels"),
         "notes": [str(note) for note in container.meta.get("notes", ())],
     }

@@ -46,6 +46,7 @@ SECTIONS = {
     "DATA_F32": (15, "float weights and biases; present where an f32 precision is"),
     "ARENA": (16, "one Arena record, then a u32 arena offset [bytes] for each tensor (NO_OFFSET for constants)"),
     "BOARD": (32, "plan part: one Board record, then u32 cycles, precision-major, for each op"),
+    "NVM": (33, "plan part: one NvmPlan record, then a u32 offset [bytes] for each tensor (NO_OFFSET where not kept)"),
 }
 
 CODES = {
@@ -75,6 +76,7 @@ CODES = {
     "TensorFlag": {"INPUT": 1, "OUTPUT": 2, "CONST": 4, "BORDER_U8": 8},
     "ExitFlag": {"IMPORTED": 1, "REFIT": 2, "CLASSES": 4},
     "SectionFlag": {"PRESENT": 1},
+    "NvmStrategy": {"IN_NVM": 1, "JIT_COPY": 2, "RESTART_FROM_EXIT": 3},
     "Unary": {
         "REQUANTIZE": 1,
         "RELU": 2,
@@ -241,6 +243,22 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("energy_pj_per_cycle", "u32", "[pJ]"),
             _f("n_precisions", "u32", "rows of the table"),
             _f("n_ops", "u32", "columns of the table"),
+        ),
+    ),
+    "NvmPlan": (
+        "how an inference outlives power cuts on one board",
+        (
+            _f("name", "u8", "board, ASCII, padded with 0", 32),
+            _f("strategy", "u32", "NvmStrategy"),
+            _f("commit_cycles", "u32", "IN_NVM: cycles to aim for between two commits; else 0"),
+            _f("warn_mv", "u32", "JIT_COPY: copy when the store is at or below this [mV]; else 0"),
+            _f("interval_ops", "u32", "ops, by index, that one interval between commits may reach over, 1 or more"),
+            _f("record_bytes", "u32", "size of a progress record that was planned with [bytes]"),
+            _f("copy_bytes", "u32", "one copy of the tensors, multiple of 4 [bytes]"),
+            _f("copies", "u32", "1 IN_NVM; 2 in turn else, the second at copy_bytes"),
+            _f("total_bytes", "u32", "copies * copy_bytes"),
+            _f("n_tensors", "u32", "offsets that follow"),
+            _f("flags", "u32", "0"),
         ),
     ),
     "ConvParams": (

@@ -7,6 +7,7 @@ import numpy as np
 
 from joulet.container import layout
 from joulet.container.assemble import PartSection, assemble, read_table
+from joulet.container.nvm_plan import NvmPlan, nvm_section
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
@@ -53,15 +54,38 @@ def with_board(container: bytes, board: BoardCosts) -> bytes:
         For a cost table of the wrong size.
     """
     decoded = Container.from_bytes(container)
+    return _with_section(container, "BOARD", board_section(board, len(decoded.precisions), len(decoded.ops)))
+
+
+def with_nvm_plan(container: bytes, plan: NvmPlan) -> bytes:
+    """Return the container with a board's plan for power cuts as a plan part; one of the same board is replaced.
+
+    A container without its low planes is returned as it is: what it lacks cannot be laid out again.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    PlanError
+        For a plan of another model.
+    """
+    return _with_section(container, "NVM", nvm_section(plan, len(Container.from_bytes(container).tensors)))
+
+
+def _with_section(container: bytes, code: str, content: bytes) -> bytes:
+    """Add a section that begins with a board's name, in that board's part where there is one."""
     table = read_table(container)
     if not all(section.present for section in table.sections):
         return container
-    content = board_section(board, len(decoded.precisions), len(decoded.ops))
     name = content[: layout.dtype("Board")["name"].itemsize]
-    kept = []
+    kept, part = [], None
     for section in table.sections:
         data = container[section.offset : section.offset + section.size_bytes]
-        if not (section.name == "BOARD" and data.startswith(name)):
+        of_board = section.name in ("BOARD", "NVM") and data.startswith(name)
+        if of_board and section.name != code:
+            part = section.part
+        if not (of_board and section.name == code):
             kept.append(PartSection(section.name, data, section.part))
-    part = 1 + max(section.part for section in kept)
-    return assemble([*kept, PartSection("BOARD", content, part)])
+    if part is None or any(each.name == code and each.part == part for each in kept):
+        part = 1 + max(each.part for each in kept)
+    return assemble([*kept, PartSection(code, content, part)])

@@ -14,11 +14,12 @@ import numpy.typing as npt
 
 from joulet.container import layout
 from joulet.container.assemble import SectionInfo, Table, read_table
+from joulet.container.nvm_plan import NvmPlan, read_nvm_plan
 from joulet.errors import ContainerError, UsageError
 from joulet.records import BoardCosts
 
 Records = npt.NDArray[np.void]
-_OPTIONAL = frozenset({"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD"})
+_OPTIONAL = frozenset({"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -45,6 +46,7 @@ class Container:
     arena: np.void
     arena_offsets: npt.NDArray[np.uint32]
     boards: tuple[BoardCosts, ...]
+    nvm_plans: tuple[NvmPlan, ...]
 
     @property
     def model_hash(self) -> bytes:
@@ -107,6 +109,11 @@ class Container:
             arena=arena,
             arena_offsets=offsets,
             boards=tuple(_board(s, data, model) for s in table.sections if s.name == "BOARD"),
+            nvm_plans=tuple(
+                read_nvm_plan(data[s.offset : s.offset + s.size_bytes], s.part, int(model["n_tensors"]))
+                for s in table.sections
+                if s.name == "NVM"
+            ),
             **records,
         )
 

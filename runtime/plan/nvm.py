@@ -1,0 +1,324 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which way of surviving power cuts a container takes on a board, and why."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from joulet._core import ffi, lib
+from joulet.boards import Board, NvmFigures
+from joulet.container.nvm_plan import NvmPlan
+from joulet.container.read import Container
+from joulet.errors import PlanError, UsageError
+from joulet.plan.cost import board_costs
+from joulet.plan.nvm_layout import ALIGN_BYTES, NvmGraph, NvmLayout, graph_of, layout_for, plan_layout
+from joulet.plan.nvm_strategies import Discharge, StrategyCost, in_nvm, jit_copy, restart_from_exit
+from joulet.plan.nvm_verify import verify_nvm
+from joulet.units import format_quantity
+
+STRATEGY_NAMES = ("in-nvm", "jit-copy", "restart-from-exit")
+DEFAULT_CAPACITOR_F = 1e-3
+DEFAULT_PER_DAY = 1440.0  # one inference a minute
+_SHORT_YEARS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NvmComparison:
+    """The strategies side by side.
+
+    Attributes
+    ----------
+    board
+        Name.
+    nvm
+        The memory.
+    discharge
+        What one discharge of the store gives.
+    strategies
+        One for each of :data:`STRATEGY_NAMES`.
+    reasons
+        Why each was taken or not, in the same order.
+    plan
+        What goes into the container; None where no strategy makes progress.
+    inference_cycles
+        Of the ops alone.
+    per_day
+        Inferences, for the wear.
+    """
+
+    board: str
+    nvm: NvmFigures
+    discharge: Discharge
+    strategies: tuple[StrategyCost, ...]
+    reasons: tuple[str, ...]
+    plan: NvmPlan | None
+    inference_cycles: int
+    per_day: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as plain values; what is infinite is None."""
+
+        def number(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        return {
+            "board": self.board,
+            "memory": self.nvm.kind,
+            "usable_j": self.discharge.usable_j,
+            "capacitor_f": self.discharge.capacitor_f,
+            "cycles_a_discharge": self.discharge.budget,
+            "inference_cycles": self.inference_cycles,
+            "taken": None if self.plan is None else self.plan.strategy,
+            "nvm_bytes": None if self.plan is None else self.plan.total_bytes,
+            "strategies": [
+                {
+                    "name": each.name,
+                    "reason": reason,
+                    "cycles": number(each.cycles),
+                    "steady_cycles": each.steady_cycles,
+                    "needed_cycles": each.needed_cycles,
+                    "commit_cycles": each.commit_cycles,
+                    "commit_share": each.commit_share,
+                    "warn_v": each.warn_v,
+                    "writes": each.writes,
+                    "writes_a_day": each.writes * self.per_day,
+                    "years": number(each.years(self.nvm, self.per_day)),
+                }
+                for each, reason in zip(self.strategies, self.reasons, strict=True)
+            ],
+        }
+
+    def __str__(self) -> str:
+        """Return a table for people."""
+        store = self.discharge
+        lines = [
+            f"power cuts on {self.board}: {format_quantity(store.capacitor_f, 'F')} from {store.on_v:g} to {store.off_v:g} V "
+            f"= {format_quantity(store.usable_j, 'J')} = {store.budget:,.0f} cycles a discharge; the model takes "
+            f"{self.inference_cycles:,}"
+        ]
+        for each, reason in zip(self.strategies, self.reasons, strict=True):
+            cycles = f"{each.cycles:>16,.0f} cycles" if math.isfinite(each.cycles) else f"{'-':>23}"
+            lines.append(f"  {each.name:<18}{cycles}  {reason}")
+        if self.plan is not None:
+            taken = self.strategies[STRATEGY_NAMES.index(self.plan.strategy)]
+            lines.append(f"  {self._summary(self.plan, taken)}")
+        return "\n".join(lines)
+
+    def _summary(self, plan: NvmPlan, taken: StrategyCost) -> str:
+        parts = [f"{plan.total_bytes:,} bytes of {self.nvm.kind}"]
+        if plan.commit_cycles:
+            parts.append(f"a commit every {plan.commit_cycles:,} cycles, {taken.commit_share:.1%} of them")
+        if plan.warn_mv:
+            parts.append(f"warning at {plan.warn_mv / 1000:.3f} V")
+        years = taken.years(self.nvm, self.per_day)
+        wear = f"{taken.writes:.3g} writes an inference"
+        if years < _SHORT_YEARS:
+            wear += f": at {self.per_day:g} a day it wears out in {365.25 * years:.0f} days"
+        return "; ".join([*parts, wear])
+
+
+def discharge_of(
+    board: Board, *, capacitor_f: float | None = None, usable_j: float | None = None, commit_share: float = 0.05
+) -> Discharge:
+    """Return what one discharge gives on a board, of a capacitor or of a known energy (1 mF without either).
+
+    Raises
+    ------
+    UsageError
+        For a board without non-volatile memory, or for both at once.
+    """
+    if board.nvm is None:
+        raise UsageError(f"board '{board.name}' keeps nothing over a power cut: its board.toml has no [nvm]")
+    if capacitor_f is not None and usable_j is not None:
+        raise UsageError("a capacitor and a usable energy exclude each other; give one of them")
+    load = board.load
+    if usable_j is None:
+        usable_j = 0.5 * (capacitor_f or DEFAULT_CAPACITOR_F) * (load.on_v**2 - load.off_v**2)
+    return Discharge(
+        usable_j=usable_j,
+        on_v=load.on_v,
+        off_v=load.off_v,
+        pj_per_cycle=load.energy_pj_per_cycle,
+        boot_cycles=board.nvm.boot_cycles,
+        commit_share=commit_share,
+    )
+
+
+def plan_nvm(
+    container: Container,
+    board: Board,
+    *,
+    capacitor_f: float | None = None,
+    usable_j: float | None = None,
+    strategy: str | None = None,
+    commit_share: float = 0.05,
+    per_day: float = DEFAULT_PER_DAY,
+    path: int | None = None,
+) -> NvmComparison:
+    """Compare the strategies for a container on a board and pick the cheapest that makes progress.
+
+    Parameters
+    ----------
+    container
+        Decoded container.
+    board
+        Board with ``[nvm]``.
+    capacitor_f, usable_j
+        The store: a capacitor between the board's voltages [F], or its usable energy [J]. 1 mF without either.
+    strategy
+        Take this one, whatever the others cost.
+    commit_share
+        Most of the cycles that commits may take while power lasts.
+    per_day
+        Inferences a day, for the wear.
+    path
+        Whose precisions the cycles are counted at; the first that is not float without.
+
+    Raises
+    ------
+    UsageError
+        If the named strategy does not exist or makes no progress, or every path is float.
+    """
+    if strategy is not None and strategy not in STRATEGY_NAMES:
+        raise UsageError(f"--strategy '{strategy}'; there are: {', '.join(STRATEGY_NAMES)}")
+    discharge = discharge_of(board, capacitor_f=capacitor_f, usable_j=usable_j, commit_share=commit_share)
+    assert board.nvm is not None
+    cycles = np.asarray(board_costs(container, board).cycles, np.int64)
+    if path is None:
+        floats = [bool(container.precisions[int(each["precisions"][0])]["is_f32"]) for each in container.paths]
+        if all(floats):
+            raise UsageError("the container has float paths only; boards run integers: compile with --precisions w8,w4")
+        path = floats.index(False)
+    precision = container.paths[path]["precisions"][container.ops["segment"]]
+    graph = graph_of(container, cycles[precision, np.arange(len(container.ops))].tolist(), op_units(container))
+    return compare(graph, board.name, board.nvm, discharge, strategy=strategy, per_day=per_day)
+
+
+def op_units(container: Container) -> list[int]:
+    """Return the units that the engine divides each op into, at integer precisions.
+
+    Raises
+    ------
+    PlanError
+        For a container that the engine refuses.
+    """
+    room = np.zeros(len(container.data) + 64, np.uint8)
+    at = -room.ctypes.data % 64
+    room[at : at + len(container.data)] = np.frombuffer(container.data, np.uint8)
+    checked = ffi.new("jlt_container_t *")
+    status = lib.jlt_container_check(ffi.cast("void *", room.ctypes.data + at), len(container.data), checked)
+    if status:
+        raise PlanError(f"the engine refuses the container (status {status}); compile the model again")
+    return [int(lib.jlt_op_units(checked, op, False)) for op in range(len(container.ops))]
+
+
+def compare(
+    graph: NvmGraph,
+    board: str,
+    nvm: NvmFigures,
+    discharge: Discharge,
+    *,
+    strategy: str | None = None,
+    per_day: float = DEFAULT_PER_DAY,
+) -> NvmComparison:
+    """Compare the strategies for a graph; see :func:`plan_nvm`."""
+    layouts: dict[str, NvmLayout | str] = {name: _layout(graph, nvm, name) for name in STRATEGY_NAMES}
+    placed = layouts["in-nvm"]
+    costs = []
+    for cost in (
+        in_nvm(graph, nvm, discharge, _most_written(graph, placed) if isinstance(placed, NvmLayout) else 1),
+        jit_copy(graph, nvm, discharge),
+        restart_from_exit(graph, nvm, discharge),
+    ):
+        layout = layouts[cost.name]
+        costs.append(_without_room(cost, layout) if isinstance(layout, str) and not cost.obstacle else cost)
+    usable = [cost for cost in costs if math.isfinite(cost.cycles) and not cost.obstacle]
+    taken = min(usable, key=lambda cost: cost.cycles, default=None)
+    if strategy is not None:
+        taken = costs[STRATEGY_NAMES.index(strategy)]
+        if taken not in usable:
+            raise UsageError(f"--strategy {strategy}: {taken.obstacle}; take a larger capacitor or another strategy")
+    reasons = tuple(_reason(cost, taken, strategy is not None) for cost in costs)
+    return NvmComparison(
+        board=board,
+        nvm=nvm,
+        discharge=discharge,
+        strategies=tuple(costs),
+        reasons=reasons,
+        plan=None if taken is None else _plan(board, nvm, taken, layouts[taken.name]),
+        inference_cycles=sum(op.cycles for op in graph.ops),
+        per_day=per_day,
+    )
+
+
+def _layout(graph: NvmGraph, nvm: NvmFigures, strategy: str) -> NvmLayout | str:
+    """Return a verified layout, or why there is none. Copies are two in turn; in them nothing runs, so ops need no gap."""
+    if strategy == "in-nvm":
+        try:
+            layout = plan_layout(graph, nvm.bytes)
+        except PlanError as error:
+            return str(error)
+    else:
+        layout = layout_for(graph, 1, only_exits=strategy == "restart-from-exit")
+        if 2 * _copy_bytes(layout, nvm) > nvm.bytes:
+            return f"two copies take {2 * _copy_bytes(layout, nvm):,} bytes of NVM, there are {nvm.bytes:,}"
+    if strategy != "restart-from-exit":
+        faults = verify_nvm(graph, layout.offsets, layout.bytes, layout.interval_ops)
+        if faults:
+            raise PlanError(f"the layout for {strategy} is not sound: {faults[0]}; please report this model")
+    return layout
+
+
+def _copy_bytes(layout: NvmLayout, nvm: NvmFigures) -> int:
+    align = math.lcm(ALIGN_BYTES, nvm.page_bytes)
+    return -(-layout.bytes // align) * align
+
+
+def _without_room(cost: StrategyCost, text: str) -> StrategyCost:
+    return replace(cost, obstacle=text, cycles=math.inf)
+
+
+def _most_written(graph: NvmGraph, layout: NvmLayout) -> int:
+    """Return how many ops write the byte that most ops write."""
+    edges: Counter[int] = Counter()
+    for op in graph.ops:
+        offset = layout.offsets[op.output]
+        if offset is not None:
+            edges[offset] += 1
+            edges[offset + (graph.sizes[op.output] or 0)] -= 1
+    depth = most = 0
+    for at in sorted(edges):
+        depth += edges[at]
+        most = max(most, depth)
+    return most
+
+
+def _reason(cost: StrategyCost, taken: StrategyCost | None, named: bool) -> str:
+    if cost.obstacle:
+        return f"not: {cost.obstacle}"
+    assert taken is not None
+    if cost is taken:
+        return "taken: asked for" if named else "taken: the least that makes progress"
+    ratio = cost.cycles / taken.cycles
+    return f"not: {ratio:.2f} times the cycles of {taken.name}"
+
+
+def _plan(board: str, nvm: NvmFigures, cost: StrategyCost, layout: NvmLayout | str) -> NvmPlan:
+    assert isinstance(layout, NvmLayout)
+    copies = 1 if cost.name == "in-nvm" else 2
+    return NvmPlan(
+        board=board,
+        strategy=cost.name,
+        commit_cycles=cost.commit_cycles,
+        warn_mv=math.ceil(1000 * cost.warn_v),
+        interval_ops=layout.interval_ops,
+        record_bytes=nvm.record_bytes,
+        copy_bytes=_copy_bytes(layout, nvm) if copies == 2 else layout.bytes,
+        copies=copies,
+        offsets=layout.offsets,
+    )
