@@ -97,15 +97,18 @@ uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path);
 // Scratch one op asks for [bytes], for any parameters that fit their record; UINT32_MAX when that is not possible.
 uint32_t jlt_op_scratch_bytes(uint8_t code, const void *params, bool is_f32);
 
-enum { JLT_EVENT_LAYER = 1, JLT_EVENT_EXIT = 2 };
+// Units an op comes in, 1 or more; see jlt_engine_tile. 0 when there is no such op.
+uint32_t jlt_op_units(const jlt_container_t *container, uint16_t op, bool is_f32);
+
+enum { JLT_EVENT_LAYER = 1, JLT_EVENT_EXIT = 2, JLT_EVENT_TILE = 3 };
 
 typedef struct {
   uint8_t kind;             // JLT_EVENT_
   uint8_t exit;             // the exit asked for
-  uint16_t op;              // the op that has just run
+  uint16_t op;              // the op that has just run, to its end unless the event is a tile
   uint16_t confidence_q15;  // P(correct) at an exit, else 0
   uint16_t margin;          // top-1 minus top-2 of the logits at an exit, 0..255
-  uint64_t macs;            // multiply-accumulates since the start
+  uint64_t macs;            // multiply-accumulates of all ops that have ended since the start
 } jlt_event_t;
 
 // One inference in progress. The fields are for reading.
@@ -114,15 +117,34 @@ typedef struct {
   uint8_t *arena;
   uint32_t arena_bytes;
   uint32_t scratch_offset;
-  uint64_t macs;     // multiply-accumulates since the start
-  uint32_t ops_run;  // ops since the start
+  uint64_t macs;        // multiply-accumulates of all ops that have ended since the start
+  uint32_t ops_run;     // ops that have ended since the start
+  uint32_t unit;        // units of the next op that are done
+  uint32_t tile_begin;  // the last tile [units]
+  uint32_t tile_end;    // 0 before the first since start or restore
+  uint16_t tile_op;     // its op
   uint16_t path;
   uint16_t next_op;
-  uint8_t segment;  // the deepest one of which an op has run
+  uint8_t segment;  // the deepest one of which an op has begun
   bool is_f32;
   bool started;
-  bool entered;  // the first op has run: inputs may be overwritten
+  bool entered;  // the first unit has run: inputs may be overwritten
 } jlt_engine_t;
+
+// All of an engine that must outlive its memory, beside the tensors that jlt_live_at names (core/live.h). Erased or
+// zeroed memory holds none.
+typedef struct {
+  uint64_t macs;
+  uint32_t ops_run;
+  uint32_t unit;
+  uint16_t path;
+  uint16_t next_op;
+  uint8_t segment;
+  uint8_t started;
+  uint8_t entered;
+  uint8_t reserved;  // 0
+} jlt_engine_mark_t;
+_Static_assert(sizeof(jlt_engine_mark_t) == 24, "jlt_engine_mark_t: layout");
 
 // `arena` is 16-byte aligned and stays the engine's; its size is checked per path at start.
 JLT_MUST_CHECK jlt_status_t jlt_engine_init(jlt_engine_t *engine, const jlt_container_t *container, void *arena,
@@ -137,11 +159,30 @@ JLT_MUST_CHECK jlt_status_t jlt_engine_write(jlt_engine_t *engine, uint16_t inpu
 // Copies a tensor out in its own type. Only outputs of the exit just reached hold their values.
 JLT_MUST_CHECK jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *to, uint32_t bytes);
 
-// Runs one op and returns: every return is a safe point. Heads other than `exit`'s are skipped, `exit` may grow from
-// call to call, and JLT_EVENT_EXIT says that it has been reached.
+// Runs one op, or the rest of one, and returns: every return is a safe point. Heads other than `exit`'s are skipped,
+// `exit` may grow from call to call, and JLT_EVENT_EXIT says that it has been reached.
 JLT_MUST_CHECK jlt_status_t jlt_engine_step(jlt_engine_t *engine, uint8_t exit, jlt_event_t *event);
 
-// Continues along another path with the same precisions in all that has run.
+// Runs at most `units` units of the next op, 0 for all that is left. JLT_EVENT_TILE says that the op has not ended; how
+// an op is divided changes no byte of what it writes. An op of a head left in the middle for a later exit is lost.
+JLT_MUST_CHECK jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units, jlt_event_t *event);
+
+// Units of the next op on the way to `exit`: done and in all.
+JLT_MUST_CHECK jlt_status_t jlt_engine_units(const jlt_engine_t *engine, uint8_t exit, uint32_t *done, uint32_t *total);
+
+// What the last tile or op has written: bytes [from, to) of a tensor as it lies in the arena. Ops that write here and
+// there are one unit, and the whole tensor is named.
+JLT_MUST_CHECK jlt_status_t jlt_engine_written(const jlt_engine_t *engine, uint16_t *tensor, uint32_t *from,
+                                               uint32_t *to);
+
+// Where the engine stands, to be kept through a loss of power.
+void jlt_engine_save(const jlt_engine_t *engine, jlt_engine_mark_t *mark);
+
+// Goes back to where `mark` was taken, by an engine of the same container; then the live tensors must be put back. Any
+// bytes are safe to hand in: what no run can have left is refused, and the engine is left as it was.
+JLT_MUST_CHECK jlt_status_t jlt_engine_restore(jlt_engine_t *engine, const jlt_engine_mark_t *mark);
+
+// Continues along another path with the same precisions in all that has begun; not in the middle of an op.
 JLT_MUST_CHECK jlt_status_t jlt_engine_switch(jlt_engine_t *engine, uint16_t path);
 
 // Size of a tensor's content in its own type [bytes].

@@ -23,6 +23,7 @@ def _declarations(header: str) -> str:
 HEADERS = (
     "core/format.h",
     "joulet.h",
+    "core/live.h",
     "host/batch.h",
     "host/blocks.h",
     "core/ledger.h",

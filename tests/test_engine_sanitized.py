@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The C code under AddressSanitizer and UndefinedBehaviorSanitizer: sound containers, then mutated ones."""
+"""The C code under AddressSanitizer and UndefinedBehaviorSanitizer: containers sound and mutated, whole and in tiles."""
 
 from __future__ import annotations
 

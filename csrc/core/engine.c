@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The stepping engine: one op a call along one path of a checked container. DESIGN.md, "Engine".
+// The stepping engine: one op, or a tile of one, a call along one path of a checked container. DESIGN.md, "Engine".
 #include <string.h>
 
 #include "core/bytes.h"
@@ -74,6 +74,10 @@ jlt_status_t jlt_engine_start(jlt_engine_t *engine, uint16_t path) {
   engine->scratch_offset = (uint32_t)scratch_offset(c, engine->is_f32);
   engine->macs = 0;
   engine->ops_run = 0;
+  engine->unit = 0;
+  engine->tile_begin = 0;
+  engine->tile_end = 0;
+  engine->tile_op = 0;
   engine->path = path;
   engine->next_op = 0;
   engine->segment = 0;
@@ -151,13 +155,15 @@ static jlt_weights_t weights_of(const jlt_engine_t *e, const jlt_op_t *op) {
   return weights;
 }
 
-static void run_op(jlt_engine_t *e, const jlt_op_t *op) {
+static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
   const jlt_container_t *c = e->container;
   jlt_call_t call = {
       .params = c->pool + op->params_offset,
       .out = tensor_at(e, op->output),
       .out_tensor = &c->tensors[op->output],
       .scratch = e->arena + e->scratch_offset,
+      .begin = e->unit,
+      .end = end,
   };
   for (uint32_t i = 0; i < op->n_inputs; i++) {
     const jlt_tensor_t *t = &c->tensors[op->inputs[i]];
@@ -170,8 +176,6 @@ static void run_op(jlt_engine_t *e, const jlt_op_t *op) {
   }
   const jlt_kernel_entry_t *entry = jlt_kernel_entry(op->code);
   (e->is_f32 ? entry->f32 : entry->integer)(&call);
-  e->macs += op->macs;
-  e->ops_run++;
 }
 
 static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
@@ -187,35 +191,105 @@ static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
   event->confidence_q15 = jlt_confidence_q15(c, e->path, exit, event->margin);
 }
 
-jlt_status_t jlt_engine_step(jlt_engine_t *engine, uint8_t exit, jlt_event_t *event) {
-  const jlt_container_t *c = engine->container;
-  if (!event || exit >= c->model->n_exits) {
+// The op to run next on the way to an exit: heads of others are skipped.
+static jlt_status_t find_next(const jlt_engine_t *e, uint8_t exit, uint16_t *index) {
+  const jlt_container_t *c = e->container;
+  if (exit >= c->model->n_exits) {
     return JLT_ERR_ARGUMENT;
   }
-  const uint16_t last = c->exits[exit].last_op;
-  if (!engine->started || engine->next_op > last) {
+  if (!e->started || e->next_op > c->exits[exit].last_op) {
     return JLT_ERR_STATE;
   }
-  uint16_t index = engine->next_op;
+  *index = e->next_op;
   // stops at the latest at the exit's own last op
-  while (c->ops[index].exit != JLT_BACKBONE && c->ops[index].exit != exit) {
-    index++;
+  while (c->ops[*index].exit != JLT_BACKBONE && c->ops[*index].exit != exit) {
+    (*index)++;
   }
-  const jlt_op_t *op = &c->ops[index];
+  return JLT_OK;
+}
+
+static void finish_op(jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
+  const jlt_op_t *op = &e->container->ops[e->next_op];
+  e->macs += op->macs;
+  e->ops_run++;
+  e->unit = 0;
+  event->kind = JLT_EVENT_LAYER;
+  event->macs = e->macs;
+  if (e->next_op++ == e->container->exits[exit].last_op) {
+    answer(e, exit, event);
+  }
+}
+
+jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units, jlt_event_t *event) {
+  uint16_t index;
+  if (!event) {
+    return JLT_ERR_ARGUMENT;
+  }
+  const jlt_status_t err = find_next(engine, exit, &index);
+  if (err) {
+    return err;
+  }
+  const jlt_op_t *op = &engine->container->ops[index];
+  // a head given up for a later exit may have been left in the middle of an op
+  const uint32_t begin = index == engine->next_op ? engine->unit : 0;
+  const uint32_t total = jlt_op_units(engine->container, index, engine->is_f32);
+  const uint32_t end = units == 0 || units >= total - begin ? total : begin + units;
   engine->entered = true;
   engine->segment = op->segment > engine->segment ? op->segment : engine->segment;
-  run_op(engine, op);
-  engine->next_op = (uint16_t)(index + 1u);
-  *event = (jlt_event_t){.kind = JLT_EVENT_LAYER, .exit = exit, .op = index, .macs = engine->macs};
-  if (index == last) {
-    answer(engine, exit, event);
+  engine->next_op = index;
+  engine->unit = begin;
+  run_units(engine, op, end);
+  engine->unit = end;
+  engine->tile_op = index;
+  engine->tile_begin = begin;
+  engine->tile_end = end;
+  *event = (jlt_event_t){.kind = JLT_EVENT_TILE, .exit = exit, .op = index, .macs = engine->macs};
+  if (end == total) {
+    finish_op(engine, exit, event);
   }
+  return JLT_OK;
+}
+
+jlt_status_t jlt_engine_step(jlt_engine_t *engine, uint8_t exit, jlt_event_t *event) {
+  return jlt_engine_tile(engine, exit, 0, event);
+}
+
+jlt_status_t jlt_engine_units(const jlt_engine_t *engine, uint8_t exit, uint32_t *done, uint32_t *total) {
+  uint16_t index;
+  if (!done || !total) {
+    return JLT_ERR_ARGUMENT;
+  }
+  const jlt_status_t err = find_next(engine, exit, &index);
+  if (err) {
+    return err;
+  }
+  *done = index == engine->next_op ? engine->unit : 0;
+  *total = jlt_op_units(engine->container, index, engine->is_f32);
+  return JLT_OK;
+}
+
+jlt_status_t jlt_engine_written(const jlt_engine_t *engine, uint16_t *tensor, uint32_t *from, uint32_t *to) {
+  if (!tensor || !from || !to) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if (!engine->started || engine->tile_end == 0) {
+    return JLT_ERR_STATE;
+  }
+  const jlt_container_t *c = engine->container;
+  const jlt_op_t *op = &c->ops[engine->tile_op];
+  const jlt_tensor_t *t = &c->tensors[op->output];
+  const uint32_t each = jlt_op_unit_elements(c, op, engine->is_f32);
+  const uint32_t element_bytes = t->dtype == JLT_DTYPE_S8 && !engine->is_f32 ? 1u : 4u;
+  const uint32_t end = engine->tile_end * each;
+  *tensor = op->output;
+  *from = engine->tile_begin * each * element_bytes;
+  *to = (end < t->elements ? end : t->elements) * element_bytes;
   return JLT_OK;
 }
 
 jlt_status_t jlt_engine_switch(jlt_engine_t *engine, uint16_t path) {
   const jlt_container_t *c = engine->container;
-  if (!engine->started) {
+  if (!engine->started || engine->unit) {
     return JLT_ERR_STATE;
   }
   if (path >= c->model->n_paths) {

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the engine hands a kernel, and the kernels there are.
 //
-// A kernel runs one op of a checked container to its end. It writes `out` and `scratch` only; parameters, weights and
-// tensors have been checked against each other (core/check_ops.c), so it checks nothing. Scratch is 16-byte aligned
-// and as large as the op's scratch function says. At f32 every s8 tensor in the arena is float; constant s8 operands
-// stay s8 and are dequantised as they are read.
+// A kernel runs the units [begin, end) of one op of a checked container. It writes their bytes of `out`, and `scratch`,
+// which keeps nothing from tile to tile; parameters, weights and tensors have been checked against each other
+// (core/check_ops.c), so it checks nothing. Scratch is 16-byte aligned and as large as the op's scratch function says.
+// A unit is a run of elements of the output, as long as the op's unit function says; only the last one may be shorter.
+// At f32 the whole op is one unit, and every s8 tensor in the arena is float; constant s8 operands stay s8 and are
+// dequantised as they are read.
 #ifndef JLT_KERNELS_H
 #define JLT_KERNELS_H
 
@@ -14,6 +16,25 @@
 #ifndef JLT_WITH_F32
 #define JLT_WITH_F32 1
 #endif
+
+#if defined(__GNUC__)
+#define JLT_ALWAYS_INLINE inline __attribute__((always_inline))
+#else
+#define JLT_ALWAYS_INLINE inline
+#endif
+
+// Sizes of units: as small as the inner loops do well, so that little is lost with a unit that a power cut undoes.
+enum {
+  JLT_UNIT_PIXELS = 4,     // of convolutions, pools and resizes
+  JLT_UNIT_CHANNELS = 16,  // of a matrix times one vector and of other sums that are long for each element
+  JLT_UNIT_ELEMENTS = 64,  // of what goes element by element
+};
+
+// A part: from `begin` up to, not including, `end`.
+typedef struct {
+  uint32_t begin;
+  uint32_t end;
+} jlt_span_t;
 
 typedef struct {
   const jlt_weight_t *record;
@@ -35,6 +56,8 @@ typedef struct {
   const jlt_tensor_t *out_tensor;
   jlt_weights_t weights;
   void *scratch;
+  uint32_t begin;  // [units]
+  uint32_t end;    // [units], more than begin
 } jlt_call_t;
 
 typedef void (*jlt_kernel_t)(const jlt_call_t *call);
@@ -43,17 +66,29 @@ typedef struct {
   jlt_kernel_t integer;
   jlt_kernel_t f32;  // null when left out
   uint64_t (*scratch_bytes)(const void *params, bool is_f32);
+  uint32_t (*unit_elements)(const void *params, const jlt_tensor_t *out);
 } jlt_kernel_entry_t;
 
-#define JLT_KERNEL(code, integer, f32, scratch)          \
-  void jlt_##integer##__ref(const jlt_call_t *call);     \
-  void jlt_##f32##__ref(const jlt_call_t *call);         \
-  uint64_t jlt_##scratch##_scratch_bytes(const void *params, bool is_f32);
+#define JLT_KERNEL(code, integer, f32, scratch, unit)                      \
+  void jlt_##integer##__ref(const jlt_call_t *call);                       \
+  void jlt_##f32##__ref(const jlt_call_t *call);                           \
+  uint64_t jlt_##scratch##_scratch_bytes(const void *params, bool is_f32); \
+  uint32_t jlt_##unit##_unit_elements(const void *params, const jlt_tensor_t *out);
 #include "kernels/kernels.def"
 #undef JLT_KERNEL
 
 // Null for a code that is not an OpCode.
 const jlt_kernel_entry_t *jlt_kernel_entry(uint8_t code);
+
+// Elements of the output in one unit of an op.
+uint32_t jlt_op_unit_elements(const jlt_container_t *container, const jlt_op_t *op, bool is_f32);
+
+// The tile of a call in steps of which a unit has `each` and the op `total`. Products stay below 2^31: an output has at
+// most 2^28 elements, and a unit at most four times as many.
+static inline jlt_span_t jlt_tile(const jlt_call_t *call, uint32_t each, uint32_t total) {
+  const uint32_t end = call->end * each;
+  return (jlt_span_t){.begin = call->begin * each, .end = end < total ? end : total};
+}
 
 // Row `row` of the weights as q − zero_point, widened; nested rows are read at the precision of `weights`.
 void jlt_unpack_row(const jlt_weights_t *weights, uint32_t row, int16_t *out);

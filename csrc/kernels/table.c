@@ -8,8 +8,9 @@
 #define JLT_F32(f32) NULL
 #endif
 
-#define JLT_KERNEL(code, integer, f32, scratch) \
-  [JLT_OP_CODE_##code] = {jlt_##integer##__ref, JLT_F32(f32), jlt_##scratch##_scratch_bytes},
+#define JLT_KERNEL(code, integer, f32, scratch, unit)                                          \
+  [JLT_OP_CODE_##code] = {jlt_##integer##__ref, JLT_F32(f32), jlt_##scratch##_scratch_bytes, \
+                          jlt_##unit##_unit_elements},
 static const jlt_kernel_entry_t entries[] = {
 #include "kernels/kernels.def"
 };
@@ -24,6 +25,26 @@ uint64_t jlt_none_scratch_bytes(const void *params, bool is_f32) {
   (void)params;
   (void)is_f32;
   return 0;
+}
+
+uint32_t jlt_block_unit_elements(const void *params, const jlt_tensor_t *out) {
+  (void)params;
+  (void)out;
+  return JLT_UNIT_ELEMENTS;
+}
+
+uint32_t jlt_op_unit_elements(const jlt_container_t *container, const jlt_op_t *op, bool is_f32) {
+  const jlt_tensor_t *out = &container->tensors[op->output];
+  return is_f32 ? out->elements : entries[op->code].unit_elements(container->pool + op->params_offset, out);
+}
+
+uint32_t jlt_op_units(const jlt_container_t *container, uint16_t op, bool is_f32) {
+  if (!container || op >= container->model->n_ops) {
+    return 0;
+  }
+  const jlt_op_t *record = &container->ops[op];
+  const uint32_t each = jlt_op_unit_elements(container, record, is_f32);
+  return (container->tensors[record->output].elements + each - 1u) / each;
 }
 
 uint32_t jlt_op_scratch_bytes(uint8_t code, const void *params, bool is_f32) {

@@ -194,7 +194,8 @@ class _Graph:
         if kind == "kernels":
             return {s.address for name, s in symbols.items() if re.fullmatch(r"jlt_\w+__(ref|armv\w+|mve)", name)}
         if kind == "scratch":
-            names = [n for n in symbols if re.fullmatch(r"jlt_\w+_scratch_bytes", n) and n != "jlt_op_scratch_bytes"]
+            pattern = r"jlt_(?!op_)\w+_(scratch_bytes|unit_elements)"
+            names = [name for name in symbols if re.fullmatch(pattern, name)]
             return {symbols[name].address for name in names}
         init = self._facts.table["firmware"].get("init")
         return {symbols[init].address} if init else set()

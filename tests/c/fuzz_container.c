@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Harness of the container check and of everything it admits: what passes is run along every path to every exit.
+// Harness of the container check and of everything it admits: what passes is run along every path to every exit, once in
+// whole ops and once in tiles of random sizes with marks taken and put back. Sound ones must answer the same; a mutated
+// one may have an op that leaves a part of its output as it was, and answer with what the arena held before.
 //
 // libFuzzer entry by default. With -DJLT_STANDALONE a main takes containers as arguments (or one on stdin) and runs
 // each as it is and then `-n` times mutated. Checksums are repaired first, or no mutation would get past them. Buffers
@@ -12,6 +14,7 @@
 #include <string.h>
 
 #include "core/crc32.h"
+#include "core/live.h"
 #include "joulet.h"
 
 enum { ARENA_LIMIT = 1 << 22, WORK_LIMIT = 20000000 };
@@ -54,35 +57,127 @@ static uint64_t work(const jlt_container_t *c) {
   return sum;
 }
 
-static int run_to(jlt_engine_t *engine, uint16_t path, uint8_t exit, const uint8_t *zeros) {
+static uint32_t next_random(uint32_t *state) {
+  *state = *state * 1664525u + 1013904223u;
+  return *state >> 8;
+}
+
+static bool start(jlt_engine_t *engine, uint16_t path, const uint8_t *zeros) {
   const jlt_container_t *c = engine->container;
+  memset(engine->arena, 0, engine->arena_bytes);
   if (jlt_engine_start(engine, path)) {
-    return 0;
+    return false;
   }
   for (uint16_t i = 0; i < c->model->n_inputs; i++) {
     if (jlt_engine_write(engine, i, zeros, jlt_tensor_bytes(&c->tensors[c->model->inputs[i]]))) {
       abort();
     }
   }
-  jlt_event_t event = {0};
-  while (event.kind != JLT_EVENT_EXIT) {
-    if (jlt_engine_step(engine, exit, &event)) {
-      abort();  // a checked container always reaches each of its exits
-    }
-    (void)!jlt_engine_switch(engine, (uint16_t)((path + 1u) % c->model->n_paths));
-    if (jlt_engine_switch(engine, path)) {
-      return 0;
+  return true;
+}
+
+// A mark with a byte or two changed must be refused, or leave an engine that a run cannot lead out of its arena.
+static void restore_hostile(jlt_engine_t *engine, uint8_t exit, const jlt_engine_mark_t *mark, uint32_t *state) {
+  const jlt_container_t *c = engine->container;
+  jlt_engine_mark_t hostile = *mark;
+  for (uint32_t times = next_random(state) % 3; times > 0; times--) {
+    ((uint8_t *)&hostile)[next_random(state) % sizeof(hostile)] = (uint8_t)(next_random(state) % 5);
+  }
+  jlt_event_t event;
+  if (jlt_engine_restore(engine, &hostile) == JLT_OK && engine->next_op <= c->exits[exit].last_op) {
+    if (jlt_engine_tile(engine, exit, 1, &event)) {
+      abort();
     }
   }
-  const uint16_t output = c->exits[exit].output;
-  const uint32_t bytes = jlt_tensor_bytes(&c->tensors[output]);
-  uint8_t *answer = malloc(bytes);
-  if (!answer || jlt_engine_read(engine, output, answer, bytes)) {
+}
+
+// What is not live at this point is overwritten, and the engine is put back as after a loss of power.
+static void lose_power(jlt_engine_t *engine, uint8_t exit, uint8_t *kept, uint32_t *state) {
+  const jlt_container_t *c = engine->container;
+  const uint32_t scale = engine->is_f32 ? 4u : 1u;
+  jlt_engine_mark_t mark;
+  jlt_engine_save(engine, &mark);
+  memcpy(kept, engine->arena, engine->arena_bytes);
+  restore_hostile(engine, exit, &mark, state);
+  memset(engine->arena, (int)(next_random(state) & 0xFFu), engine->arena_bytes);
+  uint64_t live_bytes = 0;
+  for (uint32_t t = 0; t < c->model->n_tensors; t++) {
+    if (jlt_live_at(c, mark.next_op, mark.unit, (uint16_t)t)) {
+      const uint32_t bytes = engine->is_f32 ? c->tensors[t].elements * 4u : jlt_tensor_bytes(&c->tensors[t]);
+      memcpy(engine->arena + (size_t)c->arena_offsets[t] * scale, kept + (size_t)c->arena_offsets[t] * scale, bytes);
+      live_bytes += jlt_tensor_bytes(&c->tensors[t]);
+    }
+  }
+  if (jlt_live_bytes(c, mark.next_op, mark.unit) > live_bytes || jlt_engine_restore(engine, &mark)) {
     abort();
   }
-  const int first = answer[0];
-  free(answer);
-  return first;
+}
+
+static void check_written(const jlt_engine_t *engine, const jlt_event_t *event) {
+  const jlt_container_t *c = engine->container;
+  uint16_t tensor;
+  uint32_t from;
+  uint32_t to;
+  if (jlt_engine_written(engine, &tensor, &from, &to) || tensor != c->ops[event->op].output || from >= to ||
+      to > c->tensors[tensor].elements * 4u) {
+    abort();
+  }
+}
+
+// Runs to an exit; with a state in tiles, and now and then through a loss of power.
+static bool run_to(jlt_engine_t *engine, uint16_t path, uint8_t exit, uint8_t *kept, uint32_t *state) {
+  const jlt_container_t *c = engine->container;
+  jlt_event_t event = {0};
+  while (event.kind != JLT_EVENT_EXIT) {
+    const uint32_t units = state ? next_random(state) % 9 : 0;
+    if (jlt_engine_tile(engine, exit, units, &event)) {
+      abort();  // a checked container always reaches each of its exits
+    }
+    check_written(engine, &event);
+    if (state && event.kind != JLT_EVENT_EXIT && next_random(state) % 4 == 0) {
+      lose_power(engine, exit, kept, state);
+    }
+    const jlt_status_t other = jlt_engine_switch(engine, (uint16_t)((path + 1u) % c->model->n_paths));
+    const jlt_status_t back = jlt_engine_switch(engine, path);
+    if (event.kind == JLT_EVENT_TILE && (other != JLT_ERR_STATE || back != JLT_ERR_STATE)) {
+      abort();
+    }
+    if (event.kind != JLT_EVENT_TILE && back) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static uint8_t *answer_of(const jlt_engine_t *engine, uint8_t exit, uint32_t *bytes) {
+  const jlt_container_t *c = engine->container;
+  const uint16_t output = c->exits[exit].output;
+  *bytes = jlt_tensor_bytes(&c->tensors[output]);
+  uint8_t *answer = malloc(*bytes);
+  if (!answer || jlt_engine_read(engine, output, answer, *bytes)) {
+    abort();
+  }
+  return answer;
+}
+
+static void run_twice(jlt_engine_t *engine, uint16_t path, uint8_t exit, const uint8_t *zeros, uint8_t *kept,
+                      bool is_sound) {
+  uint32_t state = path * 977u + exit;
+  uint32_t bytes;
+  if (!start(engine, path, zeros) || !run_to(engine, path, exit, kept, NULL)) {
+    return;
+  }
+  uint8_t *whole = answer_of(engine, exit, &bytes);
+  const jlt_engine_t ended = *engine;
+  if (!start(engine, path, zeros) || !run_to(engine, path, exit, kept, &state)) {
+    abort();
+  }
+  uint8_t *tiled = answer_of(engine, exit, &bytes);
+  if ((is_sound && memcmp(whole, tiled, bytes) != 0) || ended.macs != engine->macs || ended.ops_run != engine->ops_run) {
+    abort();
+  }
+  free(whole);
+  free(tiled);
 }
 
 static uint8_t *aligned(size_t bytes, size_t alignment) {
@@ -93,7 +188,7 @@ static uint8_t *aligned(size_t bytes, size_t alignment) {
   return memory;
 }
 
-static void run_all(const jlt_container_t *c) {
+static void run_all(const jlt_container_t *c, bool is_sound) {
   uint32_t input_bytes = 0;
   for (uint32_t i = 0; i < c->model->n_inputs; i++) {
     const uint32_t bytes = jlt_tensor_bytes(&c->tensors[c->model->inputs[i]]);
@@ -110,42 +205,42 @@ static void run_all(const jlt_container_t *c) {
       continue;
     }
     uint8_t *arena = aligned(arena_bytes, JLT_ARENA_ALIGN_BYTES);
-    memset(arena, 0, arena_bytes);
+    uint8_t *kept = aligned(arena_bytes, JLT_ARENA_ALIGN_BYTES);
     jlt_engine_t engine;
     if (jlt_engine_init(&engine, c, arena, arena_bytes)) {
       abort();
     }
     for (uint32_t exit = 0; exit < c->model->n_exits; exit++) {
-      (void)run_to(&engine, path, (uint8_t)exit, zeros);
+      run_twice(&engine, path, (uint8_t)exit, zeros, kept, is_sound);
     }
+    free(kept);
     free(arena);
   }
   free(zeros);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+static void run_bytes(const uint8_t *data, size_t size, bool is_sound) {
   if (size > (1u << 24)) {
-    return 0;
+    return;
   }
   uint8_t *copy = aligned(size, JLT_BASE_ALIGN_BYTES);
   memcpy(copy, data, size);
   repair_checksums(copy, (uint32_t)size);
   jlt_container_t container;
   if (jlt_container_check(copy, (uint32_t)size, &container) == JLT_OK) {
-    run_all(&container);
+    run_all(&container, is_sound);
   }
   free(copy);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+  run_bytes(data, size, false);
   return 0;
 }
 
 #ifdef JLT_STANDALONE
-
-static uint32_t next_random(uint32_t *state) {
-  *state = *state * 1664525u + 1013904223u;
-  return *state >> 8;
-}
 
 static void mutate(uint8_t *data, size_t size, uint32_t *state) {
   static const uint32_t extremes[] = {0, 1, 2, 0xFF, 0xFFFF, 0x10000, 0x7FFFFFFF, 0x80000000, 0xFFFFFFFF};
@@ -168,11 +263,11 @@ static int run_file(FILE *file, uint32_t mutations, uint32_t seed) {
     return 1;
   }
   const size_t size = fread(data, 1, limit, file);
-  LLVMFuzzerTestOneInput(data, size);
+  run_bytes(data, size, true);
   for (uint32_t i = 0; i < mutations && size > 0; i++) {
     memcpy(copy, data, size);
     mutate(copy, size, &seed);
-    LLVMFuzzerTestOneInput(copy, size);
+    run_bytes(copy, size, false);
   }
   free(data);
   free(copy);

@@ -27,23 +27,29 @@ static int8_t sub(const jlt_binary_params_t *p, int32_t a, int32_t b) {
 
 static int8_t mul(const jlt_binary_params_t *p, int32_t a, int32_t b) { return finish(p, a * b); }
 
-static inline void run(const jlt_call_t *call, element_t element) {
+static jlt_walk_t begin(const jlt_call_t *call) {
   const jlt_binary_params_t *p = call->params;
-  const int8_t *a = call->in[0];
-  const int8_t *b = call->in[1];
-  int8_t *out = call->out;
-  int64_t stride[2][6];
-  int64_t at[2] = {0, 0};
-  uint32_t index[6] = {0};
+  jlt_walk_t walk = {.dims = p->dims};
   for (uint32_t d = 0; d < 6; d++) {
-    stride[0][d] = p->stride_a[d];
-    stride[1][d] = p->stride_b[d];
+    walk.stride[0][d] = p->stride_a[d];
+    walk.stride[1][d] = p->stride_b[d];
   }
+  jlt_walk_begin(&walk, jlt_tile(call, JLT_UNIT_ELEMENTS, call->out_tensor->elements));
+  return walk;
+}
+
+// Inlined, lest every element be a call.
+static JLT_ALWAYS_INLINE void run(const jlt_call_t *call, element_t element) {
+  const jlt_binary_params_t *p = call->params;
+  int8_t *out = (int8_t *)call->out + (size_t)call->begin * JLT_UNIT_ELEMENTS;
+  jlt_walk_t walk = begin(call);
   do {
-    for (uint32_t i = 0; i < p->dims[5]; i++) {
-      *out++ = element(p, a[at[0] + i * stride[0][5]] - p->a_zero_point, b[at[1] + i * stride[1][5]] - p->b_zero_point);
+    const int8_t *a = (const int8_t *)call->in[0] + walk.at[0];
+    const int8_t *b = (const int8_t *)call->in[1] + walk.at[1];
+    for (uint32_t i = walk.column; i < walk.end; i++) {
+      *out++ = element(p, a[i * walk.stride[0][5]] - p->a_zero_point, b[i * walk.stride[1][5]] - p->b_zero_point);
     }
-  } while (jlt_next_row(p->dims, index, 2, stride, at));
+  } while (jlt_walk_next(&walk));
 }
 
 void jlt_add_s8__ref(const jlt_call_t *call) { run(call, add); }

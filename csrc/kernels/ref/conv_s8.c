@@ -4,7 +4,7 @@
 // x (n, in_h, in_w, in_c), weights (out_c, k_h, k_w, in_c / groups), y (n, out_h, out_w, out_c), all dense.
 // acc = bias + Σ (w − zero_point_w)(x − zero_point_x), padding 0; y = requantise(acc), NUMERICS.md §3.
 // Eight pixels' patches are widened to int16 once and meet each widened weight row; the sums have the order of no
-// consequence of exact integers. Scratch: nine rows of k_h·k_w·in_c/groups int16, padded to 8.
+// consequence of exact integers. A unit is a few pixels, or a few channels of the only one there is. Scratch: nine rows of k_h·k_w·in_c/groups int16, padded to 8.
 #include <string.h>
 
 #include "core/bytes.h"
@@ -20,6 +20,14 @@ uint64_t jlt_conv_scratch_bytes(const void *params, bool is_f32) {
   const uint64_t patch = (uint64_t)p->k_h * p->k_w * (p->groups ? p->in_c / p->groups : 0u);
   const uint64_t row = jlt_align_up(patch, LANES);
   return is_f32 ? 2u * row * 4u : (PIXELS + 1u) * row * 2u;
+}
+
+static uint32_t pixels_of(const jlt_conv_params_t *p) { return p->n * p->out_h * p->out_w; }
+
+uint32_t jlt_conv_unit_elements(const void *params, const jlt_tensor_t *out) {
+  const jlt_conv_params_t *p = params;
+  (void)out;
+  return pixels_of(p) == 1 ? JLT_UNIT_CHANNELS : JLT_UNIT_PIXELS * p->out_c;
 }
 
 static void widen(const int8_t *from, uint32_t count, int32_t zero_point, int16_t *to) {
@@ -106,14 +114,14 @@ static int32_t dot(const int16_t *w, const int16_t *x, uint32_t count) {
   return sum;
 }
 
-static void multiply_rows(const jlt_call_t *call, uint32_t group, const int16_t *patches, uint32_t pixels,
-                          uint32_t length, int16_t *row, int8_t *out) {
+static void multiply_rows(const jlt_call_t *call, jlt_span_t channels, const int16_t *patches, uint32_t pixels,
+                          uint32_t length, int8_t *out) {
   const jlt_conv_params_t *p = call->params;
   const jlt_weights_t *w = &call->weights;
-  const uint32_t per_group = p->out_c / p->groups;
+  int16_t *row = (int16_t *)call->scratch + (size_t)PIXELS * length;
   const bool per_channel = w->record->n_multipliers > 1;
   const bool once = w->record->rounding == JLT_ROUNDING_ONCE;
-  for (uint32_t o = group * per_group; o < (group + 1) * per_group; o++) {
+  for (uint32_t o = channels.begin; o < channels.end; o++) {
     int32_t sums[PIXELS];
     jlt_unpack_row(w, o, row);
     if (pixels == 1) {
@@ -133,22 +141,34 @@ static void multiply_rows(const jlt_call_t *call, uint32_t group, const int16_t 
   }
 }
 
+// The channels of a group that lie in `channels`; empty when begin is not below end.
+static jlt_span_t group_of(const jlt_conv_params_t *p, uint32_t group, jlt_span_t channels) {
+  const uint32_t begin = group * (p->out_c / p->groups);
+  const uint32_t end = begin + p->out_c / p->groups;
+  return (jlt_span_t){
+      .begin = begin > channels.begin ? begin : channels.begin,
+      .end = end < channels.end ? end : channels.end,
+  };
+}
+
 void jlt_conv_s8__ref(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   const uint32_t elements = patch_elements(p);
   const uint32_t length = (uint32_t)jlt_align_up(elements, LANES);
-  const uint32_t pixels = p->n * p->out_h * p->out_w;
+  const bool one_pixel = pixels_of(p) == 1;
+  const jlt_span_t pixels = one_pixel ? (jlt_span_t){.end = 1} : jlt_tile(call, JLT_UNIT_PIXELS, pixels_of(p));
+  const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
   int16_t *patches = call->scratch;
-  int16_t *row = patches + (size_t)PIXELS * length;
   // the padding to LANES stays 0 throughout
   memset(patches, 0, (size_t)(PIXELS + 1) * length * sizeof(*patches));
-  for (uint32_t first = 0; first < pixels; first += PIXELS) {
-    const uint32_t count = pixels - first < PIXELS ? pixels - first : PIXELS;
+  for (uint32_t first = pixels.begin; first < pixels.end; first += PIXELS) {
+    const uint32_t count = pixels.end - first < PIXELS ? pixels.end - first : PIXELS;
     for (uint32_t group = 0; group < p->groups; group++) {
-      for (uint32_t i = 0; i < count; i++) {
+      const jlt_span_t rows = group_of(p, group, channels);
+      for (uint32_t i = 0; i < count && rows.begin < rows.end; i++) {
         gather(p, call->in[0], first + i, group, patches + (size_t)i * length);
       }
-      multiply_rows(call, group, patches, count, length, row, (int8_t *)call->out + (size_t)first * p->out_c);
+      multiply_rows(call, rows, patches, count, length, (int8_t *)call->out + (size_t)first * p->out_c);
     }
   }
 }

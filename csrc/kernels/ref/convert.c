@@ -9,7 +9,8 @@ void jlt_quantize_s8__ref(const jlt_call_t *call) {
   const jlt_convert_params_t *p = call->params;
   const float *in = call->in[0];
   int8_t *out = call->out;
-  for (uint32_t i = 0; i < call->out_tensor->elements; i++) {
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_ELEMENTS, call->out_tensor->elements);
+  for (uint32_t i = tile.begin; i < tile.end; i++) {
     out[i] = jlt_quantise_s8(in[i], p->scale, p->zero_point);
   }
 }
@@ -18,7 +19,8 @@ void jlt_dequantize_s8__ref(const jlt_call_t *call) {
   const jlt_convert_params_t *p = call->params;
   const int8_t *in = call->in[0];
   float *out = call->out;
-  for (uint32_t i = 0; i < call->out_tensor->elements; i++) {
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_ELEMENTS, call->out_tensor->elements);
+  for (uint32_t i = tile.begin; i < tile.end; i++) {
     out[i] = jlt_dequantise_s8(in[i], p->scale, p->zero_point);
   }
 }

@@ -15,6 +15,11 @@ uint64_t jlt_dwconv_scratch_bytes(const void *params, bool is_f32) {
   return is_f32 ? 0u : jlt_align_up(p->out_c * (uint64_t)4, 16) + weights * 2u;
 }
 
+uint32_t jlt_dwconv_unit_elements(const void *params, const jlt_tensor_t *out) {
+  (void)out;
+  return JLT_UNIT_PIXELS * ((const jlt_conv_params_t *)params)->out_c;
+}
+
 static void add_tap(const int8_t *x, const int16_t *w, uint32_t in_c, uint32_t times, int32_t zero_point,
                     int32_t *sums) {
   if (times == 1) {
@@ -54,11 +59,14 @@ void jlt_dwconv_s8__ref(const jlt_call_t *call) {
   const bool per_channel = w->record->n_multipliers > 1;
   int32_t *sums = call->scratch;
   int16_t *weights = (int16_t *)((uint8_t *)call->scratch + jlt_align_up(p->out_c * (uint64_t)4, 16));
-  int8_t *out = call->out;
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
+  uint32_t left = tile.end - tile.begin;
+  uint32_t x = tile.begin % p->out_w;
   jlt_unpack_row(w, 0, weights);
-  for (uint32_t row = 0; row < p->n * p->out_h; row++) {
+  for (uint32_t row = tile.begin / p->out_w; left > 0; row++, x = 0) {
     const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
-    for (uint32_t x = 0; x < p->out_w; x++, out += p->out_c) {
+    for (; x < p->out_w && left > 0; x++, left--, out += p->out_c) {
       memcpy(sums, w->bias, p->out_c * sizeof(*sums));
       sum_window(p, image, row % p->out_h, x, weights, sums);
       for (uint32_t o = 0; o < p->out_c; o++) {

@@ -18,13 +18,14 @@ static void fill_s32(int32_t *out, uint32_t count, int32_t value) {
 
 void jlt_fill__ref(const jlt_call_t *call) {
   const jlt_fill_params_t *p = call->params;
-  const uint32_t count = call->out_tensor->elements;
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_ELEMENTS, call->out_tensor->elements);
+  const uint32_t count = tile.end - tile.begin;
   if (call->out_tensor->dtype == JLT_DTYPE_S8) {
-    memset(call->out, p->value & 0xFF, count);
+    memset((uint8_t *)call->out + tile.begin, p->value & 0xFF, count);
   } else if (call->out_tensor->dtype == JLT_DTYPE_S32) {
-    fill_s32(call->out, count, p->value);
+    fill_s32((int32_t *)call->out + tile.begin, count, p->value);
   } else {
-    fill_f32(call->out, count, p->f32_value);
+    fill_f32((float *)call->out + tile.begin, count, p->f32_value);
   }
 }
 

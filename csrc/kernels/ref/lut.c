@@ -8,7 +8,8 @@ void jlt_lut_s8__ref(const jlt_call_t *call) {
   const jlt_lut_params_t *p = call->params;
   const int8_t *in = call->in[0];
   int8_t *out = call->out;
-  for (uint32_t i = 0; i < call->out_tensor->elements; i++) {
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_ELEMENTS, call->out_tensor->elements);
+  for (uint32_t i = tile.begin; i < tile.end; i++) {
     out[i] = p->table[in[i] + 128];
   }
 }

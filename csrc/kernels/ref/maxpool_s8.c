@@ -21,11 +21,14 @@ static void max_window(const jlt_pool_params_t *p, const int8_t *image, jlt_span
 
 void jlt_maxpool_s8__ref(const jlt_call_t *call) {
   const jlt_pool_params_t *p = call->params;
-  int8_t *out = call->out;
-  for (uint32_t row = 0; row < p->n * p->out_h; row++) {
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->c;
+  uint32_t left = tile.end - tile.begin;
+  uint32_t x = tile.begin % p->out_w;
+  for (uint32_t row = tile.begin / p->out_w; left > 0; row++, x = 0) {
     const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->c;
     const jlt_span_t rows = jlt_pool_span(row % p->out_h, p->stride_h, p->pad_top, p->k_h, p->in_h);
-    for (uint32_t x = 0; x < p->out_w; x++, out += p->c) {
+    for (; x < p->out_w && left > 0; x++, left--, out += p->c) {
       max_window(p, image, rows, jlt_pool_span(x, p->stride_w, p->pad_left, p->k_w, p->in_w), out);
       for (uint32_t c = 0; c < p->c; c++) {
         out[c] = (int8_t)jlt_clamp(out[c], p->act_min, p->act_max);

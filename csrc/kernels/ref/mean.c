@@ -27,23 +27,34 @@ static void out_strides(const jlt_mean_params_t *p, int64_t *stride) {
   }
 }
 
+// Whether the outputs are those of the last dimension alone, as after a global average over an image.
+static bool by_channel(const jlt_mean_params_t *p, uint32_t count) { return !p->reduced[5] && p->dims[5] == count; }
+
+uint32_t jlt_mean_unit_elements(const void *params, const jlt_tensor_t *out) {
+  return by_channel(params, out->elements) ? JLT_UNIT_CHANNELS : out->elements;
+}
+
 void jlt_mean_s8__ref(const jlt_call_t *call) {
   const jlt_mean_params_t *p = call->params;
   const int8_t *in = call->in[0];
   int32_t *sums = call->scratch;
-  const uint32_t count = (uint32_t)outputs(p);
+  const uint32_t count = call->out_tensor->elements;
+  const jlt_span_t tile = jlt_tile(call, jlt_mean_unit_elements(p, call->out_tensor), count);
+  // the columns of the input that lead to the tile: all of them where it is the whole output
+  const jlt_span_t columns = by_channel(p, count) ? tile : (jlt_span_t){.end = p->dims[5]};
   int64_t stride[1][6];
   int64_t at[1] = {0};
   uint32_t index[6] = {0};
   out_strides(p, stride[0]);
   memset(sums, 0, count * sizeof(*sums));
   do {
-    for (uint32_t i = 0; i < p->dims[5]; i++) {
-      sums[at[0] + (int64_t)i * stride[0][5]] += *in++;
+    for (uint32_t i = columns.begin; i < columns.end; i++) {
+      sums[at[0] + (int64_t)i * stride[0][5]] += in[i];
     }
+    in += p->dims[5];
   } while (jlt_next_row(p->dims, index, 1, stride, at));
   const int32_t offset = (int32_t)p->count * p->in_zero_point;
-  for (uint32_t i = 0; i < count; i++) {
+  for (uint32_t i = tile.begin; i < tile.end; i++) {
     ((int8_t *)call->out)[i] =
         jlt_requantise_s8(sums[i] - offset, p->multiplier, p->shift, p->out_zero_point, -128, 127);
   }

@@ -3,13 +3,9 @@
 #ifndef JLT_KERNELS_REF_POOL_WINDOW_H
 #define JLT_KERNELS_REF_POOL_WINDOW_H
 
-#include "joulet.h"
+#include "kernels/kernels.h"
 
-typedef struct {
-  uint32_t begin;
-  uint32_t end;  // after the last; never equal to begin (checked)
-} jlt_span_t;
-
+// Never empty (checked).
 static inline jlt_span_t jlt_pool_span(uint32_t out, uint32_t stride, uint32_t pad, uint32_t window, uint32_t extent) {
   const int64_t first = (int64_t)out * stride - pad;
   const int64_t last = first + window;

@@ -41,13 +41,16 @@ void jlt_resize_bilinear_s8__ref(const jlt_call_t *call) {
   const jlt_resize_params_t *p = call->params;
   const int32_t step_y = step_q10(p->in_h, p->out_h, p->align_corners);
   const int32_t step_x = step_q10(p->in_w, p->out_w, p->align_corners);
-  int8_t *out = call->out;
-  for (uint32_t row = 0; row < p->n * p->out_h; row++) {
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->c;
+  uint32_t left_over = tile.end - tile.begin;
+  uint32_t column = tile.begin % p->out_w;
+  for (uint32_t row = tile.begin / p->out_w; left_over > 0; row++, column = 0) {
     const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->c;
     const source_t y = source_of(row % p->out_h, step_y, p->half_pixel_centers, p->in_h);
     const int8_t *top = image + (size_t)y.low * p->in_w * p->c;
     const int8_t *bottom = image + (size_t)y.high * p->in_w * p->c;
-    for (uint32_t column = 0; column < p->out_w; column++) {
+    for (; column < p->out_w && left_over > 0; column++, left_over--) {
       const source_t x = source_of(column, step_x, p->half_pixel_centers, p->in_w);
       const size_t left = (size_t)x.low * p->c;
       const size_t right = (size_t)x.high * p->c;

@@ -30,6 +30,11 @@ static int32_t reciprocal_of_one_plus(int32_t a) {
   return double_saturating(x, 1);
 }
 
+uint32_t jlt_softmax_unit_elements(const void *params, const jlt_tensor_t *out) {
+  (void)out;
+  return ((const jlt_softmax_params_t *)params)->columns;
+}
+
 static void softmax_row(const jlt_softmax_params_t *p, const int8_t *in, int8_t *out) {
   int32_t most = -128;
   for (uint32_t i = 0; i < p->columns; i++) {
@@ -54,7 +59,7 @@ void jlt_softmax_s8__ref(const jlt_call_t *call) {
   const jlt_softmax_params_t *p = call->params;
   const int8_t *in = call->in[0];
   int8_t *out = call->out;
-  for (uint32_t row = 0; row < p->rows; row++) {
+  for (uint32_t row = call->begin; row < call->end; row++) {
     softmax_row(p, in + (size_t)row * p->columns, out + (size_t)row * p->columns);
   }
 }
