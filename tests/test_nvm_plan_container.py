@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import struct
+import subprocess
 import zlib
 from dataclasses import replace
 from pathlib import Path
@@ -33,8 +35,8 @@ from joulet.plan.nvm_layout import graph_of
 from joulet.plan.nvm_verify import verify_nvm
 from joulet.tools.inspect import render
 
+ROOT = Path(__file__).resolve().parents[1]
 NO_OFFSET = layout.NO_OFFSET
-FIELDS = [field.name for field in layout.STRUCTS["NvmPlan"][1]]
 HEADER = layout.dtype("NvmPlan")
 
 
@@ -268,6 +270,33 @@ def test_an_absent_section_is_none(plain: bytes, plan: NvmPlan) -> None:
 def test_null_pointers_are_refused(plain: bytes) -> None:
     view = ffi.new("jlt_nvm_plan_view_t *")
     assert lib.jlt_nvm_plan_find(ffi.NULL, b"x", 0, view) == -1
+
+
+def test_hostile_plans_stay_inside_under_sanitizers(plain: bytes, plan: NvmPlan, tmp_path: Path) -> None:
+    compiler = shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    program, model = tmp_path / "fuzz_nvm_plan", tmp_path / "m.jlt"
+    model.write_bytes(with_nvm_plan(plain, plan))
+    flags = [
+        "-std=c11",
+        "-g",
+        "-O1",
+        "-fsanitize=address,undefined",
+        "-fno-sanitize-recover=all",
+        "-I",
+        str(ROOT / "csrc"),
+    ]
+    sources = [ROOT / "tests" / "c" / "fuzz_nvm_plan.c"]
+    sources += [path for room in ("core", "kernels") for path in sorted((ROOT / "csrc" / room).rglob("*.c"))]
+    command = [compiler, *flags, *map(str, sources), "-lm", "-o", str(program)]
+    built = subprocess.run(command, check=False, capture_output=True, text=True)
+    if built.returncode and "san" in built.stderr and "error:" not in built.stderr:
+        pytest.skip("the compiler has no sanitizer runtime")
+    assert built.returncode == 0, built.stderr
+    ran = subprocess.run([str(program), str(model), plan.board, "200000"], check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr[-4000:]
+    assert int(ran.stdout.split()[0]) > 0
 
 
 def test_build_puts_the_plan_into_the_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,7 @@ from joulet.plan.nvm_strategies import (
     live_bytes,
     restart_from_exit,
 )
-from joulet.plan.nvm_verify import verify_nvm
+from joulet.plan.nvm_verify import verify_copies, verify_nvm
 
 FRAM = NvmFigures(
     kind="fram",
@@ -183,6 +183,22 @@ def test_inputs_and_constants_are_not_kept() -> None:
     assert sum(offset is not None for offset in layout.offsets) == len({op.output for op in graph.ops})
 
 
+@settings(max_examples=80, deadline=None)
+@given(nvm_graphs(), st.data())
+def test_copies_at_exits_hold_what_is_needed(graph: NvmGraph, data: st.DataObject) -> None:
+    layout = layout_for(graph, 1, only_exits=True)
+    assert verify_copies(graph, layout.offsets, layout.bytes) == ()
+    kept = [tensor for tensor, offset in enumerate(layout.offsets) if offset is not None]
+    lost = data.draw(st.sampled_from(kept))
+    assert verify_copies(graph, [None if t == lost else o for t, o in enumerate(layout.offsets)], layout.bytes)
+    last = len(graph.exits) - 1
+    answers = sorted({each.output for each in graph.exits})
+    if len(answers) > 1:
+        over = [layout.offsets[answers[0]] if t == answers[1] else o for t, o in enumerate(layout.offsets)]
+        faults = verify_copies(graph, over, layout.bytes + 40)
+        assert f"exit {last} keeps tensor {answers[1]} over tensor {answers[0]}" in faults
+
+
 # strategies, by hand
 
 
@@ -259,6 +275,46 @@ def test_more_energy_never_costs_more(graph: NvmGraph, cycles: float, factor: fl
         little, much = (strategy(graph, FRAM, store(budget)) for budget in (cycles, factor * cycles))
         assert much.cycles <= little.cycles * 1.001
         assert much.cycles >= much.steady_cycles
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(3, 8), st.integers(8000, 60_000), st.integers(0, 2**32))
+def test_the_closed_form_of_in_nvm_is_what_a_run_takes(n_ops: int, budget: int, seed: int) -> None:
+    """Units one by one until each discharge is spent, many inferences long."""
+    chance = random.Random(seed)
+    sizes = [chance.randrange(4, 60) for _ in range(n_ops)]
+    graph = chain(*sizes, cycles=6000, units=60)
+    cost = in_nvm(graph, FRAM, store(budget))
+    units = [
+        (op, (op.cycles + 2 * (graph.sizes[op.output] or 0)) / op.units) for op in graph.ops for _ in range(op.units)
+    ]
+    runs, at, discharges = 120, 0, 0
+    while at < runs * len(units):
+        discharges += 1
+        # of random size around the budget, or outages would keep in step with inferences
+        left = budget * chance.uniform(0.8, 1.2) - 500
+        start = at
+        op = units[at % len(units)][0]
+        left -= sum(graph.sizes[t] or 0 for t in op.inputs) + 10
+        done = sum(units[i % len(units)][0] is op for i in range(at - at % 60, at))
+        pending = (graph.sizes[op.output] or 0) * done / op.units  # read back when the op ends
+        since = 0.0
+        while left >= 0:
+            cycles = units[at % len(units)][1]
+            left -= cycles
+            since += cycles
+            if left < 0:
+                break
+            at += 1
+            if at % 60 == 0 and pending:
+                left -= pending
+                pending = 0.0
+            if since >= cost.commit_cycles:
+                left -= 100
+                if left >= 0:
+                    start, since = at, 0.0
+        at = start
+    assert discharges * budget / runs == pytest.approx(cost.cycles, rel=0.06)
 
 
 def test_commits_take_their_share_where_there_is_energy() -> None:

@@ -26,7 +26,8 @@ from joulet.flash.image import MAX_SPAN_BYTES, Image, read_elf, write_hex
 from joulet.flash.uf2 import write_uf2
 from joulet.link.signing import read_public
 from joulet.plan.cost import board_costs
-from joulet.plan.nvm import STRATEGY_NAMES, NvmComparison, plan_nvm
+from joulet.plan.nvm import plan_nvm
+from joulet.plan.nvm_comparison import STRATEGY_NAMES, NvmComparison
 from joulet.units import parse_quantity
 
 EPILOG = """\

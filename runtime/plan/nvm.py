@@ -5,8 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -16,110 +15,13 @@ from joulet.container.nvm_plan import NvmPlan
 from joulet.container.read import Container
 from joulet.errors import PlanError, UsageError
 from joulet.plan.cost import board_costs
+from joulet.plan.nvm_comparison import STRATEGY_NAMES, NvmComparison
 from joulet.plan.nvm_layout import ALIGN_BYTES, NvmGraph, NvmLayout, graph_of, layout_for, plan_layout
 from joulet.plan.nvm_strategies import Discharge, StrategyCost, in_nvm, jit_copy, restart_from_exit
-from joulet.plan.nvm_verify import verify_nvm
-from joulet.units import format_quantity
+from joulet.plan.nvm_verify import verify_copies, verify_nvm
 
-STRATEGY_NAMES = ("in-nvm", "jit-copy", "restart-from-exit")
 DEFAULT_CAPACITOR_F = 1e-3
 DEFAULT_PER_DAY = 1440.0  # one inference a minute
-_SHORT_YEARS = 1.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NvmComparison:
-    """The strategies side by side.
-
-    Attributes
-    ----------
-    board
-        Name.
-    nvm
-        The memory.
-    discharge
-        What one discharge of the store gives.
-    strategies
-        One for each of :data:`STRATEGY_NAMES`.
-    reasons
-        Why each was taken or not, in the same order.
-    plan
-        What goes into the container; None where no strategy makes progress.
-    inference_cycles
-        Of the ops alone.
-    per_day
-        Inferences, for the wear.
-    """
-
-    board: str
-    nvm: NvmFigures
-    discharge: Discharge
-    strategies: tuple[StrategyCost, ...]
-    reasons: tuple[str, ...]
-    plan: NvmPlan | None
-    inference_cycles: int
-    per_day: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return it as plain values; what is infinite is None."""
-
-        def number(value: float) -> float | None:
-            return value if math.isfinite(value) else None
-
-        return {
-            "board": self.board,
-            "memory": self.nvm.kind,
-            "usable_j": self.discharge.usable_j,
-            "capacitor_f": self.discharge.capacitor_f,
-            "cycles_a_discharge": self.discharge.budget,
-            "inference_cycles": self.inference_cycles,
-            "taken": None if self.plan is None else self.plan.strategy,
-            "nvm_bytes": None if self.plan is None else self.plan.total_bytes,
-            "strategies": [
-                {
-                    "name": each.name,
-                    "reason": reason,
-                    "cycles": number(each.cycles),
-                    "steady_cycles": each.steady_cycles,
-                    "needed_cycles": each.needed_cycles,
-                    "commit_cycles": each.commit_cycles,
-                    "commit_share": each.commit_share,
-                    "warn_v": each.warn_v,
-                    "writes": each.writes,
-                    "writes_a_day": each.writes * self.per_day,
-                    "years": number(each.years(self.nvm, self.per_day)),
-                }
-                for each, reason in zip(self.strategies, self.reasons, strict=True)
-            ],
-        }
-
-    def __str__(self) -> str:
-        """Return a table for people."""
-        store = self.discharge
-        lines = [
-            f"power cuts on {self.board}: {format_quantity(store.capacitor_f, 'F')} from {store.on_v:g} to {store.off_v:g} V "
-            f"= {format_quantity(store.usable_j, 'J')} = {store.budget:,.0f} cycles a discharge; the model takes "
-            f"{self.inference_cycles:,}"
-        ]
-        for each, reason in zip(self.strategies, self.reasons, strict=True):
-            cycles = f"{each.cycles:>16,.0f} cycles" if math.isfinite(each.cycles) else f"{'-':>23}"
-            lines.append(f"  {each.name:<18}{cycles}  {reason}")
-        if self.plan is not None:
-            taken = self.strategies[STRATEGY_NAMES.index(self.plan.strategy)]
-            lines.append(f"  {self._summary(self.plan, taken)}")
-        return "\n".join(lines)
-
-    def _summary(self, plan: NvmPlan, taken: StrategyCost) -> str:
-        parts = [f"{plan.total_bytes:,} bytes of {self.nvm.kind}"]
-        if plan.commit_cycles:
-            parts.append(f"a commit every {plan.commit_cycles:,} cycles, {taken.commit_share:.1%} of them")
-        if plan.warn_mv:
-            parts.append(f"warning at {plan.warn_mv / 1000:.3f} V")
-        years = taken.years(self.nvm, self.per_day)
-        wear = f"{taken.writes:.3g} writes an inference"
-        if years < _SHORT_YEARS:
-            wear += f": at {self.per_day:g} a day it wears out in {365.25 * years:.0f} days"
-        return "; ".join([*parts, wear])
 
 
 def discharge_of(
@@ -267,10 +169,13 @@ def _layout(graph: NvmGraph, nvm: NvmFigures, strategy: str) -> NvmLayout | str:
         layout = layout_for(graph, 1, only_exits=strategy == "restart-from-exit")
         if 2 * _copy_bytes(layout, nvm) > nvm.bytes:
             return f"two copies take {2 * _copy_bytes(layout, nvm):,} bytes of NVM, there are {nvm.bytes:,}"
-    if strategy != "restart-from-exit":
-        faults = verify_nvm(graph, layout.offsets, layout.bytes, layout.interval_ops)
-        if faults:
-            raise PlanError(f"the layout for {strategy} is not sound: {faults[0]}; please report this model")
+    faults = (
+        verify_copies(graph, layout.offsets, layout.bytes)
+        if strategy == "restart-from-exit"
+        else verify_nvm(graph, layout.offsets, layout.bytes, layout.interval_ops)
+    )
+    if faults:
+        raise PlanError(f"the layout for {strategy} is not sound: {faults[0]}; please report this model")
     return layout
 
 

@@ -126,3 +126,25 @@ def _intervals(
                 yield f"op {index} overwrites what was read since a commit in op {start}"
             if index != start:  # of the first op, parts may have been committed and are not written again
                 fresh[target] = ~read[target]
+
+
+def verify_copies(graph: NvmGraph, offsets: Sequence[int | None], copy_bytes: int) -> tuple[str, ...]:
+    """Return what is wrong with a copy made at exits; empty when it holds all that is needed afterwards, apart."""
+    faults: dict[str, None] = {}
+    for depth, each in enumerate(graph.exits):
+        before = {op.output for op in graph.ops[: each.last_op + 1]}
+        after = {tensor for op in graph.ops[each.last_op + 1 :] for tensor in (*op.inputs, op.output)}
+        answers = {*graph.outputs, *(exit.output for exit in graph.exits)}
+        owner: npt.NDArray[np.int32] = np.full(copy_bytes, _NOTHING, np.int32)
+        for tensor in sorted(before & (after | answers)):
+            offset, size = offsets[tensor], graph.sizes[tensor]
+            if size is None:
+                continue
+            if offset is None or not 0 <= offset <= copy_bytes - size:
+                faults[f"exit {depth} does not keep tensor {tensor}"] = None
+                continue
+            others = owner[offset : offset + size]
+            if (others != _NOTHING).any():
+                faults[f"exit {depth} keeps tensor {tensor} over tensor {int(others.max())}"] = None
+            others[:] = tensor
+    return tuple(faults)
