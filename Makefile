@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix study-kws study-live study-mfcc study-resnet study-price fuzz link-faults wheel clean
+.PHONY: demo test lint boards bytes matrix study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -69,6 +69,9 @@ fuzz: $(VENV)/.test  ## both parsers of foreign bytes under ASan and UBSan; SECO
 
 link-faults: $(VENV)/.test  ## host and firmware over lines that lose, repeat, change and invent bytes; SEEDS=100
 	$(PY) tests/studies/link_faults.py --seeds $(or $(SEEDS),100)
+
+update-cuts: $(VENV)/.test  ## updates cut at random instructions: what boots is the old model or the new one; CUTS=10000 SEED=0
+	$(PY) tests/studies/update_cuts.py --cuts $(or $(CUTS),10000) --seed $(or $(SEED),0)
 
 wheel: $(VENV)/.test
 	$(PY) -m build

@@ -9,6 +9,7 @@
 #include "core/crc32.h"
 #include "core/format.h"
 #include "journal.h"
+#include "signature.h"
 
 enum { STRIDE = 64, HEAD_BYTES = 64, NOWHERE = -1, TRIES = 4 };
 typedef jlt_wire_activation_t record_t;
@@ -93,6 +94,10 @@ uint32_t jlt_side_named(uint32_t slot) {
   return same ? JLT_SIDE_B : JLT_SIDE_A;
 }
 
+bool jlt_side_vouched(uint32_t slot, uint32_t side) {
+  return side == JLT_SIDE_A || !jlt_signed_only() || (activation.heeded && (activation.last.vouched >> slot & 1u));
+}
+
 /// Writing ///
 
 static bool is_blank(const uint8_t *from, uint32_t bytes) {
@@ -162,6 +167,8 @@ bool jlt_activate(uint32_t model_side, uint32_t policy_side) {
       .model_head_crc32 = head_crc(&jlt_board.model),
       .policy_head_crc32 = head_crc(&jlt_board.policy),
   };
+  record.vouched = (uint8_t)((activation.heeded ? activation.last.vouched : 0u) |
+                             model_side << JLT_WIRE_SLOT_MODEL | policy_side << JLT_WIRE_SLOT_POLICY);
   const jlt_header_t *model = (const void *)jlt_side_region(JLT_WIRE_SLOT_MODEL, model_side)->address;
   memcpy(record.build_id, jlt_board.build_id, sizeof(record.build_id));
   memcpy(record.model_hash, model->model_hash, sizeof(record.model_hash));

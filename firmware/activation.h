@@ -19,6 +19,9 @@ void jlt_activation_open(void);
 bool jlt_has_sides(uint32_t slot);
 const jlt_region_t *jlt_side_region(uint32_t slot, uint32_t side);
 
+// Firmware that takes signed updates only runs nothing on side B but what it has checked itself.
+bool jlt_side_vouched(uint32_t slot, uint32_t side);
+
 // The side to try first.
 uint32_t jlt_side_named(uint32_t slot);
 

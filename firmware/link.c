@@ -67,7 +67,7 @@ static void refuse(const jlt_frame_t *frame, jlt_status_t status) {
   reply_once(frame, JLT_WIRE_MESSAGE_NACK | JLT_WIRE_REPLY, &nack, sizeof(nack));
 }
 
-static void say_hello(const jlt_frame_t *frame) {
+__attribute__((noinline)) static void say_hello(const jlt_frame_t *frame) {
   jlt_wire_hello_reply_t hello = {
       .clock_hz = jlt_board.clock_hz,
       .tick_hz = jlt_board.timer.tick_hz,
@@ -167,7 +167,8 @@ static void check_firmware(jlt_wire_firmware_check_t *out) {
   };
 }
 
-static void read(const jlt_frame_t *frame) {
+// Not inlined: its buffer would lie under all that requests do.
+__attribute__((noinline)) static void read(const jlt_frame_t *frame) {
   const jlt_wire_read_t *read = (const void *)frame->payload;
   struct {
     _Alignas(8) jlt_wire_read_reply_t head;

@@ -53,6 +53,8 @@ static jlt_status_t open_model(uint32_t side, jlt_container_t *out) {
   return err;
 }
 
+static bool may_be_used(uint32_t slot, uint32_t side) { return jlt_has_sides(slot) && jlt_side_vouched(slot, side); }
+
 static jlt_status_t load_side(uint32_t side) {
   uint32_t arena_bytes, input_bytes;
   jlt_status_t err = open_model(side, &jlt_loaded.container);
@@ -79,7 +81,7 @@ void jlt_model_load(void) {
   const uint32_t side = jlt_side_named(JLT_WIRE_SLOT_MODEL);
   jlt_loaded.model_side = (uint8_t)side;
   jlt_loaded.status = load_side(side);
-  if (jlt_loaded.status != JLT_OK && jlt_has_sides(JLT_WIRE_SLOT_MODEL) && load_side(1u - side) == JLT_OK) {
+  if (jlt_loaded.status != JLT_OK && may_be_used(JLT_WIRE_SLOT_MODEL, 1u - side) && load_side(1u - side) == JLT_OK) {
     jlt_loaded.status = JLT_OK;
     jlt_loaded.model_side = (uint8_t)(1u - side);
   }
@@ -141,7 +143,7 @@ void jlt_policy_load(void) {
   const uint32_t side = jlt_side_named(JLT_WIRE_SLOT_POLICY);
   jlt_loaded.policy_side = (uint8_t)side;
   jlt_loaded.policy_status = open_policy(side, &jlt_loaded.governor);
-  if (jlt_loaded.policy_status != JLT_OK && jlt_has_sides(JLT_WIRE_SLOT_POLICY) &&
+  if (jlt_loaded.policy_status != JLT_OK && may_be_used(JLT_WIRE_SLOT_POLICY, 1u - side) &&
       open_policy(1u - side, &jlt_loaded.governor) == JLT_OK) {
     jlt_loaded.policy_status = JLT_OK;
     jlt_loaded.policy_side = (uint8_t)(1u - side);
@@ -168,7 +170,7 @@ void jlt_other_forget(uint32_t slot) { others[slot] = 0; }
 bool jlt_other_runs(uint32_t slot) {
   const uint32_t side = slot == JLT_WIRE_SLOT_MODEL ? jlt_loaded.model_side : jlt_loaded.policy_side;
   if (others[slot] == 0) {
-    others[slot] = jlt_has_sides(slot) && jlt_side_check(slot, 1u - side) == JLT_OK ? 1 : 2;
+    others[slot] = may_be_used(slot, 1u - side) && jlt_side_check(slot, 1u - side) == JLT_OK ? 1 : 2;
   }
   return others[slot] == 1;
 }

@@ -153,7 +153,8 @@ static bool arrived(const jlt_region_t *region) {
   return jlt_crc32(crc, (const uint8_t *)region->address + held, transfer.begin.bytes - held) == transfer.begin.crc32;
 }
 
-static jlt_status_t authentic(const jlt_region_t *region, const jlt_wire_commit_t *commit) {
+// Not inlined: the digest is done with before the content is checked.
+__attribute__((noinline)) static jlt_status_t authentic(const jlt_region_t *region, const jlt_wire_commit_t *commit) {
   const bool must = jlt_signed_only() && is_update(transfer.begin.slot);
   if (!commit) {
     return must ? JLT_ERR_SIGNATURE : JLT_OK;
@@ -230,6 +231,9 @@ int32_t jlt_transfer_rollback(uint8_t slot) {
   }
   if (!jlt_has_sides(slot)) {
     return JLT_ERR_ABSENT;
+  }
+  if (!jlt_side_vouched(slot, side_of(slot))) {
+    return JLT_ERR_SIGNATURE;
   }
   const jlt_status_t err = use_side(slot, side_of(slot));
   if (err == JLT_OK && transfer.begin.slot == slot) {

@@ -215,7 +215,8 @@ typedef struct {
   uint32_t sequence;  // the highest one counts
   uint8_t model_side;  // 0 A, 1 B
   uint8_t policy_side;  // 0 A, 1 B
-  uint8_t reserved[2];  // 0
+  uint8_t vouched;  // bit 1 MODEL, bit 2 POLICY: this firmware has itself committed what side B holds
+  uint8_t reserved;  // 0
   uint32_t model_head_crc32;  // of the first 64 bytes of side A of MODEL when this was written
   uint32_t policy_head_crc32;  // of the first 64 bytes of side A of POLICY when this was written
   uint8_t model_hash[16];  // first 16 bytes of that of the model on model_side

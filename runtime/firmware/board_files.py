@@ -33,7 +33,7 @@ from typing import Any
 from joulet.boards import board_table, firmware_source
 from joulet.errors import UsageError
 
-SIGNED_STACK_BYTES = 2_048  # that checking a signature takes beyond all else
+SIGNED_STACK_BYTES = 1_024  # that checking a signature takes beyond all else
 _SLOTS = ("model", "model_b", "policy", "policy_b", "samples", "session", "activation")
 # field of the C struct: key of board.toml; descriptions that hold a pointer to a bus name it here
 _DESCRIPTIONS: Mapping[str, tuple[str, ...]] = {

@@ -30,6 +30,7 @@ _FIRMWARE = (
 )  # fmt: skip
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 _OPTIMISE = {"csrc": "-O2", "firmware": "-Os", "monocypher": "-Os"}
+_MONOCYPHER_DEFINES = ("-DBLAKE2_NO_UNROLLING",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,8 @@ class Recipe:
         """Return the options to compile the files of a room with, but for the folders of headers."""
         strict = warnings() if room == "firmware" and self.toolchain.kind == "gcc" else ()
         flags = self.toolchain.compile_flags(self.facts.flags, self.facts.zig_flags)
-        return [*flags, *_DEFINES, _OPTIMISE[room], *strict]
+        defines = _MONOCYPHER_DEFINES if room == "monocypher" else ()
+        return [*flags, *_DEFINES, *defines, _OPTIMISE[room], *strict]
 
     def includes(self, folder: Path) -> list[Path]:
         """Return the folders of headers; ``folder`` holds board.h."""
@@ -219,6 +221,7 @@ def _build_id(recipe: Recipe) -> bytes:
         *recipe.toolchain.compile_flags(recipe.facts.flags, recipe.facts.zig_flags),
         *_DEFINES,
         *_OPTIMISE.values(),
+        *_MONOCYPHER_DEFINES,
         recipe.header,
         recipe.script,
     ):

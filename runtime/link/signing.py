@@ -2,7 +2,8 @@
 """Signatures of updates: EdDSA over edwards25519 with BLAKE2b, as Monocypher's ``crypto_eddsa`` has it. PROTOCOL.md §6.
 
 It is not Ed25519, whose hash is SHA-512: keys and signatures of the two are of no use to each other. A key is kept as one
-line of text, a word that says what it is and 64 hexadecimal digits: of the seed of 32 bytes, or of the public key.
+line of text, a word that says what it is and hexadecimal digits: 128 of the secret key (seed and public key, 32 bytes each,
+as Monocypher has it) or 64 of the public key.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from joulet.link import wire
 
 MAGIC = b"joulet-update-1"
 SECRET_WORD, PUBLIC_WORD = "joulet-eddsa-blake2b-secret", "joulet-eddsa-blake2b-public"
-_KEY_BYTES = 32
+_KEY_BYTES, _SECRET_BYTES = 32, 64
 
 
 def signed_bytes(slot: str, content: bytes) -> bytes:
@@ -38,7 +39,7 @@ def sign(secret: bytes, slot: str, content: bytes) -> bytes:
     Parameters
     ----------
     secret : bytes
-        Seed, 32 bytes.
+        Seed and public key, 64 bytes.
 
     Raises
     ------
@@ -47,30 +48,26 @@ def sign(secret: bytes, slot: str, content: bytes) -> bytes:
     MissingDependencyError
         Without pymonocypher.
     """
-    if len(secret) != _KEY_BYTES:
-        raise UsageError(f"a secret key has {_KEY_BYTES} bytes, not {len(secret)}")
-    return bytes(_monocypher().signature_sign(_pair(secret), signed_bytes(slot, content)))
+    if len(secret) != _SECRET_BYTES:
+        raise UsageError(f"a secret key has {_SECRET_BYTES} bytes, not {len(secret)}")
+    return bytes(_monocypher().signature_sign(secret, signed_bytes(slot, content)))
 
 
 def public_key(secret: bytes) -> bytes:
-    """Return the public key of a secret one, 32 bytes.
+    """Return the public key of a secret one, 32 bytes."""
+    return secret[-_KEY_BYTES:]
+
+
+def new_secret() -> bytes:
+    """Return a new secret key, 64 bytes.
 
     Raises
     ------
     MissingDependencyError
         Without pymonocypher.
     """
-    return _pair(secret)[_KEY_BYTES:]
-
-
-def _pair(secret: bytes) -> bytes:
-    """Return seed and public key one behind the other, as pymonocypher wants a secret."""
-    return secret + bytes(_monocypher().compute_signing_public_key(secret))
-
-
-def new_secret() -> bytes:
-    """Return a new secret key."""
-    return os.urandom(_KEY_BYTES)
+    secret, _ = _monocypher().generate_signing_key_pair()
+    return bytes(secret)
 
 
 def write_keys(path: Path, secret: bytes) -> Path:
@@ -100,7 +97,7 @@ def read_secret(path: Path) -> bytes:
     UsageError
         If it holds none.
     """
-    return _read(path, SECRET_WORD)
+    return _read(path, SECRET_WORD, _SECRET_BYTES)
 
 
 def read_public(text: str) -> bytes:
@@ -113,11 +110,11 @@ def read_public(text: str) -> bytes:
     """
     path = Path(text)
     if path.is_file():
-        return _read(path, PUBLIC_WORD)
-    return _key(text, f"--key {text}: neither a file nor {2 * _KEY_BYTES} hexadecimal digits")
+        return _read(path, PUBLIC_WORD, _KEY_BYTES)
+    return _key(text, _KEY_BYTES, f"--key {text}: neither a file nor {2 * _KEY_BYTES} hexadecimal digits")
 
 
-def _read(path: Path, word: str) -> bytes:
+def _read(path: Path, word: str, n_bytes: int) -> bytes:
     try:
         text = path.read_text(encoding="ascii", errors="replace")
     except OSError as error:
@@ -133,15 +130,15 @@ def _read(path: Path, word: str) -> bytes:
         )
     if len(words) != 2 or words[0] != word:
         raise UsageError(f"'{path}' holds no key of the kind {word}; joulet keys makes them")
-    return _key(words[1], f"'{path}' holds a damaged key")
+    return _key(words[1], n_bytes, f"'{path}' holds a damaged key")
 
 
-def _key(text: str, problem: str) -> bytes:
+def _key(text: str, n_bytes: int, problem: str) -> bytes:
     try:
         key = bytes.fromhex(text)
     except ValueError as error:
         raise UsageError(problem) from error
-    if len(key) != _KEY_BYTES:
+    if len(key) != n_bytes:
         raise UsageError(problem)
     return key
 
