@@ -67,8 +67,10 @@ static bool holds(uint32_t index) {
   return read_at(RECORDS_AT + index * RECORD_BYTES, &record, RECORD_BYTES) && record.crc32 == crc_of(&record);
 }
 
+// What lies behind its end is not the journal's, though records of progress look like some of its own.
 static uint32_t capacity(void) {
-  return journal.bytes > RECORDS_AT ? (journal.bytes - RECORDS_AT) / RECORD_BYTES : 0u;
+  const uint32_t end = journal.bytes < JLT_JOURNAL_END ? journal.bytes : (uint32_t)JLT_JOURNAL_END;
+  return end > RECORDS_AT ? (end - RECORDS_AT) / RECORD_BYTES : 0u;
 }
 
 static bool is_erased(uint32_t index) {

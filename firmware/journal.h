@@ -8,6 +8,8 @@
 
 #include "link/wire.h"
 
+enum { JLT_JOURNAL_END = 65536 };  // the memory behind it holds progress
+
 void jlt_journal_open(void);
 uint32_t jlt_journal_bytes(void);   // of the memory; 0 without one
 uint32_t jlt_journal_resets(void);  // 0 where they cannot be counted

@@ -196,10 +196,14 @@ jlt_status_t jlt_model_start(uint16_t path, const uint8_t *input) {
 }
 
 jlt_status_t jlt_model_step(uint8_t exit, jlt_wire_reached_t *reached, bool *done) {
+  return jlt_model_tile(exit, 0, reached, done);
+}
+
+jlt_status_t jlt_model_tile(uint8_t exit, uint32_t units, jlt_wire_reached_t *reached, bool *done) {
   jlt_event_t event;
   *done = false;
   jlt_mark(JLT_PHASE_INFER);
-  const jlt_status_t err = jlt_engine_step(&jlt_loaded.engine, exit, &event);
+  const jlt_status_t err = jlt_engine_tile(&jlt_loaded.engine, exit, units, &event);
   const uint64_t cycles = jlt_cycles();  // at every op: the counter must not wrap unseen
   const uint64_t ticks = jlt_now_ticks();
   jlt_mark(JLT_PHASE_IDLE);

@@ -53,6 +53,9 @@ JLT_MUST_CHECK jlt_status_t jlt_model_start(uint16_t path, const uint8_t *input)
 // Runs one op; `reached` is filled when it ended at `exit`, and *done is set.
 JLT_MUST_CHECK jlt_status_t jlt_model_step(uint8_t exit, jlt_wire_reached_t *reached, bool *done);
 
+// The same for at most `units` units of the op; 0: all of it.
+JLT_MUST_CHECK jlt_status_t jlt_model_tile(uint8_t exit, uint32_t units, jlt_wire_reached_t *reached, bool *done);
+
 // The answer of the exit reached: at an early exit its output, at the last one all outputs of the model.
 uint32_t jlt_model_answer_bytes(void);
 JLT_MUST_CHECK jlt_status_t jlt_model_answer(uint32_t offset, uint8_t *to, uint32_t bytes);

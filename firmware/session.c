@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "board.h"
 #include "clock.h"
 #include "console.h"
 #include "core/ledger.h"
@@ -13,7 +14,11 @@
 #include "link.h"
 #include "model.h"
 #include "port.h"
+#include "progress.h"
 
+enum { RELAXED = 8 };  // commit intervals at a time while the store is far from empty
+enum { EVERY_EXIT = 0x100 };  // of fixed_exit: the exits before it answer too
+enum { PRESENT_WORDS = 8, TENSORS_LIMIT = 32 * PRESENT_WORDS };  // models with more survive no cut
 enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000 };
 #define NOTHING UINT32_MAX
 
@@ -31,8 +36,17 @@ static struct {
   uint32_t sleeping_nw;
   uint32_t seen;          // events that have happened
   uint32_t waiting;       // index, or NOTHING
+  jlt_progress_record_t progress;  // of the inference that runs, as it is written next
+  uint64_t commit_ticks;  // between two commits
+  uint64_t unit_ticks;    // of the op that runs, measured
+  uint32_t present[PRESENT_WORDS];  // bit of each tensor that the arena holds
+  uint16_t unit_op;       // that unit_ticks is of
+  uint16_t output;        // of the op that runs
   uint8_t target;         // exit the inference runs to
   bool inferring;
+  bool survives;          // progress is kept
+  bool dirty;             // the arena holds what memory does not
+  bool partial;           // memory holds what the arena does not: the output's beginning
   bool running;
   bool has_store;
   bool has_counter;
@@ -144,9 +158,20 @@ static void take_in(uint64_t now) {
   }
 }
 
+// Nothing is under way any more.
+static void forget(void) {
+  session.inferring = false;
+  if (session.survives) {
+    jlt_mark(JLT_PHASE_COMMIT);
+    session.progress.running = 0;
+    (void)jlt_progress_commit(&session.progress);
+    jlt_mark(JLT_PHASE_IDLE);
+  }
+}
+
 static void finish(void) {
   commit(JLT_WIRE_EVENT_STATUS_ANSWERED);
-  session.inferring = false;
+  forget();
 }
 
 /// Decisions ///
@@ -172,6 +197,241 @@ static jlt_answer_t ask(uint64_t *usable, bool at_exit) {
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
+/// What survives a cut ///
+
+static bool is_present(uint16_t tensor) { return session.present[tensor / 32u] >> tensor % 32u & 1u; }
+
+static void set_present(uint16_t tensor, bool there) {
+  const uint32_t bit = 1u << tensor % 32u;
+  session.present[tensor / 32u] = there ? session.present[tensor / 32u] | bit : session.present[tensor / 32u] & ~bit;
+}
+
+// Writes down how far the inference has come; what lies in the arena has been stored before.
+static bool note_progress(void) {
+  jlt_engine_save(&jlt_loaded.engine, &session.progress.mark);
+  session.progress.event = session.event;
+  session.progress.target = session.target;
+  session.progress.running = 1;
+  jlt_mark(JLT_PHASE_COMMIT);
+  const bool ok = jlt_progress_commit(&session.progress);
+  jlt_mark(JLT_PHASE_IDLE);
+  return ok;
+}
+
+static bool keep_all(void) {
+  const jlt_engine_t *e = &jlt_loaded.engine;
+  const bool ok = jlt_progress_store_live(e->next_op, e->unit) && note_progress();
+  session.dirty = session.dirty && !ok;
+  return ok;
+}
+
+// What the next op reads is brought back, and what it has written so far.
+static bool fetch_for_next(void) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  const jlt_engine_t *e = &jlt_loaded.engine;
+  uint16_t index = e->next_op;
+  while (c->ops[index].exit != JLT_BACKBONE && c->ops[index].exit != session.target) {
+    index++;
+  }
+  const jlt_op_t *op = &c->ops[index];
+  bool ok = true;
+  for (uint32_t i = 0; ok && i < op->n_inputs; i++) {
+    if (!(c->tensors[op->inputs[i]].flags & JLT_TENSOR_FLAG_CONST) && !is_present(op->inputs[i])) {
+      ok = jlt_progress_fetch(op->inputs[i]);
+      set_present(op->inputs[i], true);
+    }
+  }
+  // memory that follows the arena anyway keeps the part that was written before the cut; else it is brought back too
+  if (e->unit > 0 && !is_present(op->output)) {
+    session.partial = session.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
+    ok = ok && (session.partial || jlt_progress_fetch(op->output));
+  }
+  session.output = op->output;
+  set_present(op->output, true);
+  return ok;
+}
+
+// Units that take as long as may pass between two commits; longer while there is plenty.
+static uint32_t chunk(void) {
+  const uint64_t ticks = session.dirty ? session.commit_ticks * RELAXED : session.commit_ticks;
+  const uint64_t units = session.unit_ticks ? ticks / session.unit_ticks : 1u;
+  return session.commit_ticks == 0 ? 0u : units == 0 ? 1u : units < UINT32_MAX ? (uint32_t)units : 0u;
+}
+
+static void measure(uint64_t ticks, uint32_t units, uint16_t op) {
+  session.unit_ticks = units ? ticks / units + 1u : 0u;
+  session.unit_op = op;
+}
+
+static bool keep_written(void) {
+  uint16_t tensor;
+  uint32_t from, to;
+  return jlt_engine_written(&jlt_loaded.engine, &tensor, &from, &to) == JLT_OK && jlt_progress_store(tensor, from, to);
+}
+
+// After a chunk: memory follows the arena, or catches up with it.
+static bool keep_chunk(void) {
+  uint32_t mv = UINT32_MAX;
+  (void)store_mv(&mv);
+  const uint32_t strategy = session.plan->strategy;
+  if (!session.partial && (strategy == JLT_WIRE_STRATEGY_RESTART_FROM_EXIT || (strategy == JLT_WIRE_STRATEGY_JIT_COPY && mv >= session.plan->warn_mv) ||
+      (strategy == JLT_WIRE_STRATEGY_IN_NVM && session.plan->warn_mv > 0 && mv >= session.plan->warn_mv))) {
+    session.dirty = true;  // plenty, or to be done again from the last exit
+    return true;
+  }
+  if (session.dirty || strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
+    return keep_all();
+  }
+#if BOARD_BROKEN_COMMIT
+  const bool ok = note_progress() && keep_written();  // what tests of the tests need
+#else
+  const bool ok = keep_written() && note_progress();
+#endif
+  if (session.partial && jlt_loaded.engine.unit == 0) {
+    set_present(session.output, false);  // whole in memory only
+    session.partial = false;
+  }
+  return ok;
+}
+
+// With too little for the next chunk and progress safe, the board sleeps instead of dying.
+static uint64_t wait_for_energy(uint64_t now) {
+  uint32_t mv;
+  if (session.plan->strategy != JLT_WIRE_STRATEGY_JIT_COPY || session.dirty || !store_mv(&mv) ||
+      mv >= session.plan->warn_mv + (session.plan->on_mv - session.plan->warn_mv) / 4u) {
+    return 0;
+  }
+  return now + 5000u;
+}
+
+/// An inference ///
+
+static void begin(uint16_t path, uint8_t exit, const uint8_t *sample) {
+  session.waiting = NOTHING;
+  session.event.start_us = jlt_now_us();
+  session.event.path = path;
+  session.target = exit;
+  session.inferring = sample && jlt_model_start(path, sample) == JLT_OK;
+  if (session.inferring && session.survives) {
+    memset(session.present, 0xFF, sizeof(session.present));
+    session.dirty = session.partial = false;
+    session.unit_ticks = 0;
+    (void)note_progress();  // before anything of the last inference is overwritten
+  }
+}
+
+static void at_exit(const jlt_wire_reached_t *reached, uint64_t now) {
+  session.event.end_us = now;
+  session.event.cycles = reached->cycles;
+  session.event.confidence_q15 = reached->confidence_q15;
+  session.event.path = reached->path;
+  session.event.exit = reached->exit;
+  session.event.predicted = jlt_model_predicted();
+  const bool fixed = session.plan->fixed_path != 0xFFFFu;
+  if (reached->exit + 1u == jlt_loaded.container.model->n_exits ||
+      (fixed && reached->exit == (session.plan->fixed_exit & 0xFFu))) {
+    finish();
+    return;
+  }
+  commit(JLT_WIRE_EVENT_STATUS_RUNNING);  // this answer stands whatever happens
+  if (fixed) {
+    session.target = reached->exit + 1u;
+    (void)(session.dirty ? keep_all() : note_progress());
+    return;
+  }
+  uint64_t usable;
+  const jlt_answer_t answer = ask(&usable, true);
+  const bool on = answer.action == JLT_ANSWER_CONTINUE &&
+                  (answer.path == reached->path || jlt_engine_switch(&jlt_loaded.engine, answer.path) == JLT_OK);
+  if (!on) {
+    finish();
+    return;
+  }
+  session.event.path = answer.path;
+  session.target = answer.exit;
+  if (session.survives) {
+    // the decision stands before the block that it governs runs; at an exit every strategy is up to date
+    (void)(session.dirty ? keep_all() : note_progress());
+  }
+}
+
+static void go_on(void) {
+  jlt_wire_reached_t reached;
+  bool done;
+  uint32_t before = 0, total = 0;
+  const uint64_t ticks = jlt_now_ticks();
+  if (session.survives) {
+    if (!fetch_for_next()) {
+      forget();
+      return;
+    }
+    if (jlt_engine_units(&jlt_loaded.engine, session.target, &before, &total) != JLT_OK) {
+      forget();
+      return;
+    }
+    if (session.unit_op != jlt_loaded.engine.next_op) {
+      session.unit_ticks = 0;
+    }
+  }
+  const uint16_t op = jlt_loaded.engine.next_op;
+  const uint32_t units = session.survives ? chunk() : 0u;
+  if (jlt_model_tile(session.target, units, &reached, &done) != JLT_OK) {
+    forget();
+    return;
+  }
+  const uint64_t now = book(JLT_ACCOUNT_COMPUTE, session.running_nw);
+  if (session.survives) {
+    const uint32_t after = jlt_loaded.engine.next_op == op ? jlt_loaded.engine.unit : total;
+    measure(jlt_now_ticks() - ticks, after - before, op);
+  }
+  if (done) {
+    // an answer is looked at whole, and what it was made of may be needed further on
+    if (session.survives && !session.dirty && !keep_written()) {
+      session.dirty = true;
+    }
+    if (session.partial) {
+      session.partial = !jlt_progress_fetch(session.output);
+    }
+    at_exit(&reached, now);
+  } else if (session.survives && !keep_chunk()) {
+    session.dirty = true;
+  }
+  (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+}
+
+// After a power cut: the inference that was under way goes on, is answered by its last exit, or is given up.
+static void take_up(void) {
+  if (!session.survives || !jlt_progress_load(&session.progress) || !session.progress.running) {
+    return;
+  }
+  const jlt_wire_event_record_t event = session.progress.event;
+  const uint8_t *sample = session.input->sample(event.sample);
+  const jlt_engine_mark_t mark = session.progress.mark;
+  if (!sample || jlt_model_start(mark.path, sample) != JLT_OK || jlt_engine_restore(&jlt_loaded.engine, &mark) != JLT_OK) {
+    return;
+  }
+  session.event = event;
+  session.target = session.progress.target;
+  session.inferring = true;
+  session.dirty = session.partial = false;
+  session.unit_ticks = 0;
+  memset(session.present, 0, sizeof(session.present));
+  const jlt_model_t *model = jlt_loaded.container.model;
+  for (uint32_t i = 0; i < model->n_inputs; i++) {
+    set_present(model->inputs[i], true);  // from flash, just now
+  }
+  const uint64_t now = jlt_now_us();
+  if (now <= (uint64_t)event.index * session.plan->period_us + session.plan->deadline_us) {
+    return;
+  }
+  // too late for the deadline: what has been answered stands, the rest is not worth its price
+  if (event.exit != 255u) {
+    finish();
+  } else {
+    forget();
+  }
+}
+
 static uint64_t start_waiting(uint64_t now) {
   const uint32_t index = session.waiting;
   if (session.event.index != index || session.event.start_us != 0) {
@@ -179,6 +439,12 @@ static uint64_t start_waiting(uint64_t now) {
     session.event.sample = (session.plan->first_sample + index) % session.input->count();
   }
   uint64_t usable;
+  if (session.plan->fixed_path != 0xFFFFu) {
+    const bool every = (session.plan->fixed_exit & EVERY_EXIT) != 0;
+    begin(session.plan->fixed_path, every ? 0u : (uint8_t)session.plan->fixed_exit,
+          session.input->sample(session.event.sample));
+    return 0;
+  }
   const jlt_answer_t answer = ask(&usable, false);
   if (answer.action != JLT_ANSWER_START) {
     const uint64_t next = earlier(arrival_us(session.seen), arrival_us(index) + session.plan->deadline_us + 1u);
@@ -189,52 +455,20 @@ static uint64_t start_waiting(uint64_t now) {
     // the voltage is looked at in steps of a thirty-second of the deadline
     return earlier(next, now + (pace / 8u > 1000u ? pace / 8u : 1000u));
   }
-  session.waiting = NOTHING;
-  const uint8_t *sample = session.input->sample(session.event.sample);
-  session.event.start_us = jlt_now_us();
-  session.event.path = answer.path;
-  session.target = answer.exit;
-  session.inferring = sample && jlt_model_start(answer.path, sample) == JLT_OK;
+  begin(answer.path, answer.exit, session.input->sample(session.event.sample));
   return 0;
-}
-
-static void go_on(void) {
-  jlt_wire_reached_t reached;
-  bool done;
-  if (jlt_model_step(session.target, &reached, &done) != JLT_OK) {
-    session.inferring = false;
-    return;
-  }
-  const uint64_t now = book(JLT_ACCOUNT_COMPUTE, session.running_nw);
-  if (!done) {
-    return;
-  }
-  session.event.end_us = now;
-  session.event.cycles = reached.cycles;
-  session.event.confidence_q15 = reached.confidence_q15;
-  session.event.path = reached.path;
-  session.event.exit = reached.exit;
-  session.event.predicted = jlt_model_predicted();
-  if (reached.exit + 1u == jlt_loaded.container.model->n_exits) {
-    finish();
-    return;
-  }
-  commit(JLT_WIRE_EVENT_STATUS_RUNNING);  // this answer stands whatever happens
-  uint64_t usable;
-  const jlt_answer_t answer = ask(&usable, true);
-  const bool on = answer.action == JLT_ANSWER_CONTINUE &&
-                  (answer.path == reached.path || jlt_engine_switch(&jlt_loaded.engine, answer.path) == JLT_OK);
-  if (!on) {
-    finish();
-    return;
-  }
-  session.event.path = answer.path;
-  session.target = answer.exit;
 }
 
 uint64_t jlt_session_step(void) {
   if (session.inferring) {
-    go_on();
+    const uint64_t rest = wait_for_energy(jlt_now_us());
+    if (rest == 0) {
+      go_on();
+    } else {
+      (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+      jlt_console_idle(rest);
+      (void)book(JLT_ACCOUNT_SLEEP, session.sleeping_nw);
+    }
     return 0;
   }
   const uint64_t now = book(JLT_ACCOUNT_POLICY, session.running_nw);
@@ -276,10 +510,12 @@ bool jlt_session_go(bool go) {
   }
   uint32_t plan_bytes = 0;
   const jlt_wire_session_t *plan = jlt_slot_content(JLT_WIRE_SLOT_SESSION, &plan_bytes);
-  if (jlt_loaded.status != JLT_OK || jlt_loaded.policy_status != JLT_OK || !plan || !plan_fits(plan, plan_bytes)) {
-    say(jlt_loaded.status != JLT_OK ? "no session without a model" : jlt_loaded.policy_status != JLT_OK
-            ? "no session without a policy for this model"
-            : "no session without a plan in its slot");
+  const bool planned = plan && plan_fits(plan, plan_bytes);
+  const bool decides = jlt_loaded.policy_status == JLT_OK || (planned && plan->fixed_path != 0xFFFFu);
+  if (jlt_loaded.status != JLT_OK || !decides || !planned) {
+    say(jlt_loaded.status != JLT_OK ? "no session without a model"
+        : planned                   ? "no session without a policy for this model"
+                                    : "no session without a plan in its slot");
     return false;
   }
   session.input = plan->input == JLT_WIRE_INPUT_LINK ? &jlt_input_link : &jlt_input_flash;
@@ -303,6 +539,10 @@ bool jlt_session_go(bool go) {
   const jlt_wire_slot_header_t *header = (const void *)jlt_board.session.address;
   jlt_journal_begin(header->crc32);
   session.running = true;
+  session.commit_ticks = (uint64_t)plan->commit_cycles * jlt_board.timer.tick_hz / jlt_board.clock_hz;
+  session.survives = plan->strategy != JLT_WIRE_STRATEGY_NONE && session.input == &jlt_input_flash &&
+                     jlt_loaded.container.model->n_tensors <= TENSORS_LIMIT && jlt_progress_open(header->crc32);
+  take_up();
   say("session begins");
   return true;
 }

@@ -24,9 +24,13 @@ class Fixed:
         self._start = Decision(action=Action.OFF)
         self._stop = Decision(action=Action.STOP)
 
+    def point(self, context: PolicyContext) -> tuple[int, int]:
+        """Return the (path, exit) that every event runs."""
+        return resolve_point(self._point, context)
+
     def reset(self, context: PolicyContext) -> None:
         """Look the operating point up in the model."""
-        path, exit = resolve_point(self._point, context)
+        path, exit = self.point(context)
         self._start = Decision(action=Action.START, path=path, exit=exit)
 
     def decide(self, observation: Observation) -> Decision:

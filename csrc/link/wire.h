@@ -73,6 +73,13 @@ enum {
 };
 
 enum {
+  JLT_WIRE_STRATEGY_NONE = 0,
+  JLT_WIRE_STRATEGY_IN_NVM = 1,
+  JLT_WIRE_STRATEGY_JIT_COPY = 2,
+  JLT_WIRE_STRATEGY_RESTART_FROM_EXIT = 3,
+};
+
+enum {
   JLT_WIRE_EVENT_STATUS_RUNNING = 1,
   JLT_WIRE_EVENT_STATUS_ANSWERED = 2,
   JLT_WIRE_EVENT_STATUS_DROPPED = 3,
@@ -314,8 +321,13 @@ typedef struct {
   uint32_t first_sample;  // of event 0; the next events take the next ones
   uint32_t dearness_q16;  // energy taken from the store for one joule that the board gets
   uint32_t input;  // Input code: where samples come from
+  uint32_t commit_cycles;  // of computing between two commits of progress; 0: whole ops
+  uint32_t warn_mv;  // JIT_COPY: store at which progress is copied; IN_NVM: store from which on it is not
+  uint32_t strategy;  // Strategy code: what of an inference survives a power cut
+  uint16_t fixed_path;  // 0xFFFF: ask the policy; else every inference runs this path
+  uint16_t fixed_exit;  // with fixed_path: to this exit; plus 256: the exits before it answer too
 } jlt_wire_session_t;
-_Static_assert(sizeof(jlt_wire_session_t) == 72, "Session: layout");
+_Static_assert(sizeof(jlt_wire_session_t) == 88, "Session: layout");
 
 // EventRecord: one event, as the board keeps it in non-volatile memory
 typedef struct {

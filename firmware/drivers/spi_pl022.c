@@ -44,25 +44,51 @@ static bool open_rp2040(const jlt_spi_t *spi) {
   return true;
 }
 
-// Keeps up to eight bytes on their way, which is what either queue holds: none can overflow.
-static bool exchange(const jlt_spi_t *spi, const uint8_t *out, uint8_t *in, uint32_t bytes) {
+__attribute__((always_inline)) static inline bool arrived(const jlt_spi_t *spi) {
+  return (JLT_REG(spi->base + SR) & SR_RX_NOT_EMPTY) || jlt_wait_for(spi->base + SR, SR_RX_NOT_EMPTY, SR_RX_NOT_EMPTY);
+}
+
+// Both keep up to eight bytes on their way, which is what either queue holds: none can overflow. Memory is read at every
+// power-up, so the loops are short.
+static bool receive(const jlt_spi_t *spi, uint8_t *in, uint32_t bytes) {
   const uintptr_t data = spi->base + DR;
-  uint32_t sent = 0;
-  for (uint32_t got = 0; got < bytes; got++) {
-    while (sent < bytes && sent - got < QUEUE) {
-      JLT_REG(data) = out ? out[sent] : 0u;
-      sent++;
-    }
-    if (!(JLT_REG(spi->base + SR) & SR_RX_NOT_EMPTY) &&
-        !jlt_wait_for(spi->base + SR, SR_RX_NOT_EMPTY, SR_RX_NOT_EMPTY)) {
+  uint32_t left = bytes;
+  for (uint32_t i = 0; i < QUEUE && left > 0; i++, left--) {
+    JLT_REG(data) = 0;
+  }
+  for (const uint8_t *end = in + bytes; in < end;) {
+    if (!arrived(spi)) {
       return false;
     }
-    const uint8_t byte = (uint8_t)JLT_REG(data);
-    if (in) {
-      in[got] = byte;
+    *in++ = (uint8_t)JLT_REG(data);
+    if (left > 0) {
+      JLT_REG(data) = 0;
+      left--;
     }
   }
   return true;
+}
+
+static bool transmit(const jlt_spi_t *spi, const uint8_t *out, uint32_t bytes) {
+  const uintptr_t data = spi->base + DR;
+  const uint8_t *end = out + bytes;
+  for (uint32_t i = 0; i < QUEUE && out < end; i++) {
+    JLT_REG(data) = *out++;
+  }
+  for (uint32_t i = 0; i < bytes; i++) {
+    if (!arrived(spi)) {
+      return false;
+    }
+    (void)JLT_REG(data);
+    if (out < end) {
+      JLT_REG(data) = *out++;
+    }
+  }
+  return true;
+}
+
+static bool exchange(const jlt_spi_t *spi, const uint8_t *out, uint8_t *in, uint32_t bytes) {
+  return out ? transmit(spi, out, bytes) : in ? receive(spi, in, bytes) : bytes == 0;
 }
 
 const jlt_spi_driver_t jlt_spi_pl022_cmsdk = {open_cmsdk, select_cmsdk, exchange};

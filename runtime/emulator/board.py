@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,6 +49,8 @@ class VirtualBoard:
     ----------
     phases
         (time [s], :class:`Phase`) of each change on the marker pins when ``trace_phases`` is set.
+    on_phase
+        Called with the phases before and after each change, if set.
     resets
         Times the core has started, the first one among them.
     op_cycles
@@ -86,6 +89,7 @@ class VirtualBoard:
         self.counts = Counts()
         self.trace_phases = False
         self.phases: list[tuple[float, Phase]] = []
+        self.on_phase: Callable[[Phase, Phase], None] | None = None
         self.phase = Phase.IDLE
         self.resets = 0
         self.on = False
@@ -312,11 +316,14 @@ class VirtualBoard:
         if phase is self.phase:
             return
         self.settle()
-        if self.phase is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
+        before = self.phase
+        if before is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
             self.power.commit()
         self.phase, self._phase_cycles = phase, self.core.cycles
         if self.trace_phases:
             self.phases.append((self.power.now_s, phase))
+        if self.on_phase is not None:
+            self.on_phase(before, phase)
 
     def _read_private(self, offset: int) -> int:
         if offset == 0x1004:

@@ -7,6 +7,7 @@ Each device answers ``read(offset)`` and ``write(offset, value)`` of 32-bit regi
 from __future__ import annotations
 
 import math
+import random
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
@@ -97,8 +98,29 @@ class Fram:
         self.writes: npt.NDArray[np.uint32] = np.zeros(n_bytes // self.LINE, np.uint32)
         self.reset()
 
+    def lose_power(self, fault: str, rng: random.Random) -> None:
+        """Lose power in the middle of whatever is being written.
+
+        Parameters
+        ----------
+        fault : str
+            What becomes of the last byte of a write that has not been ended: ``clean`` (it stands), ``dropped``,
+            ``torn`` (some of its bits) or ``garbage``.
+        rng : random.Random
+            Chooses bits.
+        """
+        writing = self._selected and self._sent[:1] == [0x02] and self._last is not None
+        if writing and fault != "clean":
+            assert self._last is not None
+            address, old = self._last
+            mask = rng.randrange(256)
+            new = self.data[address]
+            self.data[address] = {"dropped": old, "torn": (old & mask) | (new & ~mask & 0xFF), "garbage": mask}[fault]
+        self.reset()
+
     def reset(self) -> None:
         """Lose what is volatile: the write latch and a command that is running."""
+        self._last: tuple[int, int] | None = None  # address and what was there before
         self._selected = self._latch = False
         self._count = 0
         self._sent: list[int] = []
@@ -110,7 +132,7 @@ class Fram:
         if self._selected and not low and self._sent[:1] == [0x02]:
             self._latch = False
         self._selected = low
-        self._sent, self._count = [], 0
+        self._sent, self._count, self._last = [], 0, None
 
     def read(self, offset: int) -> int:
         if offset not in (0x08, 0x0C):
@@ -149,6 +171,7 @@ class Fram:
             if opcode == 0x03:
                 return self.data[address]
             if self._latch:
+                self._last = (address, self.data[address])
                 self.data[address] = byte
                 if index == 4 or address % self.LINE == 0:
                     self.writes[address // self.LINE] += 1

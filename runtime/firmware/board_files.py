@@ -113,7 +113,14 @@ def _slot(fields: Mapping[str, Any]) -> Slot:
     return Slot(address=int(fields["address"]), size=int(fields["bytes"]), page=int(fields.get("page_bytes", 0)))
 
 
-def board_header(facts: FirmwareFacts, build_id: bytes, *, energy_mode: bool = False, key: bytes | None = None) -> str:
+def board_header(
+    facts: FirmwareFacts,
+    build_id: bytes,
+    *,
+    energy_mode: bool = False,
+    key: bytes | None = None,
+    broken_commit: bool = False,
+) -> str:
     """Return the text of board.h; ``key`` is the public one whose updates alone are taken."""
     part = facts.table["firmware"]
     lines = [
@@ -128,6 +135,7 @@ def board_header(facts: FirmwareFacts, build_id: bytes, *, energy_mode: bool = F
         f"#define BOARD_HAS_CYCLE_COUNTER {int(bool(part.get('has_cycle_counter', False)))}",
         f"#define BOARD_ENERGY_MODE {int(energy_mode)}",
         f"#define BOARD_SIGNED {int(key is not None)}",
+        f"#define BOARD_BROKEN_COMMIT {int(broken_commit)}",
         f"#define BOARD_INIT {part.get('init', '0')}",
     ]
     if "init" in part:

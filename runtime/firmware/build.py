@@ -26,7 +26,7 @@ from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 _ROOMS = ("core", "kernels", "link", "front")
 _FIRMWARE = (
     "start.c", "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "model.c", "transfer.c", "journal.c",
-    "session.c", "input.c", "trust.c", "activation.c", "signature.c", "libc/string.c",
+    "session.c", "input.c", "trust.c", "progress.c", "activation.c", "signature.c", "libc/string.c",
 )  # fmt: skip
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 _OPTIMISE = {"csrc": "-O2", "firmware": "-Os", "monocypher": "-Os"}
@@ -122,7 +122,12 @@ class Recipe:
 
 @contextmanager
 def firmware_recipe(
-    board: str, *, toolchain: str | None = None, energy_mode: bool = False, key: bytes | None = None
+    board: str,
+    *,
+    toolchain: str | None = None,
+    energy_mode: bool = False,
+    key: bytes | None = None,
+    broken_commit: bool = False,
 ) -> Iterator[Recipe]:
     """Give how a board's firmware is made; its paths hold as long as the context.
 
@@ -142,17 +147,22 @@ def firmware_recipe(
             core=core,
             firmware=firmware,
             build_id=bytes(8),
-            header=board_header(facts, bytes(8), energy_mode=energy_mode, key=key),
+            header=board_header(facts, bytes(8), energy_mode=energy_mode, key=key, broken_commit=broken_commit),
             script=linker_script(facts, signed=key is not None),
             monocypher=monocypher,
         )
         build_id = _build_id(recipe)
-        header = board_header(facts, build_id, energy_mode=energy_mode, key=key)
+        header = board_header(facts, build_id, energy_mode=energy_mode, key=key, broken_commit=broken_commit)
         yield replace(recipe, build_id=build_id, header=header)
 
 
 def build_firmware(
-    board: str, *, toolchain: str | None = None, energy_mode: bool = False, key: bytes | None = None
+    board: str,
+    *,
+    toolchain: str | None = None,
+    energy_mode: bool = False,
+    key: bytes | None = None,
+    broken_commit: bool = False,
 ) -> Firmware:
     """Build the firmware of a board, or return it from the cache when nothing has changed.
 
@@ -166,13 +176,15 @@ def build_firmware(
         Boot in the MLPerf runner's energy mode: time stamps are pulses on a pin, nothing is printed for them.
     key : bytes, optional
         Public key, 32 bytes: models and policies that come over the link are taken only when signed with its other half.
+    broken_commit : bool
+        A firmware that commits progress before what it stands for: a fixture for the tests of the power-cut runner.
 
     Raises
     ------
     UsageError
         If there is no such board, no compiler, or the compiler fails.
     """
-    with firmware_recipe(board, toolchain=toolchain, energy_mode=energy_mode, key=key) as recipe:
+    with firmware_recipe(board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit) as recipe:
         folder = cache_folder() / "firmware" / f"{board}-{recipe.build_id.hex()}"
         elf = folder / "firmware.elf"
         if not elf.is_file():

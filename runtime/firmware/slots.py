@@ -12,6 +12,7 @@ import numpy.typing as npt
 from joulet.errors import DataError, UsageError
 from joulet.link import wire
 
+ASK_POLICY = 0xFFFF
 _POLICY_HASH = slice(16, 32)  # of the model, in a policy table; csrc/POLICY.md
 
 
@@ -61,9 +62,9 @@ def samples_slot(inputs: Sequence[npt.NDArray[np.generic]]) -> bytes:
 
 
 def session_slot(**fields: int) -> bytes:
-    """Return a session plan for its slot; fields of the Session record."""
+    """Return a session plan for its slot; fields of the Session record. Without ``fixed_path`` the policy is asked."""
     record = np.zeros((), wire.dtype("Session"))
-    record["magic"] = wire.SESSION_MAGIC
+    record["magic"], record["fixed_path"] = wire.SESSION_MAGIC, ASK_POLICY
     for name, value in fields.items():
         record[name] = value
     return slot("SESSION", record.tobytes())

@@ -21,9 +21,10 @@ from joulet.energy.supply import Supply
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
 from joulet.events import Event, summarise
-from joulet.firmware.slots import policy_slot, samples_slot, session_slot
+from joulet.firmware.slots import ASK_POLICY, policy_slot, samples_slot, session_slot
 from joulet.link import wire
 from joulet.live.journal import read_journal
+from joulet.policies.fixed import Fixed
 from joulet.policies.shadow import Shadow
 from joulet.records import CostTable, RunRecord, Status
 from joulet.session import SessionSettings, paths_of, policy_context, timing
@@ -32,6 +33,26 @@ _US = 1e6
 _STATUS = wire.CODES["EventStatus"]
 _NOT_MODELLED = ("redone", "memory", "nvm", "radio", "sensing")
 _NO_EXIT, _NO_CLASS = 255, 0xFFFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survival:
+    """What of an inference survives a power cut.
+
+    Attributes
+    ----------
+    strategy
+        ``NONE``, ``IN_NVM``, ``JIT_COPY`` or ``RESTART_FROM_EXIT``; DESIGN.md says what each does.
+    commit_cycles
+        Of computing between two commits of progress; 0 for whole ops.
+    warn_mv
+        ``JIT_COPY``: voltage of the store below which progress is copied. ``IN_NVM``: voltage from which on it is not kept
+        for the time being, 0 for always [mV].
+    """
+
+    strategy: str = "NONE"
+    commit_cycles: int = 0
+    warn_mv: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,8 +74,9 @@ def run_on_board(
     harvester: Harvester,
     converter: Converter,
     storage: Storage,
-    policy: Shadow,
+    policy: Shadow | Fixed,
     settings: SessionSettings,
+    survival: Survival | None = None,
     provenance: Mapping[str, str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RunRecord:
@@ -68,10 +90,12 @@ def run_on_board(
         A virtual board.
     harvester, converter, storage
         The energy path; ``storage``, a capacitor, is advanced in place.
-    policy : Shadow
-        The policy that has integer tables; it is reset first.
+    policy : Shadow or Fixed
+        A policy that a board can follow: one with integer tables, or one operating point. It is reset first.
     settings : SessionSettings
         Periodic events; a queue of one.
+    survival : Survival, optional
+        What of an inference survives a power cut; nothing without.
 
     Raises
     ------
@@ -84,7 +108,8 @@ def run_on_board(
     supply = Supply(harvester, converter, storage, board.load, duration_s)
     context = policy_context(supply, job.costs, duration_s / len(times_s), deadline_s, settings.queue)
     policy.reset(context)
-    assert policy.table is not None
+    fixed = policy.point(context) if isinstance(policy, Fixed) else (ASK_POLICY, 0)
+    survival = survival or Survival()
     order = _order(settings, len(job.inputs[0]))
     session = session_slot(
         autostart=1,
@@ -98,11 +123,18 @@ def run_on_board(
         sleep_nw=round(board.load.sleep_w * 1e9),
         energy_fj_per_cycle=board.load.energy_pj_per_cycle * 1000,
         dearness_q16=math.ceil(supply.dearness * 65536),
+        strategy=wire.CODES["Strategy"][survival.strategy],
+        commit_cycles=survival.commit_cycles,
+        warn_mv=survival.warn_mv,
+        fixed_path=fixed[0],
+        fixed_exit=fixed[1],
     )
     power = HarvestedSupply(supply, duration_s)
     virtual = VirtualBoard(board.name)
     _load(virtual, "model", job.container)
-    _load(virtual, "policy", policy_slot(policy.table.to_bytes(), job.model_hash))
+    if isinstance(policy, Shadow):
+        assert policy.table is not None
+        _load(virtual, "policy", policy_slot(policy.table.to_bytes(), job.model_hash))
     _load(virtual, "samples", samples_slot([np.ascontiguousarray(x[order]) for x in job.inputs]))
     # as after flashing: started once beside a host, the board has checked all sums and remembers that
     virtual.power_on()

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "progress.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#include "core/crc32.h"
+#include "core/live.h"
+#include "journal.h"
+#include "model.h"
+#include "port.h"
+
+// The memory's first part is the journal's; records come next, then tensors.
+enum { RECORDS_AT = JLT_JOURNAL_END, RECORD_ROOM = 256, TENSORS_AT = RECORDS_AT + 2 * RECORD_ROOM };
+
+_Static_assert(sizeof(jlt_progress_record_t) <= RECORD_ROOM, "two records, side by side");
+
+static struct {
+  uint32_t sequence;
+  uint32_t epoch;
+  bool ready;
+} progress;
+
+static bool read_at(uint32_t from, void *to, uint32_t bytes) {
+  return jlt_board.nvm.driver->read(&jlt_board.nvm, from, to, bytes);
+}
+
+static bool write_at(uint32_t to, const void *from, uint32_t bytes) {
+  return jlt_board.nvm.driver->write(&jlt_board.nvm, to, from, bytes);
+}
+
+// Inputs of the model lie in flash and are read from there again.
+static bool is_kept(uint16_t tensor) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  return c->arena_offsets[tensor] != JLT_NO_OFFSET && !(c->tensors[tensor].flags & JLT_TENSOR_FLAG_INPUT);
+}
+
+static uint32_t room_of(uint16_t tensor) {
+  const jlt_tensor_t *tensors = jlt_loaded.container.tensors;
+  return is_kept(tensor) ? (jlt_tensor_bytes(&tensors[tensor]) + 3u) & ~3u : 0u;
+}
+
+// A place of its own for every tensor: whatever a record needs, nothing after it overwrites.
+static uint32_t place_of(uint16_t tensor) {
+  uint32_t at = TENSORS_AT;
+  for (uint16_t i = 0; i < tensor; i++) {
+    at += room_of(i);
+  }
+  return at;
+}
+
+bool jlt_progress_open(uint32_t epoch) {
+  progress.epoch = epoch;
+  progress.ready = false;
+  if (jlt_loaded.status != JLT_OK || !jlt_board.nvm.driver || jlt_board.nvm.driver->erase) {
+    return false;
+  }
+  uint64_t end = TENSORS_AT;
+  for (uint16_t i = 0; i < jlt_loaded.container.model->n_tensors; i++) {
+    end += room_of(i);
+  }
+  progress.ready = end <= jlt_journal_bytes();
+  jlt_progress_record_t record;
+  progress.sequence = progress.ready && jlt_progress_load(&record) ? record.sequence : 0u;
+  return progress.ready;
+}
+
+bool jlt_progress_ready(void) { return progress.ready; }
+
+static uint32_t crc_of(const jlt_progress_record_t *record) {
+  return jlt_crc32(0, record, offsetof(jlt_progress_record_t, crc32));
+}
+
+static const uint8_t *model_hash(void) {
+  return ((const jlt_header_t *)(const void *)jlt_loaded.container.base)->model_hash;
+}
+
+bool jlt_progress_commit(jlt_progress_record_t *record) {
+  record->sequence = ++progress.sequence;
+  record->epoch = progress.epoch;
+  memcpy(record->build_id, jlt_board.build_id, sizeof(record->build_id));
+  memcpy(record->model_hash, model_hash(), sizeof(record->model_hash));
+  record->crc32 = crc_of(record);
+  return write_at(RECORDS_AT + (record->sequence & 1u) * RECORD_ROOM, record, sizeof(*record));
+}
+
+static bool is_ours(const jlt_progress_record_t *record) {
+  return record->crc32 == crc_of(record) && record->epoch == progress.epoch &&
+         memcmp(record->build_id, jlt_board.build_id, sizeof(record->build_id)) == 0 &&
+         memcmp(record->model_hash, model_hash(), sizeof(record->model_hash)) == 0;
+}
+
+bool jlt_progress_load(jlt_progress_record_t *record) {
+  jlt_progress_record_t other;
+  const bool first = read_at(RECORDS_AT, record, sizeof(*record)) && is_ours(record);
+  const bool second = read_at(RECORDS_AT + RECORD_ROOM, &other, sizeof(other)) && is_ours(&other);
+  if (second && (!first || (int32_t)(other.sequence - record->sequence) > 0)) {
+    *record = other;
+  }
+  return first || second;
+}
+
+static uint8_t *in_arena(uint16_t tensor) {
+  return jlt_loaded.engine.arena + jlt_loaded.container.arena_offsets[tensor];
+}
+
+bool jlt_progress_store(uint16_t tensor, uint32_t from, uint32_t to) {
+  return from >= to || !is_kept(tensor) || write_at(place_of(tensor) + from, in_arena(tensor) + from, to - from);
+}
+
+bool jlt_progress_store_live(uint16_t next_op, uint32_t unit) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  bool ok = true;
+  for (uint16_t i = 0; ok && i < c->model->n_tensors; i++) {
+    if (is_kept(i) && jlt_live_at(c, next_op, unit, i)) {
+      ok = jlt_progress_store(i, 0, jlt_tensor_bytes(&c->tensors[i]));
+    }
+  }
+  return ok;
+}
+
+bool jlt_progress_fetch(uint16_t tensor) {
+  if (!is_kept(tensor)) {
+    return true;
+  }
+  const uint32_t bytes = jlt_tensor_bytes(&jlt_loaded.container.tensors[tensor]);
+  return read_at(place_of(tensor), in_arena(tensor), bytes);
+}
