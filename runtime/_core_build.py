@@ -26,6 +26,7 @@ HEADERS = (
     "core/live.h",
     "host/batch.h",
     "host/blocks.h",
+    "host/fram.h",
     "core/ledger.h",
     "core/governor.h",
     "core/joule_scale.h",

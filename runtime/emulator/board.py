@@ -6,9 +6,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from joulet._core import ffi, lib
 from joulet.boards import load_board
 from joulet.emulator.core import Core
 from joulet.emulator.devices import Device, Fram, Gpio, Ina228, Uart
@@ -18,6 +20,7 @@ from joulet.firmware.board_files import FirmwareFacts, firmware_facts
 from joulet.firmware.build import Firmware, build_firmware
 
 _PERIPHERALS, _PRIVATE = 0x4000_0000, 0xE000_0000
+_SPI = 0x2_0000  # of the peripherals: answered in C
 _MAGIC, _UNLOCK = 0x5654_4C4A, 0x4F50_454E  # firmware/drivers/drivers.h
 _GRAY = {bits ^ bits >> 1: bits for bits in range(8)}
 _ERASE_S, _PROGRAM_S = 22e-3, 82e-6  # of a page and of eight bytes: typical of STM32L4 (DS12023, flash characteristics)
@@ -78,7 +81,7 @@ class VirtualBoard:
         self._page, self._granule = int(flash["page_bytes"]), int(part["flash"]["granule_bytes"])
         self.uart = Uart()
         bus_cycles = self.clock_hz / int(part["spi"]["clock_hz"])
-        self.fram = Fram(int(part["nvm"]["bytes"]), bus_cycles, lambda: self.core.cycles, self.core.stall)
+        self.fram = Fram(int(part["nvm"]["bytes"]), bus_cycles, self.core.cycles_address)
         counter = part["counter"]
         self._meter = Ina228(
             int(counter["address"]),
@@ -98,16 +101,25 @@ class VirtualBoard:
         self.op_cycles: list[int] = []
         self._phase_cycles = 0
         self._alarm_tick = _NO_ALARM
+        self._wake_low = self._latched = 0
         self._wants_reset = self._sensed_brownout = False
         self._flash_registers = {"key": 0, "address": 0, "low": 0, "status": 0}
         self._devices: dict[int, Device] = {
             0x4000: self.uart,
             0x1_0000: Gpio(lambda out: self.fram.select(not out & 1)),
             0x1_1000: Gpio(self._marked),
-            0x2_0000: self.fram,
             0x2_2000: self._meter,
         }
-        self.core.map_devices(_PERIPHERALS, 0x4_0000, self._read, self._write)
+        self.core.map_devices(_PERIPHERALS, _SPI, self._read, self._write)
+        after = _SPI + 0x1000
+        self.core.map_devices(
+            _PERIPHERALS + after,
+            0x4_0000 - after,
+            lambda offset: self._read(after + offset),
+            lambda offset, value: self._write(after + offset, value),
+        )
+        answers = (ffi.addressof(lib, "jlt_fram_read"), ffi.addressof(lib, "jlt_fram_write"))
+        self.core.map_native(_PERIPHERALS + _SPI, 0x1000, *answers, self.fram.state)
         self.core.map_devices(_PRIVATE, 0x1_0000, self._read_private, self._write_private)
         self.load_elf()
 
@@ -152,6 +164,25 @@ class VirtualBoard:
         """Take the power away between two instructions; non-volatile memory stays as it is."""
         self.settle()
         self.on = False
+
+    def save(self) -> tuple[Any, ...]:
+        """Return where the board stands between two instructions, for :meth:`restore`; flash and power are not in it."""
+        line = (tuple(self.uart.rx), bytes(self.uart.tx))
+        rest = (self._settled, self._alarm_tick, self._wake_low, self._latched, self.phase, self._phase_cycles, self.on)
+        pins = [device.out for device in self._devices.values() if isinstance(device, Gpio)]
+        return self.core.save(), self.fram.save(), line, rest, pins
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Go back to what :meth:`save` returned."""
+        core, fram, line, rest, pins = state
+        self.core.restore(core)
+        self.fram.restore(fram)
+        self.uart.rx.clear()
+        self.uart.rx.extend(line[0])
+        self.uart.tx[:] = line[1]
+        self._settled, self._alarm_tick, self._wake_low, self._latched, self.phase, self._phase_cycles, self.on = rest
+        for device, out in zip((d for d in self._devices.values() if isinstance(d, Gpio)), pins, strict=True):
+            device.out = out
 
     @property
     def now_s(self) -> float:

@@ -94,6 +94,19 @@ class Core:
             raise EngineError(f"the emulator takes no block hook (status {status})")
         return counter
 
+    @property
+    def cycles_address(self) -> Any:
+        """Pointer to the count of cycles, for devices in C."""
+        return ffi.addressof(self._counter, "cycles")
+
+    def map_native(self, address: int, n_bytes: int, read: Any, write: Any, user: Any) -> None:
+        """Map registers that functions in C answer, with ``user`` as their last argument."""
+        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
+        pointers = [ctypes.c_void_p(int(ffi.cast("uintptr_t", each))) for each in (read, user, write, user)]
+        status = uclib.uc_mmio_map(self._uc._uch, ctypes.c_uint64(address), ctypes.c_size_t(n_bytes), *pointers)
+        if status:
+            raise EngineError(f"the emulator maps no registers at 0x{address:08x} (status {status})")
+
     def map_devices(
         self, address: int, n_bytes: int, read: Callable[[int], int], write: Callable[[int, int], None]
     ) -> None:
@@ -128,6 +141,20 @@ class Core:
     def cycles(self) -> int:
         """Cycles since the beginning, those added by :meth:`stall` among them."""
         return int(self._counter.cycles)
+
+    def save(self) -> tuple[Any, ...]:
+        """Return registers, RAM and counts, for :meth:`restore`."""
+        counter = self._counter
+        counts = (counter.instructions, counter.cycles, counter.block_at, counter.block_end)
+        return self._uc.context_save(), self.ram.tobytes(), self._pc, counts
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Go back to what :meth:`save` returned; flash is left as it is."""
+        context, ram, self._pc, counts = state
+        self._uc.context_restore(context)
+        self.ram[:] = np.frombuffer(ram, np.uint8)
+        counter = self._counter
+        counter.instructions, counter.cycles, counter.block_at, counter.block_end = counts
 
     def counts_here(self) -> tuple[int, int]:
         """Return (instructions, cycles) up to the instruction that is asking; for devices.

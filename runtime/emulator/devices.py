@@ -6,14 +6,15 @@ Each device answers ``read(offset)`` and ``write(offset, value)`` of 32-bit regi
 
 from __future__ import annotations
 
-import math
 import random
 from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from joulet._core import ffi, lib
 
 
 class Device(Protocol):
@@ -62,18 +63,17 @@ class Gpio:
 class Fram:
     """SPI FRAM CY15B104Q behind a PL022, selected by a pin that is low; contents and counts outlive power.
 
-    A byte takes eight clocks of the bus; the core that asks for it earlier is kept waiting.
+    The registers are answered in C (csrc/host/fram.c). A byte takes eight clocks of the bus; the core that asks for it
+    earlier is kept waiting.
 
     Parameters
     ----------
     n_bytes : int
-        Size of the memory.
+        Size of the memory, a power of two.
     bus_cycles : float
         Cycles of the core to one of the bus before its divider.
-    now : callable
-        Cycles of the core so far.
-    stall : callable
-        Lets cycles of the core pass.
+    cycles : cdata
+        Pointer to the core's cycles, ``uint64_t *``.
 
     Attributes
     ----------
@@ -83,20 +83,32 @@ class Fram:
         ``(lines,)`` uint32: writes to each line of 64 bytes.
     """
 
-    _ID = bytes.fromhex("7f7f7f7f7f7fc22608")
-    LINE = 64
-
-    def __init__(
-        self,
-        n_bytes: int,
-        bus_cycles: float = 0.0,
-        now: Callable[[], int] = lambda: 0,
-        stall: Callable[[int], None] = lambda cycles: None,
-    ) -> None:
-        self._bus_cycles, self._now, self._stall = bus_cycles, now, stall
+    def __init__(self, n_bytes: int, bus_cycles: float, cycles: Any) -> None:
         self.data = bytearray(n_bytes)
-        self.writes: npt.NDArray[np.uint32] = np.zeros(n_bytes // self.LINE, np.uint32)
+        self.writes: npt.NDArray[np.uint32] = np.zeros(n_bytes // int(lib.JLT_FRAM_LINE), np.uint32)
+        self.state = ffi.new("jlt_fram_t *")
+        self._keep = (ffi.from_buffer("uint8_t[]", self.data, require_writable=True), cycles)
+        self.state.data, self.state.bytes = self._keep[0], n_bytes
+        self.state.writes = ffi.cast("uint32_t *", self.writes.ctypes.data)
+        self.state.cycles, self.state.bus_q8 = cycles, round(256 * bus_cycles)
         self.reset()
+
+    def reset(self) -> None:
+        """Lose what is volatile: the write latch and a command that is running."""
+        lib.jlt_fram_reset(self.state)
+
+    def select(self, low: bool) -> None:
+        """Hear the chip select."""
+        lib.jlt_fram_select(self.state, low)
+
+    def save(self) -> tuple[bytes, bytes]:
+        """Return content and state, for :meth:`restore`."""
+        return bytes(self.data), bytes(ffi.buffer(self.state))
+
+    def restore(self, state: tuple[bytes, bytes]) -> None:
+        """Go back to what :meth:`save` returned; counts of writes go on."""
+        self.data[:], raw = state
+        ffi.buffer(self.state)[:] = raw
 
     def lose_power(self, fault: str, rng: random.Random) -> None:
         """Lose power in the middle of whatever is being written.
@@ -109,73 +121,11 @@ class Fram:
         rng : random.Random
             Chooses bits.
         """
-        writing = self._selected and self._sent[:1] == [0x02] and self._last is not None
-        if writing and fault != "clean":
-            assert self._last is not None
-            address, old = self._last
-            mask = rng.randrange(256)
+        if self.state.dirty and fault != "clean":
+            address, old, mask = int(self.state.last), int(self.state.before), rng.randrange(256)
             new = self.data[address]
             self.data[address] = {"dropped": old, "torn": (old & mask) | (new & ~mask & 0xFF), "garbage": mask}[fault]
         self.reset()
-
-    def reset(self) -> None:
-        """Lose what is volatile: the write latch and a command that is running."""
-        self._last: tuple[int, int] | None = None  # address and what was there before
-        self._selected = self._latch = False
-        self._count = 0
-        self._sent: list[int] = []
-        self._replies: deque[tuple[float, int]] = deque()  # when each is there, and what it is
-        self._divider = 2
-        self._free_at = 0.0
-
-    def select(self, low: bool) -> None:
-        if self._selected and not low and self._sent[:1] == [0x02]:
-            self._latch = False
-        self._selected = low
-        self._sent, self._count, self._last = [], 0, None
-
-    def read(self, offset: int) -> int:
-        if offset not in (0x08, 0x0C):
-            return 0
-        if self._replies:
-            self._stall(max(0, math.ceil(self._replies[0][0] - self._now())))
-        if offset == 0x08:
-            return self._replies.popleft()[1] if self._replies else 0
-        return 0x02 | 0x04 * bool(self._replies) | 0x01
-
-    def write(self, offset: int, value: int) -> None:
-        if offset == 0x10:
-            self._divider = max(2, value & 0xFE)
-        if offset == 0x08:
-            self._free_at = max(self._free_at, self._now()) + 8 * self._bus_cycles * self._divider
-            self._replies.append((self._free_at, self._exchange(value & 0xFF) if self._selected else 0xFF))
-
-    def _exchange(self, byte: int) -> int:
-        sent = self._sent
-        index, self._count = self._count, self._count + 1
-        if index < 4:
-            sent.append(byte)
-        opcode = sent[0]
-        if index == 0:
-            if opcode == 0x06:
-                self._latch = True
-            elif opcode == 0x04:
-                self._latch = False
-            return 0
-        if opcode == 0x9F:
-            return self._ID[index - 1] if index <= len(self._ID) else 0
-        if opcode == 0x05:
-            return 2 * self._latch
-        if opcode in (0x02, 0x03) and index >= 4:
-            address = (int.from_bytes(bytes(sent[1:4]), "big") + index - 4) % len(self.data)
-            if opcode == 0x03:
-                return self.data[address]
-            if self._latch:
-                self._last = (address, self.data[address])
-                self.data[address] = byte
-                if index == 4 or address % self.LINE == 0:
-                    self.writes[address // self.LINE] += 1
-        return 0
 
 
 class Ina228:

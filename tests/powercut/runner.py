@@ -9,8 +9,10 @@ memory exactly what it holds in the uninterrupted run. What follows is then the 
 from __future__ import annotations
 
 import random
+from bisect import bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -18,6 +20,8 @@ from joulet.emulator.power import Phase
 
 from .scenario import WARN_MV, Case, Machine
 
+_SNAPSHOTS = 120
+_COPY_INSTRUCTIONS = 900_000  # some more than copying the largest live set takes
 _FAULTS = ("clean", "dropped", "torn", "garbage")
 
 
@@ -74,6 +78,7 @@ class Runner:
         )
         self.tensors = self._reference(Machine(keeps, container, sample))
         self.golden = self._golden()
+        self._saved = self._save(_SNAPSHOTS)
 
     def _reference(self, machine: Machine) -> dict[int, bytes]:
         machine.board.power_on()
@@ -96,6 +101,30 @@ class Runner:
         gaps = np.diff([0, *at])
         return Golden(at[0], at[-1], int(gaps.max()), answers, self.tensors)
 
+    def _save(self, count: int) -> list[tuple[int, tuple[Any, ...], float]]:
+        """Return (instructions, state, time) at places along the uninterrupted run: where cuts start from."""
+        machine, board = self.machine, self.machine.board
+        machine.renew()
+        board.power_on()
+        start = board.core.instructions
+        saved = [(0, board.save(), 0.0)]
+        for at in np.linspace(self.golden.begun, self.golden.end, count, endpoint=False).astype(int).tolist():
+            board.run(until_instructions=start + at, pause_s=1000.0)
+            board.settle()
+            saved.append((at, board.save(), machine.supply.now_s))
+        board.cut()
+        return saved
+
+    def _go_to(self, at: int) -> None:
+        """Bring the board to an instruction of the uninterrupted run."""
+        machine, board = self.machine, self.machine.board
+        place, state, now_s = self._saved[bisect_right([each[0] for each in self._saved], at) - 1]
+        machine.renew()
+        board.restore(state)
+        machine.supply.now_s = now_s
+        if at > place:
+            board.run(until_instructions=board.core.instructions + at - place, pause_s=1000.0)
+
     def cut(self, seed: int, *, depth: int = 1, whole: bool = False, at: int | None = None) -> Tally:
         """Cut a run ``depth`` times, the first time ``at`` instructions after the first commit; return what went wrong.
 
@@ -104,16 +133,14 @@ class Runner:
         rng = random.Random(seed)
         tally = Tally()
         machine, board = self.machine, self.machine.board
-        machine.renew()
-        board.power_on()
         span = self.golden.end - self.golden.begun
         first = self.golden.begun + (at if at is not None else rng.randrange(1, max(2, span)))
         identity = f"{self.case.name} seed {seed} depth {depth} at {first}"
-        self._warn(rng, first)
+        ahead = self._approach(rng, first)
         for level in range(depth):
-            start = board.core.instructions
-            ahead = first if level == 0 else rng.randrange(1, 2 * self.golden.longest + 20_000)
-            board.run(until_instructions=start + ahead, pause_s=1000.0)
+            if level > 0:
+                ahead = rng.randrange(1, 400_000)
+            board.run(until_instructions=board.core.instructions + ahead, pause_s=1000.0)
             before, written = machine.record(), machine.answers()
             self._take_away(rng.choice(_FAULTS), rng)
             tally.cuts += 1
@@ -130,15 +157,15 @@ class Runner:
         board.cut()
         return tally
 
-    def _warn(self, rng: random.Random, first: int) -> None:
-        """Let the voltage fall a while before the cut, so that ``JIT_COPY`` has its warning."""
-        board, supply = self.machine.board, self.machine.supply
-        supply.voltage_v = 2.4
+    def _approach(self, rng: random.Random, first: int) -> int:
+        """Go near the cut; return the instructions left. ``JIT_COPY`` gets its warning on the way, early or late."""
         if self.case.strategy != "JIT_COPY":
-            return
-        early = rng.randrange(0, 4 * self.golden.longest)
-        board.run(until_instructions=board.core.instructions + max(1, first - early), pause_s=1000.0)
-        supply.voltage_v = (WARN_MV - 50) / 1e3
+            self._go_to(first)
+            return 0
+        early = rng.randrange(0, _COPY_INSTRUCTIONS)
+        self._go_to(max(self.golden.begun, first - early))
+        self.machine.supply.voltage_v = (WARN_MV - 50) / 1e3
+        return early
 
     def _take_away(self, fault: str, rng: random.Random) -> None:
         board = self.machine.board
