@@ -96,7 +96,7 @@ typedef struct jlt_spi jlt_spi_t;
 typedef struct {
   bool (*open)(const jlt_spi_t *spi);
   void (*select)(const jlt_spi_t *spi, bool on);
-  bool (*exchange)(const jlt_spi_t *spi, const uint8_t *out, uint8_t *in, uint32_t bytes);  // one of both, the other null
+  bool (*exchange)(const jlt_spi_t *spi, const uint8_t *out, uint8_t *in, uint32_t bytes);  // either may be null
 } jlt_spi_driver_t;
 
 struct jlt_spi {
