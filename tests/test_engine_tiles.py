@@ -277,6 +277,32 @@ def test_live_bytes_are_those_of_the_live_tensors(name: str) -> None:
     assert not lib.jlt_live_at(model.container, 0, 0, model.n_tensors)
 
 
+def _is_live(model: Stepped, next_op: int, unit: int, tensor: int) -> bool:
+    """Say it anew: begun by an op that lies behind or given, and of use to one that lies ahead or to an answer to come."""
+    container = model.container
+    ops = [container.ops[i] for i in range(int(container.exits[model.n_exits - 1].last_op) + 1)]
+    outputs = {op.output for op in ops[: next_op + (unit > 0)]}
+    begun = outputs | {container.model.inputs[i] for i in range(container.model.n_inputs)}
+    wanted = {op.inputs[i] for op in ops[next_op:] for i in range(op.n_inputs)}
+    if next_op < len(ops):
+        wanted |= {container.model.outputs[i] for i in range(container.model.n_outputs)}
+    for k in range(model.n_exits):
+        exit = container.exits[k]
+        if exit.last_op >= next_op:
+            wanted |= {exit.output, exit.logits} if exit.n_classes else {exit.output}
+    return tensor in begun & wanted and not container.tensors[tensor].flags & lib.JLT_TENSOR_FLAG_CONST
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_live_tensors_are_those_begun_and_wanted(name: str) -> None:
+    model = stepped(name)
+    for op in range(model.n_ops + 1):
+        for unit in (0, 1):
+            for tensor in range(model.n_tensors):
+                found = lib.jlt_live_at(model.container, op, unit, tensor)
+                assert found == _is_live(model, op, unit, tensor), (op, unit, tensor)
+
+
 def _half(model: Stepped, exit: int) -> None:
     """Go on until an op is half done."""
     while model.tile(exit, 1) != lib.JLT_EVENT_TILE:
@@ -355,13 +381,14 @@ def test_marks_with_one_field_that_cannot_be_are_refused(name: str) -> None:
     last = int(model.container.exits[model.n_exits - 1].last_op)
     for mark in _marks(name):
         assert not _refused(model, mark)
+        none = (0,) if mark.next_op > last else ()
         wrong = {
             "path": (int(model.container.model.n_paths), 0xFFFF),
             "next_op": (last + 2, 0xFFFF),
             "unit": (lib.jlt_op_units(model.container, mark.next_op, model.engine.is_f32) or 1, 0xFFFFFFFF),
-            "macs": (mark.macs + (1 << 40), (1 << 64) - 1),
-            "ops_run": (mark.next_op + 1, 0xFFFFFFFF),
-            "segment": (model.n_exits, 255),
+            "macs": (mark.macs + (1 << 40), (1 << 64) - 1, *none),
+            "ops_run": (mark.next_op + 1, 0xFFFFFFFF, *none),
+            "segment": (model.n_exits, 255, *range(mark.segment if mark.next_op > last else 0)),
             "started": (0, 2, 255),
             "entered": (1 - mark.entered, 2, 255),
             "reserved": (1, 255),
