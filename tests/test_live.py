@@ -222,11 +222,11 @@ def test_journal_ends_at_the_first_record_that_is_not_whole() -> None:
     rows["index"] = [4, 5, 6]
     for i in range(3):
         rows["crc32"][i] = zlib.crc32(rows[i].tobytes()[:-4], 77)
-    memory = bytes(64) + rows.tobytes() + bytes(1000)
+    memory = bytes(wire.JOURNAL_AT) + rows.tobytes() + bytes(1000)
     assert read_journal(memory, 77)["index"].tolist() == [4, 5, 6]
     assert len(read_journal(memory, 78)) == 0
     torn = bytearray(memory)
-    torn[64 + dtype.itemsize + 9] ^= 1
+    torn[wire.JOURNAL_AT + dtype.itemsize + 9] ^= 1
     assert read_journal(bytes(torn), 77)["index"].tolist() == [4]
 
 
@@ -263,4 +263,4 @@ def test_a_session_that_cannot_begin_says_why() -> None:
         link.events = frames.append
         with pytest.raises(LinkError, match="refuses RUN"):
             link.run(True)
-    assert [frame.payload for frame in frames] == [b"no session without a policy for this model"]
+    assert [frame.payload for frame in frames] == [b"no session without a plan in its slot"]

@@ -184,7 +184,9 @@ def build_firmware(
     UsageError
         If there is no such board, no compiler, or the compiler fails.
     """
-    with firmware_recipe(board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit) as recipe:
+    with firmware_recipe(
+        board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit
+    ) as recipe:
         folder = cache_folder() / "firmware" / f"{board}-{recipe.build_id.hex()}"
         elf = folder / "firmware.elf"
         if not elf.is_file():

@@ -145,11 +145,11 @@ class Runner:
             self._take_away(rng.choice(_FAULTS), rng)
             tally.cuts += 1
             after, left = machine.record(), machine.answers()
-            if len(left) < len(written) or any(_answer(a) != _answer(b) for a, b in zip(written, left, strict=False)):
-                # what was torn while it was being written had not been committed
-                if len(written) - len(left) > 1 or not self._writing:
-                    tally.lost_commits += 1
-                    tally.failures.append(f"{identity}: a committed answer is gone")
+            changed = any(_answer(a) != _answer(b) for a, b in zip(written, left, strict=False))
+            # what was torn while it was being written had not been committed
+            if changed or len(written) - len(left) > self._writing:
+                tally.lost_commits += 1
+                tally.failures.append(f"{identity}: a committed answer is gone")
             lost = 0 if before is None or after is None else int(before["sequence"]) - int(after["sequence"])
             tally.max_redone_intervals = max(tally.max_redone_intervals, 1 + max(0, lost - self._writing))
             board.power_on()

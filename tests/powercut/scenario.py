@@ -17,11 +17,11 @@ from joulet.emulator.power import BenchSupply, Phase
 from joulet.firmware.build import Firmware
 from joulet.firmware.slots import samples_slot, session_slot
 from joulet.link import wire
+from joulet.live.journal import read_journal
 
 # firmware/progress.c
 RECORDS_AT, RECORD_ROOM = 65536, 256
 TENSORS_AT = RECORDS_AT + 2 * RECORD_ROOM
-_JOURNAL_AT = 64
 _EVERY_EXIT = 0x100
 _INPUT = CODES["TensorFlag"]["INPUT"]
 _SIZES = {CODES["DType"]["S8"]: 1, CODES["DType"]["S32"]: 4, CODES["DType"]["F32"]: 4}
@@ -135,7 +135,7 @@ class Machine:
         """Begin anew at time 0, with nothing under way."""
         self.supply = Supply(self._load)
         self.board.power = self.supply
-        self.board.fram.data[_JOURNAL_AT:] = bytes(len(self.board.fram.data) - _JOURNAL_AT)
+        self.board.fram.data[wire.JOURNAL_AT :] = bytes(len(self.board.fram.data) - wire.JOURNAL_AT)
 
     def _phase(self, before: Phase, after: Phase) -> None:
         if before is Phase.COMMIT and after is not Phase.COMMIT and self.commits is not None:
@@ -172,8 +172,6 @@ class Machine:
 
     def answers(self) -> np.ndarray:
         """Return the valid records of the journal."""
-        from joulet.live.journal import read_journal
-
         return read_journal(bytes(self.board.fram.data), self.epoch)
 
     def live(self, next_op: int) -> set[int]:

@@ -1,0 +1,146 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole campaign: four benchmark models, three strategies, w8, w4 and a switch, every exit.
+
+::
+
+    make powercut CUTS=100000 SEED=1
+    python -m powercut.campaign --cuts 200 --models tiny                 # without the shared data
+    python -m powercut.campaign --replay 'kws/IN_NVM/w8@3' --cut 1234567 --depth 2
+
+The last line of the output is JSON. Exit code 1 when anything was wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from joulet.compile import compile_model
+from joulet.engine.host import HostEngine
+from powercut.runner import Runner, Tally, seeds
+from powercut.scenario import Case
+
+STRATEGIES = ("IN_NVM", "JIT_COPY", "RESTART_FROM_EXIT")
+PATHS = ("w8", "w4", "w4>w8@0")
+MODELS = {
+    "kws": "kws_ref_model_int8",
+    "vww": "vww_96_int8",
+    "ic": "ic_resnet8_int8",
+    "ad": "ad01_int8",
+}
+WHOLE_EVERY = 50  # one cut in so many runs on to its answer
+PIECE = 100  # cuts of one case at a time
+
+
+@cache
+def model_of(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
+    """Return a container with two early exits, and an input. ``tiny`` needs no shared data."""
+    root = Path(__file__).resolve().parents[2]
+    path = (
+        root / "tests" / "models" / "residual_int8.tflite"
+        if name == "tiny"
+        else Path(shared) / "data" / "mlperf_tiny" / "models" / f"{MODELS[name]}.tflite"
+    )
+    bare = HostEngine(compile_model(path, exits="off").container)
+    info = bare.inputs[0]
+    limits = np.iinfo(np.dtype(info.dtype.str))
+    rng = np.random.default_rng(7)
+    x = rng.integers(limits.min, limits.max, (96, *info.shape[1:]), info.dtype.str, endpoint=True)
+    if int(np.prod(bare.outputs[0].shape[1:])) == int(np.prod(info.shape[1:])):  # an autoencoder has no classes
+        return compile_model(path, data={"input_0": x}, exits="off").container, (x[0],)
+    labels = bare.infer([x]).outputs[0].reshape(len(x), -1).argmax(axis=1)
+    return compile_model(path, data={"input_0": x, "labels": labels}, exits=2).container, (x[0],)
+
+
+def cases(models: Sequence[str], shared: str) -> list[Case]:
+    """Return all cases of some models."""
+    found = []
+    for model, strategy, path in itertools.product(models, STRATEGIES, PATHS):
+        engine = HostEngine(model_of(model, shared)[0])
+        if path in engine.path_names:
+            found += [
+                Case(model=model, strategy=strategy, path=path, exit=exit, every=every)
+                for exit in range(engine.n_exits)
+                for every in ((True,) if exit == engine.n_exits - 1 else (False,))
+            ]
+    return found
+
+
+@cache
+def runner_of(case: Case, shared: str) -> Runner:
+    """Return the runner of a case, made once in each process."""
+    return Runner(case, *model_of(case.model, shared))
+
+
+def piece(case: Case, shared: str, seed: int, count: int) -> Tally:
+    """Make some cuts of a case; every other one is followed by a second."""
+    runner, tally = runner_of(case, shared), Tally()
+    for index, each in enumerate(seeds(seed, count)):
+        tally.add(runner.cut(each, depth=1 + index % 2, whole=index % WHOLE_EVERY == 0))
+        if tally.cuts >= count:
+            break
+    return tally
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the campaign; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, default=Path("../shared"))
+    parser.add_argument("--cuts", type=int, default=1000)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--models", default=",".join(MODELS))
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--replay", metavar="CASE", help="one case, as a failure names it")
+    parser.add_argument("--cut", type=int, metavar="SEED", help="with --replay: the seed of the cut")
+    parser.add_argument("--depth", type=int, default=1, help="with --replay")
+    args = parser.parse_args(argv)
+    shared = str(args.shared)
+    models = [args.replay.split("/")[0]] if args.replay else args.models.split(",")
+    every = cases(models, shared)
+    if args.replay:
+        runner = runner_of(next(case for case in every if case.name == args.replay), shared)
+        tally = runner.cut(args.cut, depth=args.depth, whole=True)
+        tally.add(runner.cut(args.cut, depth=args.depth))
+    else:
+        tally = _campaign(every, shared, args.cuts, args.seed, args.jobs)
+    for failure in tally.failures[:50]:
+        print(f"FAILED {failure}", file=sys.stderr)
+    keys = ("cuts", "wrong_answers", "lost_commits", "unbootable", "max_redone_intervals")
+    print(json.dumps({key: getattr(tally, key) for key in keys}))
+    return int(bool(tally.wrong_answers or tally.lost_commits or tally.unbootable or tally.max_redone_intervals > 1))
+
+
+def _campaign(every: Sequence[Case], shared: str, cuts: int, seed: int, jobs: int) -> Tally:
+    """Share the cuts out over the cases and run them on all cores."""
+    tally, begun_s = Tally(), time.monotonic()
+    share = -(-cuts // len(every))
+    with ProcessPoolExecutor(jobs) as pool:
+        waiting = {}
+        for number, case in enumerate(every):
+            for part, start in enumerate(range(0, share, PIECE)):
+                count = min(PIECE, share - start)
+                waiting[pool.submit(piece, case, shared, seed * 1_000_003 + number * 1009 + part, count)] = case
+        for done in as_completed(waiting):
+            tally.add(done.result())
+            if sys.stderr.isatty() or tally.cuts // 5000 != (tally.cuts - PIECE) // 5000:
+                rate = tally.cuts / (time.monotonic() - begun_s)
+                wrong = tally.wrong_answers + tally.lost_commits + tally.unbootable
+                print(f"{tally.cuts:>8} of {share * len(every)} cuts, {wrong} wrong, {rate:.0f}/s", flush=True)
+    print(f"{len(every)} cases, {tally.whole} cuts followed to their answer, {time.monotonic() - begun_s:.0f} s")
+    return tally
+
+
+if __name__ == "__main__":
+    sys.exit(main())
