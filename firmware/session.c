@@ -306,7 +306,8 @@ static uint64_t wait_for_energy(uint64_t now) {
 
 /// An inference ///
 
-static void begin(uint16_t path, uint8_t exit, const uint8_t *sample) {
+static void begin(uint16_t path, uint8_t exit) {
+  const uint8_t *sample = session.input->sample(session.event.sample);
   session.waiting = NOTHING;
   session.event.start_us = jlt_now_us();
   session.event.path = path;
@@ -441,8 +442,7 @@ static uint64_t start_waiting(uint64_t now) {
   uint64_t usable;
   if (session.plan->fixed_path != 0xFFFFu) {
     const bool every = (session.plan->fixed_exit & EVERY_EXIT) != 0;
-    begin(session.plan->fixed_path, every ? 0u : (uint8_t)session.plan->fixed_exit,
-          session.input->sample(session.event.sample));
+    begin(session.plan->fixed_path, every ? 0u : (uint8_t)session.plan->fixed_exit);
     return 0;
   }
   const jlt_answer_t answer = ask(&usable, false);
@@ -455,7 +455,7 @@ static uint64_t start_waiting(uint64_t now) {
     // the voltage is looked at in steps of a thirty-second of the deadline
     return earlier(next, now + (pace / 8u > 1000u ? pace / 8u : 1000u));
   }
-  begin(answer.path, answer.exit, session.input->sample(session.event.sample));
+  begin(answer.path, answer.exit);
   return 0;
 }
 

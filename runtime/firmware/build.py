@@ -89,12 +89,17 @@ class Recipe:
         flags = self.facts.flags if self.toolchain.kind == "gcc" else self.facts.zig_flags
         return [*flags, "-mthumb"]
 
+    def optimisation(self, room: str) -> str:
+        """Return how files of a room are optimised; a board with little flash says ``optimise`` for the core."""
+        own = self.facts.table["firmware"].get("optimise")
+        return str(own) if own and room == "csrc" else _OPTIMISE[room]
+
     def options(self, room: str) -> list[str]:
         """Return the options to compile the files of a room with, but for the folders of headers."""
         strict = warnings() if room == "firmware" and self.toolchain.kind == "gcc" else ()
         flags = self.toolchain.compile_flags(self.facts.flags, self.facts.zig_flags)
         defines = _MONOCYPHER_DEFINES if room == "monocypher" else ()
-        return [*flags, *_DEFINES, *defines, _OPTIMISE[room], *strict]
+        return [*flags, *_DEFINES, *defines, self.optimisation(room), *strict]
 
     def includes(self, folder: Path) -> list[Path]:
         """Return the folders of headers; ``folder`` holds board.h."""
@@ -234,7 +239,7 @@ def _build_id(recipe: Recipe) -> bytes:
         recipe.toolchain.version,
         *recipe.toolchain.compile_flags(recipe.facts.flags, recipe.facts.zig_flags),
         *_DEFINES,
-        *_OPTIMISE.values(),
+        *(recipe.optimisation(room) for room in _OPTIMISE),
         *_MONOCYPHER_DEFINES,
         recipe.header,
         recipe.script,

@@ -34,6 +34,7 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/console.c": ("uart",),
     "firmware/activation.c": ("nvm", "flash"),
     "firmware/journal.c": ("nvm",),
+    "firmware/progress.c": ("nvm",),
     "firmware/session.c": ("store", "counter", "jlt_input_flash", "jlt_input_link"),
     "firmware/transfer.c": ("flash",),
     "firmware/drivers/flash_rp2040.c": ("rom",),
