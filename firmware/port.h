@@ -193,6 +193,11 @@ typedef struct {
 
 extern const jlt_port_t jlt_board;
 
+/// Exceptions ///
+
+_Noreturn void jlt_restart(void);
+void jlt_nmi(void);  // starts over, unless a driver has its own
+
 #define JLT_REG(address) (*(volatile uint32_t *)(uintptr_t)(address))
 #define JLT_REG8(address) (*(volatile uint8_t *)(uintptr_t)(address))
 

@@ -21,13 +21,16 @@ void jlt_restart(void) {
 
 __attribute__((weak)) void jlt_systick(void) {}
 
+// A driver of flash that reports torn words this way has its own.
+__attribute__((weak)) void jlt_nmi(void) { jlt_restart(); }
+
 __attribute__((section(".vectors"), used)) static const struct {
   uint32_t *stack;
   void (*entry[15])(void);
   void (*irq[BOARD_IRQS])(void);
 } vectors = {
     .stack = jlt_stack_top,
-    .entry = {jlt_reset, jlt_restart, jlt_restart, jlt_restart, jlt_restart, jlt_restart, 0, 0, 0, 0, jlt_restart,
+    .entry = {jlt_reset, jlt_nmi, jlt_restart, jlt_restart, jlt_restart, jlt_restart, 0, 0, 0, 0, jlt_restart,
               jlt_restart, 0, jlt_restart, jlt_systick},
 #if BOARD_UART_IRQ >= 0
     .irq = {[BOARD_UART_IRQ] = jlt_console_irq},

@@ -53,10 +53,24 @@ def test_a_model_is_written_into_flash_and_runs(board: str) -> None:
             link.infer(0, depth)
             known = engine.infer([x], path=engine.path_names[0], depth=depth)
             assert link.answer() == known.outputs[0].tobytes()
-    slot = machine.facts.slots["model"]
+        ring = machine.facts.slots["activation"].size > 0
+        assert (link.greet().model_side, link.hello.model_other) == ("B" if ring else "A", False)
+    slots = machine.facts.slots
+    slot = slots["model_b" if ring else "model"]
     at = slot.address - machine.base
     assert bytes(machine.flash[at : at + len(container)]) == container
-    assert machine.erased == -(-len(container) // slot.page)
+    # the first record finds a page of its ring that is not blank
+    assert machine.erased == -(-len(container) // slot.page) + ring
+    if board != "pico":  # its ROM is mapped once
+        machine.start()
+        heard(machine)
+    with connect(machine) as link:
+        assert (link.hello.model_status, link.hello.model_side) == (0, "B" if ring else "A")
+        link.upload("MODEL", container)
+        assert (link.greet().model_side, link.hello.model_other) == ("A", ring)
+        if ring:
+            assert link.rollback("MODEL").model_side == "B"
+    assert machine.erased == 2 * -(-len(container) // slot.page) + ring
     assert not machine.failures
 
 
