@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +49,12 @@ study-price: $(VENV)/.test  ## policies against the optimum: some seven hours of
 	$(VENV)/bin/joulet sweep $(PRICE)/study.toml --out $(PRICE)/results --resume $(if $(SLICE),--slice $(SLICE)) \
 		$(if $(JOBS),--jobs $(JOBS)); code=$$?; test $$code -le 1 || exit $$code; \
 	$(PY) tests/studies/price_summary.py $(PRICE)/results && exit $$code
+
+CUTS ?= 100000
+SEED ?= 1
+
+powercut: $(VENV)/.test  ## power cuts at random instructions: four models, three strategies, every path and exit; CUTS=2000 SEED=7
+	cd tests && ../$(PY) -u -m powercut.campaign --shared $(abspath $(SHARED)) --cuts $(CUTS) --seed $(SEED)
 
 INPUTS ?= 32
 
