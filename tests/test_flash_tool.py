@@ -50,6 +50,7 @@ def board(
         if len(asked) <= fails:
             raise DataError("no HELLO within 5 s")
         hello = {"build_id": build_id, "board": "nucleo_l4r5zi", "model_hash": model, "model_status": status}
+        hello["model_side"] = "A"
         # the sum over no bytes at all: nothing to differ
         yield SimpleNamespace(hello=SimpleNamespace(**hello), firmware=lambda: (0, 0, 0, 0))
 

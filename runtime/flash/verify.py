@@ -84,6 +84,11 @@ def _difference(hello: Any, build: Build, port: str) -> str:
             f"the board at {port} runs the firmware and refuses the model (status {hello.model_status}): the copy has holes, or "
             "the model needs more RAM than there is; flash again, and see what joulet build says of its memory"
         )
+    if hello.model_hash != build.model_hash and hello.model_side == "B":
+        return (
+            f"the board at {port} runs model {hello.model_hash[:16]}…, which came over its link after this very image: "
+            "Board.rollback('MODEL') of joulet.link goes back"
+        )
     if hello.model_hash != build.model_hash:
         return f"the board at {port} has model {hello.model_hash[:16]}…, not {build.model_hash[:16]}…; flash again"
     return ""
