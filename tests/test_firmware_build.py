@@ -114,7 +114,7 @@ def test_limits_hold(board: str) -> None:
     assert sizes.beside_arena <= 4096
     assert 500 < sizes.stack_bound <= sizes.stack_reserved
     # the engine, or a check of the container that ends in a write to memory
-    assert any(step.split()[0] in ("jlt_engine_step", "jlt_model_recheck") for step in sizes.stack_path)
+    assert any(step.split()[0] in ("jlt_engine_tile", "jlt_model_recheck") for step in sizes.stack_path)
 
 
 @pytest.mark.parametrize("board", BOARDS)
@@ -198,7 +198,7 @@ def _with_graph(firmware: Firmware, folder: Path, unit: str, change: tuple[str, 
 @pytest.mark.parametrize(
     ("unit", "change", "word"),
     [
-        ("csrc_core_engine.c.ci", ('targetname: "jlt_kernel_entry"', 'targetname: "jlt_engine_step"'), "recursion"),
+        ("csrc_core_engine.c.ci", ('targetname: "jlt_kernel_entry"', 'targetname: "jlt_engine_tile"'), "recursion"),
         ("firmware_clock.c.ci", ("bytes (static)", "bytes (dynamic)"), "no bound"),
         ("firmware_console.c.ci", ("firmware/console.c:", "firmware/other.c:"), "targets are not known"),
         ("firmware_console.c.ci", ("firmware/console.c:", "firmware/clock.c:"), "none of jlt_timer_virtual"),
@@ -214,7 +214,7 @@ def test_what_has_no_bound_is_an_error(tmp_path: Path, unit: str, change: tuple[
 def test_a_deeper_frame_makes_a_deeper_stack(tmp_path: Path) -> None:
     firmware, facts = built("virtual_m4"), firmware_facts("virtual_m4")
     unit = "csrc_core_engine.c.ci"
-    frame = next(step for step in stack_bound(Linked(firmware), facts).path if step.startswith("jlt_engine_step "))
+    frame = next(step for step in stack_bound(Linked(firmware), facts).path if step.startswith("jlt_engine_tile "))
     size = int(frame.split()[1])
     changed = _with_graph(firmware, tmp_path, unit, (f"{size} bytes (static)", f"{size + 800} bytes (static)"))
     assert stack_bound(Linked(changed), facts).bytes == stack_bound(Linked(firmware), facts).bytes + 800
