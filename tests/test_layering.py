@@ -35,7 +35,7 @@ ALLOWED: dict[str, set[str]] = {
     "events": {"energy", "records"},
     "session": {"events", "engine", "energy", "policies", "records", "units", "errors"},
     "live": {
-        "boards", "container", "emulator", "energy", "engine", "errors", "events", "firmware", "link", "policies", "records",
+        "boards", "container", "emulator", "energy", "engine", "errors", "events", "firmware", "link", "plan", "policies", "records",
         "session",
     },
     "compile": {

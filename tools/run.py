@@ -32,7 +32,9 @@ from joulet.engine.samples import load_inputs, load_labels
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
 from joulet.plan.cost import board_costs, cost_table
+from joulet.plan.nvm_comparison import STRATEGY_NAMES
 from joulet.policies import Policy, make_policy, policy_names
+from joulet.policies.fixed import Fixed
 from joulet.policies.shadow import Shadow
 from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
@@ -59,7 +61,8 @@ engines:
 
 On a virtual board costs are measured there first. Under a policy with integer tables (shadow) the firmware's own loop then
 runs: it reads the store's voltage, asks the table in its flash, writes answers to its FRAM, and dies where the store runs
-empty. Other policies decide on this machine, and only inference runs on the board.
+empty. Other policies decide on this machine, and only inference runs on the board. With --survive an inference outlives power
+cuts, and may take more than the store holds; auto lets the planner choose how.
 
   joulet run kws.jlt --input clips.npz --trace sun.csv --policy linear
   joulet run kws.jlt --input clips.npz --trace rf.csv.gz --policy fixed:w8@last --capacitor 1mF --period 500ms --json
@@ -97,6 +100,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     events.add_argument("--queue", type=int, default=1, metavar="N", help="events that may wait; the newest wins (1)")
     events.add_argument("--duration", metavar="T", help="length of the run (the trace's)")
     events.add_argument("--seed", type=int, metavar="N", help="shuffle the samples by this seed (as they are)")
+    events.add_argument(
+        "--survive",
+        choices=("auto", *STRATEGY_NAMES),
+        metavar="HOW",
+        help=f"what outlives a power cut on a virtual board: auto, {', '.join(STRATEGY_NAMES)} (nothing)",
+    )
     energy = parser.add_argument_group("energy")
     energy.add_argument("--board", metavar="NAME", help=f"board or board.toml (the engine's, else {DEFAULT_BOARD})")
     add_path_options(energy)
@@ -127,7 +136,12 @@ def run(args: argparse.Namespace) -> int:
     policy = make_policy(args.policy)
     setup = prepare(args)
     virtual = args.engine.startswith("virtual:")
-    record = _on_board(args, setup, policy) if virtual and isinstance(policy, Shadow) else _here(args, setup, policy)
+    if args.survive and not (virtual and isinstance(policy, (Shadow, Fixed))):
+        raise UsageError("--survive goes with --engine virtual:BOARD and the policies shadow and fixed")
+    if virtual and (isinstance(policy, Shadow) or (args.survive and isinstance(policy, Fixed))):
+        record = _on_board(args, setup, policy)
+    else:
+        record = _here(args, setup, policy)
     write_folder(args.out, record, manifest(args, record, setup))
     if args.json:
         print(json.dumps({"out": str(args.out), **_result(record)}, indent=2))
@@ -157,9 +171,10 @@ def _here(args: argparse.Namespace, setup: Setup, policy: Policy) -> RunRecord:
         )
 
 
-def _on_board(args: argparse.Namespace, setup: Setup, policy: Shadow) -> RunRecord:
+def _on_board(args: argparse.Namespace, setup: Setup, policy: Shadow | Fixed) -> RunRecord:
     """Run the firmware's own loop on a virtual board."""
     from joulet.live.run import Job, run_on_board
+    from joulet.live.survive import survival_for
 
     job = Job(
         container=setup.container.data,
@@ -177,6 +192,7 @@ def _on_board(args: argparse.Namespace, setup: Setup, policy: Shadow) -> RunReco
         storage=setup.storage,
         policy=policy,
         settings=setup.settings,
+        survival=survival_for(setup.container, setup.board, setup.storage, args.survive),
         provenance=_provenance(setup.board),
         progress=_progress(),
     )

@@ -146,7 +146,7 @@ def run_on_board(
     _run(virtual, power, progress)
     epoch = int(np.frombuffer(session, wire.dtype("SlotHeader"), 1)[0]["crc32"])
     records = read_journal(bytes(virtual.fram.data), epoch)
-    events = _events(records, times_s, order, job, supply, deadline_s)
+    events = _events(records, times_s, order, job, supply, deadline_s, survival.strategy != "NONE")
     decisions = sum(event.decisions for event in events)
     sources = {**dict(provenance or {}), "cycles": CYCLES}
     sources["decision_cycles"] = "all that the core does besides inference: boot, checks, decisions, commits; " + CYCLES
@@ -171,6 +171,9 @@ def run_on_board(
         timeline=tuple(supply.timeline),
         settings={
             "loop": "on the board",
+            "survive": survival.strategy.lower(),
+            "commit_cycles": survival.commit_cycles,
+            "warn_mv": survival.warn_mv,
             "period_s": settings.period_s,
             "deadline_s": deadline_s,
             "queue": settings.queue,
@@ -238,6 +241,7 @@ def _events(
     job: Job,
     supply: Supply,
     deadline_s: float,
+    survives: bool,
 ) -> list[Event]:
     """Return all events that arrived, with what the board wrote down of those it started."""
     last = {int(record["index"]): record for record in records}
@@ -253,14 +257,14 @@ def _events(
             until_s = min(arrival_s + deadline_s, times_s[index + 1] if index + 1 < len(times_s) else math.inf)
             event.status = _without_answer(arrival_s, until_s, arrival_s + deadline_s, outages, supply.now_s)
             continue
-        _fill(event, record, job.costs, supply)
+        _fill(event, record, job.costs, supply, survives)
         event.cut = int(record["status"]) == _STATUS["RUNNING"]
         on_time = event.end_s is not None and event.end_s <= arrival_s + deadline_s
         event.status = Status.ON_TIME if on_time else Status.LATE
     return events
 
 
-def _fill(event: Event, record: np.void, costs: CostTable, supply: Supply) -> None:
+def _fill(event: Event, record: np.void, costs: CostTable, supply: Supply, survives: bool) -> None:
     path, exit = int(record["path"]), int(record["exit"])
     step = costs.steps[path][0][exit]
     assert step is not None
@@ -269,7 +273,8 @@ def _fill(event: Event, record: np.void, costs: CostTable, supply: Supply) -> No
     event.confidence_q15 = int(record["confidence_q15"])
     event.predicted = None if int(record["predicted"]) == _NO_CLASS else int(record["predicted"])
     event.macs, event.bit_macs = step.macs, step.bit_macs
-    event.cycles = int(record["cycles"]) or step.cycles
+    # the core's counter counts from the last power-up: of an inference that outlived a cut it knows the end only
+    event.cycles = step.cycles if survives else int(record["cycles"]) or step.cycles
     event.decisions = int(record["decisions"])
     event.energy_j = event.cycles * supply.load.energy_pj_per_cycle * 1e-12
 

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From the planner's choice of a strategy to what a session's plan says of it."""
+
+from __future__ import annotations
+
+from joulet.boards import Board
+from joulet.container.read import Container
+from joulet.energy.capacitor import Capacitor
+from joulet.energy.seam import Storage
+from joulet.errors import PlanError, UsageError
+from joulet.live.run import Survival
+from joulet.plan.nvm import plan_nvm
+
+_CODES = {"in-nvm": "IN_NVM", "jit-copy": "JIT_COPY", "restart-from-exit": "RESTART_FROM_EXIT"}
+_UNIT_CYCLES = 50_000  # between two looks at the store, where nothing is written in between
+
+
+def survival_for(container: Container, board: Board, storage: Storage, how: str | None) -> Survival:
+    """Return what survives a power cut.
+
+    Parameters
+    ----------
+    container, board
+        What runs, and where.
+    storage : Storage
+        The capacitor.
+    how : str or None
+        ``auto``, a strategy's name, or None for nothing.
+
+    Raises
+    ------
+    UsageError
+        If the store is no capacitor, or ``auto`` finds no strategy that makes progress from it.
+    """
+    if how is None:
+        return Survival()
+    if not isinstance(storage, Capacitor):
+        raise UsageError("--survive reads the store by voltage: give --capacitor, not --battery")
+    comparison = plan_nvm(container, board, capacitor_f=storage.capacitance_f, strategy=None if how == "auto" else how)
+    plan = comparison.plan
+    if plan is None:
+        if how == "auto":
+            raise UsageError(f"no strategy makes progress from this store:\n{comparison}")
+        # the planner expects no progress; who names a strategy wants to see for himself
+        return Survival(strategy=_CODES[how], commit_cycles=_UNIT_CYCLES, warn_mv=_warn_mv(board, how))
+    return Survival(
+        strategy=_CODES[plan.strategy],
+        commit_cycles=plan.commit_cycles or _UNIT_CYCLES,
+        warn_mv=plan.warn_mv,
+    )
+
+
+def _warn_mv(board: Board, how: str) -> int:
+    load = board.load
+    return round(1e3 * (load.off_v + load.on_v) / 2.0) if how == "jit-copy" else 0
