@@ -264,3 +264,23 @@ def test_a_session_that_cannot_begin_says_why() -> None:
         with pytest.raises(LinkError, match="refuses RUN"):
             link.run(True)
     assert [frame.payload for frame in frames] == [b"no session without a plan in its slot"]
+
+
+def test_joulet_run_where_an_inference_outlives_its_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_board()
+    np.savez(tmp_path / "in.npz", input_0=samples("residual_int8")[:2])
+    (tmp_path / "m.jlt").write_bytes(container())
+    base = ["run", str(tmp_path / "m.jlt"), "--input", str(tmp_path / "in.npz"), "--trace", "constant:1mW"]
+    base += ["--duration", "8s", "--period", "4s", "--out", str(tmp_path / "out"), "--policy", "fixed:w8@last"]
+    board = ["--engine", f"virtual:{BOARD}", "--capacitor", "39uF"]
+    assert main([*base, *board, "--survive", "in-nvm", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["summary"]["served"] == 2
+    assert result["summary"]["brownouts"] > 4
+    assert result["ledger_closes"]
+    for words, expected in (
+        (["--survive", "in-nvm"], "--engine virtual:BOARD"),
+        ([*board[:2], "--survive", "in-nvm", "--battery", "1J"], "--capacitor"),
+    ):
+        assert main([*base, *words]) == 2
+        assert expected in capsys.readouterr().err

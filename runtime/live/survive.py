@@ -7,7 +7,7 @@ from joulet.boards import Board
 from joulet.container.read import Container
 from joulet.energy.capacitor import Capacitor
 from joulet.energy.seam import Storage
-from joulet.errors import PlanError, UsageError
+from joulet.errors import UsageError
 from joulet.live.run import Survival
 from joulet.plan.nvm import plan_nvm
 
@@ -36,13 +36,18 @@ def survival_for(container: Container, board: Board, storage: Storage, how: str 
         return Survival()
     if not isinstance(storage, Capacitor):
         raise UsageError("--survive reads the store by voltage: give --capacitor, not --battery")
-    comparison = plan_nvm(container, board, capacitor_f=storage.capacitance_f, strategy=None if how == "auto" else how)
+    wanted = None if how == "auto" else how
+    try:
+        comparison = plan_nvm(container, board, capacitor_f=storage.capacitance_f, strategy=wanted)
+    except UsageError:
+        if how == "auto":
+            raise
+        # the planner, which is careful, expects no progress; who names a strategy wants to see for himself
+        return Survival(strategy=_CODES[how], commit_cycles=_UNIT_CYCLES, warn_mv=_warn_mv(board, how))
     plan = comparison.plan
     if plan is None:
-        if how == "auto":
-            raise UsageError(f"no strategy makes progress from this store:\n{comparison}")
-        # the planner expects no progress; who names a strategy wants to see for himself
-        return Survival(strategy=_CODES[how], commit_cycles=_UNIT_CYCLES, warn_mv=_warn_mv(board, how))
+        reasons = "; ".join(" ".join(line.split()) for line in str(comparison).splitlines()[1:])
+        raise UsageError(f"no strategy makes progress from this store: {reasons}")
     return Survival(
         strategy=_CODES[plan.strategy],
         commit_cycles=plan.commit_cycles or _UNIT_CYCLES,
