@@ -108,11 +108,11 @@ bool jlt_progress_store(uint16_t tensor, uint32_t from, uint32_t to) {
   return from >= to || !is_kept(tensor) || write_at(place_of(tensor) + from, in_arena(tensor) + from, to - from);
 }
 
-bool jlt_progress_store_live(uint16_t next_op, uint32_t unit) {
+bool jlt_progress_store_live(uint16_t next_op, uint32_t unit, const uint32_t *present) {
   const jlt_container_t *c = &jlt_loaded.container;
   bool ok = true;
   for (uint16_t i = 0; ok && i < c->model->n_tensors; i++) {
-    if (is_kept(i) && jlt_live_at(c, next_op, unit, i)) {
+    if ((present[i / 32u] >> i % 32u & 1u) && is_kept(i) && jlt_live_at(c, next_op, unit, i)) {
       ok = jlt_progress_store(i, 0, jlt_tensor_bytes(&c->tensors[i]));
     }
   }

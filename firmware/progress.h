@@ -35,9 +35,12 @@ bool jlt_progress_commit(jlt_progress_record_t *record);
 // The newest valid record of this epoch, firmware and model.
 bool jlt_progress_load(jlt_progress_record_t *record);
 
-// Keeps bytes of a tensor, or all that is needed from an op on.
+// Keeps bytes of a tensor.
 bool jlt_progress_store(uint16_t tensor, uint32_t from, uint32_t to);
-bool jlt_progress_store_live(uint16_t next_op, uint32_t unit);
+
+// Keeps what is needed from an op on of the tensors in the arena; `present` has a bit for each. What is not there lies in
+// memory, and must not be overwritten with what happens to be in its place.
+bool jlt_progress_store_live(uint16_t next_op, uint32_t unit, const uint32_t *present);
 
 // Brings a tensor back into the arena.
 bool jlt_progress_fetch(uint16_t tensor);

@@ -220,7 +220,7 @@ static bool note_progress(void) {
 
 static bool keep_all(void) {
   const jlt_engine_t *e = &jlt_loaded.engine;
-  const bool ok = jlt_progress_store_live(e->next_op, e->unit) && note_progress();
+  const bool ok = jlt_progress_store_live(e->next_op, e->unit, session.present) && note_progress();
   session.dirty = session.dirty && !ok;
   return ok;
 }

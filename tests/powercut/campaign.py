@@ -115,8 +115,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         tally.add(runner.cut(args.cut, depth=args.depth))
     else:
         tally = _campaign(every, shared, args.cuts, args.seed, args.jobs)
-    for failure in tally.failures[:50]:
-        print(f"FAILED {failure}", file=sys.stderr)
+    if args.replay:
+        for failure in tally.failures:
+            print(f"FAILED {failure}", file=sys.stderr)
     keys = ("cuts", "wrong_answers", "lost_commits", "unbootable", "max_redone_intervals")
     print(json.dumps({key: getattr(tally, key) for key in keys}))
     return int(bool(tally.wrong_answers or tally.lost_commits or tally.unbootable or tally.max_redone_intervals > 1))
@@ -133,7 +134,10 @@ def _campaign(every: Sequence[Case], shared: str, cuts: int, seed: int, jobs: in
                 count = min(PIECE, share - start)
                 waiting[pool.submit(piece, case, shared, seed * 1_000_003 + number * 1009 + part, count)] = case
         for done in as_completed(waiting):
-            tally.add(done.result())
+            new = done.result()
+            for failure in new.failures[:2]:
+                print(f"FAILED {failure}", file=sys.stderr, flush=True)
+            tally.add(new)
             if sys.stderr.isatty() or tally.cuts // 5000 != (tally.cuts - PIECE) // 5000:
                 rate = tally.cuts / (time.monotonic() - begun_s)
                 wrong = tally.wrong_answers + tally.lost_commits + tally.unbootable

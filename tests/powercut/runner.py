@@ -176,9 +176,7 @@ class Runner:
 
     def _judge(self, identity: str, tally: Tally, whole: bool) -> None:
         machine, board = self.machine, self.machine.board
-        limit = board.core.instructions + (
-            2 * self.golden.end if whole else self.golden.end  # an op may be most of an inference
-        )
+        limit = board.core.instructions + 3 * self.golden.end + 1_000_000  # an op may be most of an inference
         done: list[bool] = []
 
         def look() -> None:
