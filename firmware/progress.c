@@ -104,19 +104,77 @@ static uint8_t *in_arena(uint16_t tensor) {
   return jlt_loaded.engine.arena + jlt_loaded.container.arena_offsets[tensor];
 }
 
-bool jlt_progress_store(uint16_t tensor, uint32_t from, uint32_t to) {
-  return from >= to || !is_kept(tensor) || write_at(place_of(tensor) + from, in_arena(tensor) + from, to - from);
+static bool bit_of(const uint32_t *bits, uint16_t tensor) { return bits[tensor / 32u] >> tensor % 32u & 1u; }
+
+static void set_bit(uint32_t *bits, uint16_t tensor) { bits[tensor / 32u] |= 1u << tensor % 32u; }
+
+// Output of the op that the engine is in the middle of; NO_INDEX between two ops.
+static uint16_t open_output(void) {
+  const jlt_engine_t *e = &jlt_loaded.engine;
+  return e->unit > 0 ? e->container->ops[e->next_op].output : JLT_NO_INDEX;
 }
 
-bool jlt_progress_store_live(uint16_t next_op, uint32_t unit, const uint32_t *present) {
-  const jlt_container_t *c = &jlt_loaded.container;
+// Goes on where memory ends; notes how far it has come only when that stands.
+static bool store(jlt_tensors_t *tensors, uint16_t tensor, uint32_t to) {
+  const uint32_t whole = jlt_tensor_bytes(&jlt_loaded.container.tensors[tensor]);
+  const uint32_t from = tensor == tensors->part ? tensors->part_to : 0u;
+  if (!is_kept(tensor) || bit_of(tensors->kept, tensor)) {
+    return true;
+  }
+  if (from < to && !write_at(place_of(tensor) + from, in_arena(tensor) + from, to - from)) {
+    return false;
+  }
+  if (to == whole && tensor != open_output()) {
+    set_bit(tensors->kept, tensor);
+  } else {
+    tensors->part = tensor;
+    tensors->part_to = to;
+  }
+  return true;
+}
+
+bool jlt_progress_store_tile(jlt_tensors_t *tensors) {
+  uint16_t tensor;
+  uint32_t from, to;
+  if (jlt_engine_written(&jlt_loaded.engine, &tensor, &from, &to) != JLT_OK) {
+    return false;
+  }
+  // what came before has been kept, tile by tile: by now, or before the cut
+  if (tensor != tensors->part) {
+    tensors->part = tensor;
+    tensors->part_to = from;
+  }
+  return store(tensors, tensor, to);
+}
+
+bool jlt_progress_store_live(jlt_tensors_t *tensors) {
+  const jlt_engine_t *e = &jlt_loaded.engine;
+  const jlt_container_t *c = e->container;
+  const uint16_t output = open_output();
   bool ok = true;
   for (uint16_t i = 0; ok && i < c->model->n_tensors; i++) {
-    if ((present[i / 32u] >> i % 32u & 1u) && is_kept(i) && jlt_live_at(c, next_op, unit, i)) {
-      ok = jlt_progress_store(i, 0, jlt_tensor_bytes(&c->tensors[i]));
+    if (i != output && bit_of(tensors->present, i) && is_kept(i) && jlt_live_at(c, e->next_op, e->unit, i)) {
+      ok = store(tensors, i, jlt_tensor_bytes(&c->tensors[i]));
     }
   }
+  uint16_t tensor;
+  uint32_t from, to;
+  if (ok && output != JLT_NO_INDEX) {
+    ok = jlt_engine_written(e, &tensor, &from, &to) == JLT_OK && store(tensors, output, to);
+  }
   return ok;
+}
+
+void jlt_progress_resume(jlt_tensors_t *tensors, uint32_t part_to) {
+  const jlt_engine_t *e = &jlt_loaded.engine;
+  memset(tensors, 0, sizeof(*tensors));
+  tensors->part = open_output();
+  tensors->part_to = part_to;
+  for (uint16_t i = 0; i < e->container->model->n_tensors; i++) {
+    if (i != tensors->part && is_kept(i) && jlt_live_at(e->container, e->next_op, e->unit, i)) {
+      set_bit(tensors->kept, i);
+    }
+  }
 }
 
 bool jlt_progress_fetch(uint16_t tensor) {

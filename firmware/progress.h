@@ -22,6 +22,7 @@ typedef struct {
   uint8_t running;        // 0: no inference is under way
   uint8_t target;         // exit that was decided on
   uint8_t reserved[2];
+  uint32_t part_to;       // bytes of the next op's output that are kept
   uint32_t crc32;         // last
 } jlt_progress_record_t;
 
@@ -35,12 +36,23 @@ bool jlt_progress_commit(jlt_progress_record_t *record);
 // The newest valid record of this epoch, firmware and model.
 bool jlt_progress_load(jlt_progress_record_t *record);
 
-// Keeps bytes of a tensor.
-bool jlt_progress_store(uint16_t tensor, uint32_t from, uint32_t to);
+enum { JLT_TENSOR_WORDS = 8, JLT_TENSORS_KEPT = 32 * JLT_TENSOR_WORDS };  // models with more survive no cut
 
-// Keeps what is needed from an op on of the tensors in the arena; `present` has a bit for each. What is not there lies in
-// memory, and must not be overwritten with what happens to be in its place.
-bool jlt_progress_store_live(uint16_t next_op, uint32_t unit, const uint32_t *present);
+// Where the tensors of an inference are. What memory holds already is never written again: a cut in the middle would
+// garble what the standing record needs.
+typedef struct {
+  uint32_t present[JLT_TENSOR_WORDS];  // bit of each tensor that the arena holds
+  uint32_t kept[JLT_TENSOR_WORDS];     // of each that memory holds, whole
+  uint32_t part_to;                    // bytes of `part` that memory holds
+  uint16_t part;
+} jlt_tensors_t;
+
+// Keeps the last tile's bytes of the output; or all that is needed from here on and lies in the arena only.
+bool jlt_progress_store_tile(jlt_tensors_t *tensors);
+bool jlt_progress_store_live(jlt_tensors_t *tensors);
+
+// What a record that has been gone back to leaves in memory.
+void jlt_progress_resume(jlt_tensors_t *tensors, uint32_t part_to);
 
 // Brings a tensor back into the arena.
 bool jlt_progress_fetch(uint16_t tensor);

@@ -18,7 +18,6 @@
 
 enum { RELAXED = 8 };  // commit intervals at a time while the store is far from empty
 enum { EVERY_EXIT = 0x100 };  // of fixed_exit: the exits before it answer too
-enum { PRESENT_WORDS = 8, TENSORS_LIMIT = 32 * PRESENT_WORDS };  // models with more survive no cut
 enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000 };
 #define NOTHING UINT32_MAX
 
@@ -39,7 +38,7 @@ static struct {
   jlt_progress_record_t progress;  // of the inference that runs, as it is written next
   uint64_t commit_ticks;  // between two commits
   uint64_t unit_ticks;    // of the op that runs, measured
-  uint32_t present[PRESENT_WORDS];  // bit of each tensor that the arena holds
+  jlt_tensors_t tensors;  // of the inference that runs
   uint16_t unit_op;       // that unit_ticks is of
   uint16_t output;        // of the op that runs
   uint8_t target;         // exit the inference runs to
@@ -199,16 +198,17 @@ static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 /// What survives a cut ///
 
-static bool is_present(uint16_t tensor) { return session.present[tensor / 32u] >> tensor % 32u & 1u; }
+static bool is_present(uint16_t tensor) { return session.tensors.present[tensor / 32u] >> tensor % 32u & 1u; }
 
 static void set_present(uint16_t tensor, bool there) {
   const uint32_t bit = 1u << tensor % 32u;
-  session.present[tensor / 32u] = there ? session.present[tensor / 32u] | bit : session.present[tensor / 32u] & ~bit;
+  session.tensors.present[tensor / 32u] = there ? session.tensors.present[tensor / 32u] | bit : session.tensors.present[tensor / 32u] & ~bit;
 }
 
 // Writes down how far the inference has come; what lies in the arena has been stored before.
 static bool note_progress(void) {
   jlt_engine_save(&jlt_loaded.engine, &session.progress.mark);
+  session.progress.part_to = session.progress.mark.unit > 0 ? session.tensors.part_to : 0u;
   session.progress.event = session.event;
   session.progress.target = session.target;
   session.progress.running = 1;
@@ -219,8 +219,7 @@ static bool note_progress(void) {
 }
 
 static bool keep_all(void) {
-  const jlt_engine_t *e = &jlt_loaded.engine;
-  const bool ok = jlt_progress_store_live(e->next_op, e->unit, session.present) && note_progress();
+  const bool ok = jlt_progress_store_live(&session.tensors) && note_progress();
   session.dirty = session.dirty && !ok;
   return ok;
 }
@@ -263,11 +262,7 @@ static void measure(uint64_t ticks, uint32_t units, uint16_t op) {
   session.unit_op = op;
 }
 
-static bool keep_written(void) {
-  uint16_t tensor;
-  uint32_t from, to;
-  return jlt_engine_written(&jlt_loaded.engine, &tensor, &from, &to) == JLT_OK && jlt_progress_store(tensor, from, to);
-}
+static bool keep_written(void) { return jlt_progress_store_tile(&session.tensors); }
 
 // After a chunk: memory follows the arena, or catches up with it.
 static bool keep_chunk(void) {
@@ -314,7 +309,9 @@ static void begin(uint16_t path, uint8_t exit) {
   session.target = exit;
   session.inferring = sample && jlt_model_start(path, sample) == JLT_OK;
   if (session.inferring && session.survives) {
-    memset(session.present, 0xFF, sizeof(session.present));
+    memset(&session.tensors, 0, sizeof(session.tensors));
+    memset(session.tensors.present, 0xFF, sizeof(session.tensors.present));
+    session.tensors.part = JLT_NO_INDEX;
     session.dirty = session.partial = false;
     session.unit_ticks = 0;
     (void)note_progress();  // before anything of the last inference is overwritten
@@ -416,7 +413,7 @@ static void take_up(void) {
   session.inferring = true;
   session.dirty = session.partial = false;
   session.unit_ticks = 0;
-  memset(session.present, 0, sizeof(session.present));
+  jlt_progress_resume(&session.tensors, session.progress.part_to);
   const jlt_model_t *model = jlt_loaded.container.model;
   for (uint32_t i = 0; i < model->n_inputs; i++) {
     set_present(model->inputs[i], true);  // from flash, just now
@@ -541,7 +538,7 @@ bool jlt_session_go(bool go) {
   session.running = true;
   session.commit_ticks = (uint64_t)plan->commit_cycles * jlt_board.timer.tick_hz / jlt_board.clock_hz;
   session.survives = plan->strategy != JLT_WIRE_STRATEGY_NONE && session.input == &jlt_input_flash &&
-                     jlt_loaded.container.model->n_tensors <= TENSORS_LIMIT && jlt_progress_open(header->crc32);
+                     jlt_loaded.container.model->n_tensors <= JLT_TENSORS_KEPT && jlt_progress_open(header->crc32);
   take_up();
   say("session begins");
   return true;

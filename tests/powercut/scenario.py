@@ -44,6 +44,7 @@ RECORD = np.dtype(
         ("running", "u1"),
         ("target", "u1"),
         ("reserved1", "u1", (2,)),
+        ("part_to", "<u4"),
         ("crc32", "<u4"),
     ]
 )
