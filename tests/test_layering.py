@@ -35,8 +35,8 @@ ALLOWED: dict[str, set[str]] = {
     "events": {"energy", "records"},
     "session": {"events", "engine", "energy", "policies", "records", "units", "errors"},
     "live": {
-        "boards", "container", "emulator", "energy", "engine", "errors", "events", "firmware", "link", "plan", "policies", "records",
-        "session",
+        "boards", "container", "emulator", "energy", "engine", "errors", "events", "firmware", "link", "plan", "policies",
+        "records", "session",
     },
     "compile": {
         "importers", "passes", "quant", "exits", "plan", "container", "boards", "ir", "errors", "records", "engine",

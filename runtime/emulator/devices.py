@@ -71,8 +71,8 @@ class Fram:
     n_bytes : int
         Size of the memory, a power of two.
     bus_cycles : float
-        Cycles of the core to one of the bus before its divider.
-    cycles : cdata
+        Cycles of the core to one of the bus before its divider; 0 for a bus that takes no time.
+    cycles : cdata, optional
         Pointer to the core's cycles, ``uint64_t *``.
 
     Attributes
@@ -83,7 +83,8 @@ class Fram:
         ``(lines,)`` uint32: writes to each line of 64 bytes.
     """
 
-    def __init__(self, n_bytes: int, bus_cycles: float, cycles: Any) -> None:
+    def __init__(self, n_bytes: int, bus_cycles: float = 0.0, cycles: Any = None) -> None:
+        cycles = ffi.new("uint64_t *") if cycles is None else cycles
         self.data = bytearray(n_bytes)
         self.writes: npt.NDArray[np.uint32] = np.zeros(n_bytes // int(lib.JLT_FRAM_LINE), np.uint32)
         self.state = ffi.new("jlt_fram_t *")
@@ -96,6 +97,14 @@ class Fram:
     def reset(self) -> None:
         """Lose what is volatile: the write latch and a command that is running."""
         lib.jlt_fram_reset(self.state)
+
+    def read(self, offset: int) -> int:
+        """Answer a read of a register."""
+        return int(lib.jlt_fram_read(ffi.NULL, offset, 4, self.state))
+
+    def write(self, offset: int, value: int) -> None:
+        """Take a write of a register."""
+        lib.jlt_fram_write(ffi.NULL, offset, 4, value, self.state)
 
     def select(self, low: bool) -> None:
         """Hear the chip select."""
