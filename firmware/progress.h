@@ -17,6 +17,7 @@ typedef struct {
   uint32_t epoch;         // checksum of the session's plan
   uint8_t build_id[8];    // a record of another firmware, or of another model, is none
   uint8_t model_hash[8];
+  uint64_t spent_ticks;   // by this inference
   jlt_engine_mark_t mark;
   jlt_wire_event_record_t event;  // with the answer of the last exit
   uint8_t running;        // 0: no inference is under way

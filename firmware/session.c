@@ -16,6 +16,7 @@
 #include "port.h"
 #include "progress.h"
 
+enum { CAP_PARTS = 32 };  // tiles of a capped inference
 enum { RELAXED = 8 };  // commit intervals at a time while the store is far from empty
 enum { EVERY_EXIT = 0x100 };  // of fixed_exit: the exits before it answer too
 enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000 };
@@ -37,6 +38,8 @@ static struct {
   uint32_t waiting;       // index, or NOTHING
   jlt_progress_record_t progress;  // of the inference that runs, as it is written next
   uint64_t commit_ticks;  // between two commits
+  uint64_t spent_ticks;   // by the inference that runs, across power cuts
+  uint64_t cap_ticks;     // that it may take; UINT64_MAX: any
   uint64_t unit_ticks;    // of the op that runs, measured
   jlt_tensors_t tensors;  // of the inference that runs
   uint16_t unit_op;       // that unit_ticks is of
@@ -196,6 +199,8 @@ static jlt_answer_t ask(uint64_t *usable, bool at_exit) {
 
 static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
+static bool is_capped(void) { return session.cap_ticks != UINT64_MAX; }
+
 /// What survives a cut ///
 
 static bool is_present(uint16_t tensor) { return session.tensors.present[tensor / 32u] >> tensor % 32u & 1u; }
@@ -211,6 +216,7 @@ static bool note_progress(void) {
   session.progress.part_to = session.progress.mark.unit > 0 ? session.tensors.part_to : 0u;
   session.progress.event = session.event;
   session.progress.target = session.target;
+  session.progress.spent_ticks = session.spent_ticks;
   session.progress.running = 1;
   jlt_mark(JLT_PHASE_COMMIT);
   const bool ok = jlt_progress_commit(&session.progress);
@@ -252,7 +258,7 @@ static bool fetch_for_next(void) {
 
 // Units that take as long as may pass between two commits; longer while there is plenty.
 static uint32_t chunk(void) {
-  const uint64_t ticks = session.dirty ? session.commit_ticks * RELAXED : session.commit_ticks;
+  const uint64_t ticks = session.dirty && !is_capped() ? session.commit_ticks * RELAXED : session.commit_ticks;
   const uint64_t units = session.unit_ticks ? ticks / session.unit_ticks : 1u;
   return session.commit_ticks == 0 ? 0u : units == 0 ? 1u : units < UINT32_MAX ? (uint32_t)units : 0u;
 }
@@ -307,6 +313,7 @@ static void begin(uint16_t path, uint8_t exit) {
   session.event.start_us = jlt_now_us();
   session.event.path = path;
   session.target = exit;
+  session.spent_ticks = 0;
   session.inferring = sample && jlt_model_start(path, sample) == JLT_OK;
   if (session.inferring && session.survives) {
     memset(&session.tensors, 0, sizeof(session.tensors));
@@ -353,16 +360,34 @@ static void at_exit(const jlt_wire_reached_t *reached, uint64_t now) {
   }
 }
 
+// Whatever the input: what has been answered stands, and no more is spent on it.
+static bool over_cap(void) {
+  // with room for the next tiles, which may take longer than the last ones
+  if (!is_capped() || session.spent_ticks + 2u * session.commit_ticks <= session.cap_ticks) {
+    return false;
+  }
+  if (session.event.exit != 255u) {
+    finish();
+  } else {
+    forget();
+  }
+  return true;
+}
+
 static void go_on(void) {
+  if (over_cap()) {
+    return;
+  }
   jlt_wire_reached_t reached;
   bool done;
   uint32_t before = 0, total = 0;
   const uint64_t ticks = jlt_now_ticks();
-  if (session.survives) {
-    if (!fetch_for_next()) {
-      forget();
-      return;
-    }
+  const bool tiled = session.survives || is_capped();
+  if (session.survives && !fetch_for_next()) {
+    forget();
+    return;
+  }
+  if (tiled) {
     if (jlt_engine_units(&jlt_loaded.engine, session.target, &before, &total) != JLT_OK) {
       forget();
       return;
@@ -372,13 +397,14 @@ static void go_on(void) {
     }
   }
   const uint16_t op = jlt_loaded.engine.next_op;
-  const uint32_t units = session.survives ? chunk() : 0u;
+  const uint32_t units = tiled ? chunk() : 0u;
   if (jlt_model_tile(session.target, units, &reached, &done) != JLT_OK) {
     forget();
     return;
   }
   const uint64_t now = book(JLT_ACCOUNT_COMPUTE, session.running_nw);
-  if (session.survives) {
+  session.spent_ticks += jlt_now_ticks() - ticks;
+  if (tiled) {
     const uint32_t after = jlt_loaded.engine.next_op == op ? jlt_loaded.engine.unit : total;
     measure(jlt_now_ticks() - ticks, after - before, op);
   }
@@ -410,6 +436,7 @@ static void take_up(void) {
   }
   session.event = event;
   session.target = session.progress.target;
+  session.spent_ticks = session.progress.spent_ticks;
   session.inferring = true;
   session.dirty = session.partial = false;
   session.unit_ticks = 0;
@@ -537,6 +564,12 @@ bool jlt_session_go(bool go) {
   jlt_journal_begin(header->crc32);
   session.running = true;
   session.commit_ticks = (uint64_t)plan->commit_cycles * jlt_board.timer.tick_hz / jlt_board.clock_hz;
+  session.cap_ticks = plan->cap_kcycles
+                          ? (uint64_t)plan->cap_kcycles * 1000u * jlt_board.timer.tick_hz / jlt_board.clock_hz
+                          : UINT64_MAX;
+  if (is_capped() && (session.commit_ticks == 0 || session.commit_ticks > session.cap_ticks / CAP_PARTS)) {
+    session.commit_ticks = session.cap_ticks / CAP_PARTS;
+  }
   session.survives = plan->strategy != JLT_WIRE_STRATEGY_NONE && session.input == &jlt_input_flash &&
                      jlt_loaded.container.model->n_tensors <= JLT_TENSORS_KEPT && jlt_progress_open(header->crc32);
   take_up();

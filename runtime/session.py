@@ -58,6 +58,9 @@ class SessionSettings:
         Length of the run; None for the harvester's [s].
     sensing_j
         Energy of taking one sample; None for the board's figure [J].
+    cap_j
+        Most energy that one inference may draw, inf for any: a step that would pass it is not begun, and what has been
+        answered stands. It holds whatever the input, so that inputs made to pass every exit cost no more [J].
     guard
         Hold a start until the store has the energy of its first step, above the voltage at which the running board
         would brown out through the store's series resistance; ask nothing below that voltage.
@@ -77,6 +80,7 @@ class SessionSettings:
     queue: int = 1
     duration_s: float | None = None
     sensing_j: float | None = None
+    cap_j: float = math.inf
     guard: bool = True
     shuffle_seed: int | None = None
     cost_scale: float = 1.0
@@ -213,6 +217,8 @@ def timing(settings: SessionSettings, harvester: Harvester) -> tuple[list[float]
     deadline_s = mean_s if settings.deadline_s is None else settings.deadline_s
     if not (settings.cost_scale > 0.0 and math.isfinite(settings.cost_scale)):
         raise UsageError(f"cost scale is {settings.cost_scale}; it must be more than zero")
+    if not settings.cap_j > 0.0:
+        raise UsageError(f"cap is {settings.cap_j} J; it must be more than zero")
     if not deadline_s > 0.0:
         raise UsageError(f"deadline is {deadline_s} s; it must be more than zero")
     return times_s, duration_s, deadline_s
@@ -396,6 +402,8 @@ class _Loop:
         while True:
             step = self.costs.steps[path][reached + 1][exit]
             assert step is not None  # fault() has checked exit > reached
+            if not self.within_cap(event, step):
+                break
             if not self.step(event, step, waking=reached < 0):
                 event.cut = True
                 break
@@ -414,11 +422,19 @@ class _Loop:
             path = path if decision.path is None else decision.path
             exit = reached + 1 if decision.exit is None else decision.exit
         if event.end_s is None:
-            event.status = Status.LOST
+            event.status = Status.LOST if event.cut else Status.DROPPED
             return
         on_time = event.end_s <= event.arrival_s + self.deadline_s
         event.status = Status.ON_TIME if on_time else Status.LATE
         world.sample("answer", event.path, event.exit)
+
+    def within_cap(self, event: Event, step: StepCost) -> bool:
+        """Tell whether the inference may still begin a step; without an answer the event ends here."""
+        cycles = event.cycles + step.cycles + self.world.load.wake_cycles
+        allowed = cycles * self.world.load.energy_pj_per_cycle * 1e-12 * self.settings.cost_scale <= self.settings.cap_j
+        if not allowed and event.end_s is None:
+            event.status = Status.DROPPED
+        return allowed
 
     def step(self, event: Event, step: StepCost, *, waking: bool) -> bool:
         """Spend what a step costs; its energy is compute when it completes and abandoned when it does not."""
@@ -462,6 +478,7 @@ def _settings_dict(
         "period_s": None if settings.times_s else settings.period_s,
         "deadline_s": deadline_s,
         "queue": settings.queue,
+        "cap_j": settings.cap_j if math.isfinite(settings.cap_j) else None,
         "guard": int(settings.guard),
         "shuffle_seed": settings.shuffle_seed,
         "sensing_j": sensing_j,

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +25,11 @@ from joulet.link import connect, wire
 from joulet.link.frames import Frame
 from joulet.live.journal import read_journal
 from joulet.live.measure import measured_costs
-from joulet.live.run import Job, run_on_board
+from joulet.live.run import Job, Survival, run_on_board
 from joulet.plan.cost import cost_table
+from joulet.policies.fixed import Fixed
 from joulet.policies.shadow import Shadow
-from joulet.records import RunRecord, Status
+from joulet.records import Action, Decision, Observation, RunRecord, Status
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
 from joulet.tools.main import main
@@ -284,3 +286,65 @@ def test_joulet_run_where_an_inference_outlives_its_store(tmp_path: Path, capsys
     ):
         assert main([*base, *words]) == 2
         assert expected in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("survival", [Survival(), Survival(strategy="IN_NVM", commit_cycles=20_000)])
+def test_no_input_can_take_more_than_the_cap(job: Job, share: float, survival: Survival) -> None:
+    """What passes every exit, as an attacker's inputs would, costs no more than the cap, on the board and here."""
+    load = load_board(BOARD).load
+    step = job.costs.steps[job.costs.path_names.index("w8")][0][-1]
+    assert step is not None
+    cap_j = share * step.cycles * load.energy_pj_per_cycle * 1e-12
+    settings = SessionSettings(period_s=0.5, duration_s=5.0, cap_j=cap_j)
+    record = run_on_board(
+        job,
+        load_board(BOARD),
+        policy=Fixed("w8@last"),
+        settings=settings,
+        survival=survival,
+        **path(10e-3, 20e-3, steady=True),
+    )
+    spent_j = (record.ledger.spent_pj["compute"] + record.ledger.spent_pj["abandoned"]) * 1e-12
+    assert 0.5 * cap_j < spent_j / record.summary.arrived <= cap_j
+    assert record.summary.served == 0
+    # of so small a model, tiles cost more than what they compute
+    uncapped = replace(settings, cap_j=3.0 * step.cycles * load.energy_pj_per_cycle * 1e-12)
+    full = run_on_board(
+        job, load_board(BOARD), policy=Fixed("w8@last"), settings=uncapped, **path(10e-3, 20e-3, steady=True)
+    )
+    assert full.summary.served == full.summary.arrived
+    answers = Answers(joulet.HostEngine(container()), job.inputs, job.labels, job.costs.prefixes)
+    host = run_session(
+        answers, job.costs, load, policy=Fixed("w8@last"), settings=settings, **path(10e-3, 20e-3, steady=True)
+    )
+    assert host.summary.served == 0
+    assert host.ledger.spent_pj["compute"] == 0
+
+
+def test_a_capped_inference_keeps_its_last_answer(job: Job) -> None:
+    load = load_board(BOARD).load
+    first, last = (job.costs.steps[job.costs.path_names.index("w8")][0][exit] for exit in (0, -1))
+    assert first is not None
+    assert last is not None
+    cap_j = (first.cycles + 0.5 * (last.cycles - first.cycles)) * load.energy_pj_per_cycle * 1e-12
+    settings = SessionSettings(period_s=0.5, duration_s=5.0, cap_j=cap_j)
+    answers = Answers(joulet.HostEngine(container()), job.inputs, job.labels, job.costs.prefixes)
+    record = run_session(answers, job.costs, load, policy=_Deep(), settings=settings, **path(10e-3, 20e-3, steady=True))
+    assert record.summary.served == record.summary.arrived
+    assert {event.exit for event in record.events} <= {0, 1}
+    assert all(event.energy_j <= cap_j * 1.3 for event in record.events)
+
+
+class _Deep:
+    """Goes on from every exit, whatever it says."""
+
+    name = "deep"
+
+    def reset(self, context: object) -> None:
+        """Nothing to prepare."""
+
+    def decide(self, observation: Observation) -> Decision:
+        if observation.exit is None:
+            return Decision(action=Action.START, path=0, exit=0)
+        return Decision(action=Action.CONTINUE)

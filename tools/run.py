@@ -112,6 +112,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     energy.add_argument("--scale", type=float, default=1.0, metavar="X", help="factor on the trace's power (1)")
     energy.add_argument("--loop", action="store_true", help="begin the trace again at its end")
     energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
+    energy.add_argument("--cap", metavar="E", help="most energy of one inference, whatever the input (any)")
     energy.add_argument("--no-guard", action="store_true", help="start even without the energy of the first step")
 
 
@@ -261,6 +262,7 @@ def _settings(args: argparse.Namespace, harvester: Source) -> SessionSettings:
         queue=args.queue,
         duration_s=duration_s,
         sensing_j=None if args.sensing is None else _quantity(args, "sensing", "J", zero=True),
+        cap_j=math.inf if args.cap is None else _quantity(args, "cap", "J"),
         guard=not args.no_guard,
         shuffle_seed=args.seed,
     )

@@ -324,10 +324,12 @@ typedef struct {
   uint32_t commit_cycles;  // of computing between two commits of progress; 0: whole ops
   uint32_t warn_mv;  // JIT_COPY: store at which progress is copied; IN_NVM: store from which on it is not
   uint32_t strategy;  // Strategy code: what of an inference survives a power cut
+  uint32_t cap_kcycles;  // most cycles of one inference, in thousands, whatever the input; 0: any
+  uint32_t reserved;  // 0
   uint16_t fixed_path;  // 0xFFFF: ask the policy; else every inference runs this path
   uint16_t fixed_exit;  // with fixed_path: to this exit; plus 256: the exits before it answer too
 } jlt_wire_session_t;
-_Static_assert(sizeof(jlt_wire_session_t) == 88, "Session: layout");
+_Static_assert(sizeof(jlt_wire_session_t) == 96, "Session: layout");
 
 // EventRecord: one event, as the board keeps it in non-volatile memory
 typedef struct {

@@ -270,6 +270,8 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("commit_cycles", "u32", "of computing between two commits of progress; 0: whole ops"),
             _f("warn_mv", "u32", "JIT_COPY: store at which progress is copied; IN_NVM: store from which on it is not"),
             _f("strategy", "u32", "Strategy code: what of an inference survives a power cut"),
+            _f("cap_kcycles", "u32", "most cycles of one inference, in thousands, whatever the input; 0: any"),
+            _f("reserved", "u32", "0"),
             _f("fixed_path", "u16", "0xFFFF: ask the policy; else every inference runs this path"),
             _f("fixed_exit", "u16", "with fixed_path: to this exit; plus 256: the exits before it answer too"),
         ),

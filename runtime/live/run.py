@@ -126,6 +126,7 @@ def run_on_board(
         strategy=wire.CODES["Strategy"][survival.strategy],
         commit_cycles=survival.commit_cycles,
         warn_mv=survival.warn_mv,
+        cap_kcycles=_cap_kcycles(settings, board),
         fixed_path=fixed[0],
         fixed_exit=fixed[1],
     )
@@ -190,6 +191,15 @@ def run_on_board(
         },
         provenance={**sources, "harvest": harvester.provenance, "converter": converter.provenance},
     )
+
+
+def _cap_kcycles(settings: SessionSettings, board: Board) -> int:
+    if math.isinf(settings.cap_j):
+        return 0
+    cycles = settings.cap_j / (board.load.energy_pj_per_cycle * 1e-12)
+    if cycles < 1000.0:
+        raise UsageError(f"cap is {settings.cap_j:g} J, less than a thousand cycles of {board.name}")
+    return int(cycles / 1000.0)
 
 
 def _load(virtual: VirtualBoard, slot: str, content: bytes) -> None:

@@ -31,6 +31,7 @@ RECORD = np.dtype(
         ("epoch", "<u4"),
         ("build_id", "u1", (8,)),
         ("model_hash", "u1", (8,)),
+        ("spent_ticks", "<u8"),
         ("macs", "<u8"),
         ("ops_run", "<u4"),
         ("unit", "<u4"),
