@@ -13,6 +13,7 @@ The last line of the output is JSON. Exit code 1 when anything was wrong.
 from __future__ import annotations
 
 import argparse
+import gc
 import itertools
 import json
 import os
@@ -20,7 +21,7 @@ import sys
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -78,9 +79,10 @@ def cases(models: Sequence[str], shared: str) -> list[Case]:
     return found
 
 
-@cache
+@lru_cache(maxsize=1)
 def runner_of(case: Case, shared: str) -> Runner:
-    """Return the runner of a case, made once in each process."""
+    """Return the runner of a case. Its pieces follow each other, and each runner holds a board and its snapshots."""
+    gc.collect()  # the board before it is a cycle, through its hooks
     return Runner(case, *model_of(case.model, shared))
 
 
