@@ -258,7 +258,8 @@ static bool fetch_for_next(void) {
 
 // Units that take as long as may pass between two commits; longer while there is plenty.
 static uint32_t chunk(void) {
-  const uint64_t ticks = session.dirty && !is_capped() ? session.commit_ticks * RELAXED : session.commit_ticks;
+  const bool relaxed = session.dirty && !is_capped() && session.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
+  const uint64_t ticks = relaxed ? session.commit_ticks * RELAXED : session.commit_ticks;
   const uint64_t units = session.unit_ticks ? ticks / session.unit_ticks : 1u;
   return session.commit_ticks == 0 ? 0u : units == 0 ? 1u : units < UINT32_MAX ? (uint32_t)units : 0u;
 }

@@ -280,6 +280,13 @@ def test_joulet_run_where_an_inference_outlives_its_store(tmp_path: Path, capsys
     assert result["summary"]["served"] == 2
     assert result["summary"]["brownouts"] > 4
     assert result["ledger_closes"]
+    # a copy at the warning, then sleep until there is more: it does not die at all
+    assert main([*base, *board, "--survive", "jit-copy", "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["summary"]["served"] == 2
+    assert result["summary"]["brownouts"] == 0
+    assert main([*base, *board, "--survive", "auto", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["summary"]["served"] == 2
     for words, expected in (
         (["--survive", "in-nvm"], "--engine virtual:BOARD"),
         ([*board[:2], "--survive", "in-nvm", "--battery", "1J"], "--capacitor"),

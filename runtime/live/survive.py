@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import math
+
 from joulet.boards import Board
 from joulet.container.read import Container
 from joulet.energy.capacitor import Capacitor
@@ -12,7 +14,9 @@ from joulet.live.run import Survival
 from joulet.plan.nvm import plan_nvm
 
 _CODES = {"in-nvm": "IN_NVM", "jit-copy": "JIT_COPY", "restart-from-exit": "RESTART_FROM_EXIT"}
-_UNIT_CYCLES = 50_000  # between two looks at the store, where nothing is written in between
+_UNIT_CYCLES = 50_000  # between two looks at the store, where nothing is known of it
+_LOOK_CYCLES = 400_000  # at most, where nothing is written in between
+_LOOKS = 16  # a discharge, at least
 
 
 def survival_for(container: Container, board: Board, storage: Storage, how: str | None) -> Survival:
@@ -48,11 +52,14 @@ def survival_for(container: Container, board: Board, storage: Storage, how: str 
     if plan is None:
         reasons = "; ".join(" ".join(line.split()) for line in str(comparison).splitlines()[1:])
         raise UsageError(f"no strategy makes progress from this store: {reasons}")
-    return Survival(
-        strategy=_CODES[plan.strategy],
-        commit_cycles=plan.commit_cycles or _UNIT_CYCLES,
-        warn_mv=plan.warn_mv,
-    )
+    discharge = comparison.discharge
+    look_cycles = max(1, min(_LOOK_CYCLES, int(discharge.budget / _LOOKS)))
+    warn_mv = plan.warn_mv
+    if plan.strategy == "jit-copy":
+        # the planner's reserve counts on a look after every unit; what runs until the next look comes on top
+        reserve = next(each.reserve_cycles for each in comparison.strategies if each.name == plan.strategy)
+        warn_mv = math.ceil(1e3 * discharge.voltage_v(reserve + look_cycles))
+    return Survival(strategy=_CODES[plan.strategy], commit_cycles=plan.commit_cycles or look_cycles, warn_mv=warn_mv)
 
 
 def _warn_mv(board: Board, how: str) -> int:
