@@ -177,10 +177,7 @@ void jlt_progress_resume(jlt_tensors_t *tensors, uint32_t part_to) {
   }
 }
 
-bool jlt_progress_fetch(uint16_t tensor) {
-  if (!is_kept(tensor)) {
-    return true;
-  }
-  const uint32_t bytes = jlt_tensor_bytes(&jlt_loaded.container.tensors[tensor]);
-  return read_at(place_of(tensor), in_arena(tensor), bytes);
+bool jlt_progress_fetch(uint16_t tensor, uint32_t bytes) {
+  const uint32_t whole = jlt_tensor_bytes(&jlt_loaded.container.tensors[tensor]);
+  return !is_kept(tensor) || read_at(place_of(tensor), in_arena(tensor), bytes < whole ? bytes : whole);
 }

@@ -55,7 +55,7 @@ bool jlt_progress_store_live(jlt_tensors_t *tensors);
 // What a record that has been gone back to leaves in memory.
 void jlt_progress_resume(jlt_tensors_t *tensors, uint32_t part_to);
 
-// Brings a tensor back into the arena.
-bool jlt_progress_fetch(uint16_t tensor);
+// Brings a tensor back into the arena, no more than so many bytes of it.
+bool jlt_progress_fetch(uint16_t tensor, uint32_t bytes);
 
 #endif

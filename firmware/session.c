@@ -242,14 +242,15 @@ static bool fetch_for_next(void) {
   bool ok = true;
   for (uint32_t i = 0; ok && i < op->n_inputs; i++) {
     if (!(c->tensors[op->inputs[i]].flags & JLT_TENSOR_FLAG_CONST) && !is_present(op->inputs[i])) {
-      ok = jlt_progress_fetch(op->inputs[i]);
+      ok = jlt_progress_fetch(op->inputs[i], UINT32_MAX);
       set_present(op->inputs[i], true);
     }
   }
   // memory that follows the arena anyway keeps the part that was written before the cut; else it is brought back too
   if (e->unit > 0 && !is_present(op->output)) {
     session.partial = session.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
-    ok = ok && (session.partial || jlt_progress_fetch(op->output));
+    // no further than it was written: it may lie on an input of which the rest is still to be read
+    ok = ok && (session.partial || jlt_progress_fetch(op->output, session.tensors.part_to));
   }
   session.output = op->output;
   set_present(op->output, true);
@@ -415,7 +416,7 @@ static void go_on(void) {
       session.dirty = true;
     }
     if (session.partial) {
-      session.partial = !jlt_progress_fetch(session.output);
+      session.partial = !jlt_progress_fetch(session.output, UINT32_MAX);
     }
     at_exit(&reached, now);
   } else if (session.survives && !keep_chunk()) {
