@@ -104,9 +104,12 @@ static uint8_t *in_arena(uint16_t tensor) {
   return jlt_loaded.engine.arena + jlt_loaded.container.arena_offsets[tensor];
 }
 
-static bool bit_of(const uint32_t *bits, uint16_t tensor) { return bits[tensor / 32u] >> tensor % 32u & 1u; }
+bool jlt_tensor_bit(const uint32_t *bits, uint16_t tensor) { return bits[tensor / 32u] >> tensor % 32u & 1u; }
 
-static void set_bit(uint32_t *bits, uint16_t tensor) { bits[tensor / 32u] |= 1u << tensor % 32u; }
+void jlt_set_tensor_bit(uint32_t *bits, uint16_t tensor, bool on) {
+  const uint32_t bit = 1u << tensor % 32u;
+  bits[tensor / 32u] = on ? bits[tensor / 32u] | bit : bits[tensor / 32u] & ~bit;
+}
 
 // Output of the op that the engine is in the middle of; NO_INDEX between two ops.
 static uint16_t open_output(void) {
@@ -118,14 +121,14 @@ static uint16_t open_output(void) {
 static bool store(jlt_tensors_t *tensors, uint16_t tensor, uint32_t to) {
   const uint32_t whole = jlt_tensor_bytes(&jlt_loaded.container.tensors[tensor]);
   const uint32_t from = tensor == tensors->part ? tensors->part_to : 0u;
-  if (!is_kept(tensor) || bit_of(tensors->kept, tensor)) {
+  if (!is_kept(tensor) || jlt_tensor_bit(tensors->kept, tensor)) {
     return true;
   }
   if (from < to && !write_at(place_of(tensor) + from, in_arena(tensor) + from, to - from)) {
     return false;
   }
   if (to == whole && tensor != open_output()) {
-    set_bit(tensors->kept, tensor);
+    jlt_set_tensor_bit(tensors->kept, tensor, true);
   } else {
     tensors->part = tensor;
     tensors->part_to = to;
@@ -153,7 +156,7 @@ bool jlt_progress_store_live(jlt_tensors_t *tensors) {
   const uint16_t output = open_output();
   bool ok = true;
   for (uint16_t i = 0; ok && i < c->model->n_tensors; i++) {
-    if (i != output && bit_of(tensors->present, i) && is_kept(i) && jlt_live_at(c, e->next_op, e->unit, i)) {
+    if (i != output && jlt_tensor_bit(tensors->present, i) && is_kept(i) && jlt_live_at(c, e->next_op, e->unit, i)) {
       ok = store(tensors, i, jlt_tensor_bytes(&c->tensors[i]));
     }
   }
@@ -172,7 +175,7 @@ void jlt_progress_resume(jlt_tensors_t *tensors, uint32_t part_to) {
   tensors->part_to = part_to;
   for (uint16_t i = 0; i < e->container->model->n_tensors; i++) {
     if (i != tensors->part && is_kept(i) && jlt_live_at(e->container, e->next_op, e->unit, i)) {
-      set_bit(tensors->kept, i);
+      jlt_set_tensor_bit(tensors->kept, i, true);
     }
   }
 }

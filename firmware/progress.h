@@ -48,6 +48,9 @@ typedef struct {
   uint16_t part;
 } jlt_tensors_t;
 
+bool jlt_tensor_bit(const uint32_t *bits, uint16_t tensor);
+void jlt_set_tensor_bit(uint32_t *bits, uint16_t tensor, bool on);
+
 // Keeps the last tile's bytes of the output; or all that is needed from here on and lies in the arena only.
 bool jlt_progress_store_tile(jlt_tensors_t *tensors);
 bool jlt_progress_store_live(jlt_tensors_t *tensors);

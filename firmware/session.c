@@ -176,6 +176,15 @@ static void finish(void) {
   forget();
 }
 
+// No more is spent on it: what has been answered stands.
+static void stop_here(void) {
+  if (session.event.exit != 255u) {
+    finish();
+  } else {
+    forget();
+  }
+}
+
 /// Decisions ///
 
 static jlt_answer_t ask(uint64_t *usable, bool at_exit) {
@@ -203,12 +212,9 @@ static bool is_capped(void) { return session.cap_ticks != UINT64_MAX; }
 
 /// What survives a cut ///
 
-static bool is_present(uint16_t tensor) { return session.tensors.present[tensor / 32u] >> tensor % 32u & 1u; }
+static bool is_present(uint16_t tensor) { return jlt_tensor_bit(session.tensors.present, tensor); }
 
-static void set_present(uint16_t tensor, bool there) {
-  const uint32_t bit = 1u << tensor % 32u;
-  session.tensors.present[tensor / 32u] = there ? session.tensors.present[tensor / 32u] | bit : session.tensors.present[tensor / 32u] & ~bit;
-}
+static void set_present(uint16_t tensor, bool there) { jlt_set_tensor_bit(session.tensors.present, tensor, there); }
 
 // Writes down how far the inference has come; what lies in the arena has been stored before.
 static bool note_progress(void) {
@@ -228,6 +234,13 @@ static bool keep_all(void) {
   const bool ok = jlt_progress_store_live(&session.tensors) && note_progress();
   session.dirty = session.dirty && !ok;
   return ok;
+}
+
+// A decision stands before the block that it governs runs; at an exit every strategy is up to date.
+static void keep_decision(void) {
+  if (session.survives) {
+    (void)(session.dirty ? keep_all() : note_progress());
+  }
 }
 
 // What the next op reads is brought back, and what it has written so far.
@@ -272,17 +285,28 @@ static void measure(uint64_t ticks, uint32_t units, uint16_t op) {
 
 static bool keep_written(void) { return jlt_progress_store_tile(&session.tensors); }
 
-// After a chunk: memory follows the arena, or catches up with it.
-static bool keep_chunk(void) {
+// Plenty is stored, or all since the last exit is done again anyway. A store that cannot be read counts as full.
+static bool may_fall_behind(void) {
   uint32_t mv = UINT32_MAX;
   (void)store_mv(&mv);
-  const uint32_t strategy = session.plan->strategy;
-  if (!session.partial && (strategy == JLT_WIRE_STRATEGY_RESTART_FROM_EXIT || (strategy == JLT_WIRE_STRATEGY_JIT_COPY && mv >= session.plan->warn_mv) ||
-      (strategy == JLT_WIRE_STRATEGY_IN_NVM && session.plan->warn_mv > 0 && mv >= session.plan->warn_mv))) {
-    session.dirty = true;  // plenty, or to be done again from the last exit
+  const uint32_t warn_mv = session.plan->warn_mv;
+  switch (session.plan->strategy) {
+    case JLT_WIRE_STRATEGY_RESTART_FROM_EXIT:
+      return true;
+    case JLT_WIRE_STRATEGY_JIT_COPY:
+      return mv >= warn_mv;
+    default:
+      return warn_mv > 0 && mv >= warn_mv;
+  }
+}
+
+// After a chunk: memory follows the arena, or catches up with it.
+static bool keep_chunk(void) {
+  if (!session.partial && may_fall_behind()) {
+    session.dirty = true;
     return true;
   }
-  if (session.dirty || strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
+  if (session.dirty || session.plan->strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
     return keep_all();
   }
 #if BOARD_BROKEN_COMMIT
@@ -343,7 +367,7 @@ static void at_exit(const jlt_wire_reached_t *reached, uint64_t now) {
   commit(JLT_WIRE_EVENT_STATUS_RUNNING);  // this answer stands whatever happens
   if (fixed) {
     session.target = reached->exit + 1u;
-    (void)(session.dirty ? keep_all() : note_progress());
+    keep_decision();
     return;
   }
   uint64_t usable;
@@ -356,10 +380,7 @@ static void at_exit(const jlt_wire_reached_t *reached, uint64_t now) {
   }
   session.event.path = answer.path;
   session.target = answer.exit;
-  if (session.survives) {
-    // the decision stands before the block that it governs runs; at an exit every strategy is up to date
-    (void)(session.dirty ? keep_all() : note_progress());
-  }
+  keep_decision();
 }
 
 // Whatever the input: what has been answered stands, and no more is spent on it.
@@ -368,11 +389,7 @@ static bool over_cap(void) {
   if (!is_capped() || session.spent_ticks + 2u * session.commit_ticks <= session.cap_ticks) {
     return false;
   }
-  if (session.event.exit != 255u) {
-    finish();
-  } else {
-    forget();
-  }
+  stop_here();
   return true;
 }
 
@@ -405,10 +422,11 @@ static void go_on(void) {
     return;
   }
   const uint64_t now = book(JLT_ACCOUNT_COMPUTE, session.running_nw);
-  session.spent_ticks += jlt_now_ticks() - ticks;
+  const uint64_t taken = jlt_now_ticks() - ticks;
+  session.spent_ticks += taken;
   if (tiled) {
     const uint32_t after = jlt_loaded.engine.next_op == op ? jlt_loaded.engine.unit : total;
-    measure(jlt_now_ticks() - ticks, after - before, op);
+    measure(taken, after - before, op);
   }
   if (done) {
     // an answer is looked at whole, and what it was made of may be needed further on
@@ -451,12 +469,7 @@ static void take_up(void) {
   if (now <= (uint64_t)event.index * session.plan->period_us + session.plan->deadline_us) {
     return;
   }
-  // too late for the deadline: what has been answered stands, the rest is not worth its price
-  if (event.exit != 255u) {
-    finish();
-  } else {
-    forget();
-  }
+  stop_here();  // too late for the deadline: the rest is not worth its price
 }
 
 static uint64_t start_waiting(uint64_t now) {

@@ -13,7 +13,6 @@ from joulet.errors import UsageError
 from joulet.live.run import Survival
 from joulet.plan.nvm import plan_nvm
 
-_CODES = {"in-nvm": "IN_NVM", "jit-copy": "JIT_COPY", "restart-from-exit": "RESTART_FROM_EXIT"}
 _UNIT_CYCLES = 50_000  # between two looks at the store, where nothing is known of it
 _LOOK_CYCLES = 400_000  # at most, where nothing is written in between
 _LOOKS = 16  # a discharge, at least
@@ -47,7 +46,7 @@ def survival_for(container: Container, board: Board, storage: Storage, how: str 
         if how == "auto":
             raise
         # the planner, which is careful, expects no progress; who names a strategy wants to see for himself
-        return Survival(strategy=_CODES[how], commit_cycles=_UNIT_CYCLES, warn_mv=_warn_mv(board, how))
+        return Survival(strategy=_code(how), commit_cycles=_UNIT_CYCLES, warn_mv=_warn_mv(board, how))
     plan = comparison.plan
     if plan is None:
         reasons = "; ".join(" ".join(line.split()) for line in str(comparison).splitlines()[1:])
@@ -59,7 +58,11 @@ def survival_for(container: Container, board: Board, storage: Storage, how: str 
         # the planner's reserve counts on a look after every unit; what runs until the next look comes on top
         reserve = next(each.reserve_cycles for each in comparison.strategies if each.name == plan.strategy)
         warn_mv = math.ceil(1e3 * discharge.voltage_v(reserve + look_cycles))
-    return Survival(strategy=_CODES[plan.strategy], commit_cycles=plan.commit_cycles or look_cycles, warn_mv=warn_mv)
+    return Survival(strategy=_code(plan.strategy), commit_cycles=plan.commit_cycles or look_cycles, warn_mv=warn_mv)
+
+
+def _code(strategy: str) -> str:
+    return strategy.upper().replace("-", "_")
 
 
 def _warn_mv(board: Board, how: str) -> int:
