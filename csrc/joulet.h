@@ -73,8 +73,14 @@ typedef struct {
   const uint8_t *plane_high;
   const uint8_t *plane_low;  // null when absent
   const uint8_t *data_f32;   // null when absent
-  const jlt_arena_t *arena;
+  const jlt_arena_t *arena;       // of integer paths: the plan part's in use, or the generic one
   const uint32_t *arena_offsets;  // [bytes]
+  const jlt_arena_t *f32_arena;   // of f32 paths: the generic one
+  const uint32_t *f32_offsets;    // [bytes]
+  const uint8_t *packed;          // of the plan part in use; null for reference kernels
+  const jlt_packing_t *packings;  // one a weight
+  uint32_t packed_bytes;
+  uint32_t isa;                   // Isa of the plan part in use
   uint32_t n_confidence;
   uint32_t pool_bytes;
   uint32_t data_s8_bytes;
@@ -91,11 +97,29 @@ JLT_MUST_CHECK jlt_status_t jlt_container_check(const void *base, uint32_t bytes
 // loses power with every cloud must not read all of its model each time.
 JLT_MUST_CHECK jlt_status_t jlt_container_reopen(const void *base, uint32_t bytes, jlt_container_t *out);
 
+// Takes up the plan part for an instruction set: its kernels, where this build has them, its packed weights and its arena. The
+// functions above do so for the set that the build is for; a host that knows its core better asks for another, or for
+// JLT_ISA_REF. JLT_ERR_ABSENT: there is no such part, and nothing has changed. For `checked` bytes, see above.
+JLT_MUST_CHECK jlt_status_t jlt_container_use(jlt_container_t *container, uint32_t isa, bool checked);
+
 // Arena a path needs [bytes]; 0 when there is no such path.
 uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path);
 
-// Scratch one op asks for [bytes], for any parameters that fit their record; UINT32_MAX when that is not possible.
+// Scratch one op asks for with the reference kernels [bytes], for any parameters that fit their record; UINT32_MAX when
+// that is not possible.
 uint32_t jlt_op_scratch_bytes(uint8_t code, const void *params, bool is_f32);
+
+// What an instruction set's kernel asks for to run an op: on every machine the same answer, whatever its core.
+typedef struct {
+  uint32_t taken;          // 0: the reference kernel runs it
+  uint32_t scratch_bytes;  // UINT32_MAX when that is not possible
+  uint32_t packed_8_bytes;  // packed weights at 8 bits; 0: it reads the canonical ones
+  uint32_t packed_4_bytes;
+} jlt_isa_needs_t;
+
+// JLT_ERR_ABSENT: this build cannot say, being for one other instruction set.
+JLT_MUST_CHECK jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint16_t op,
+                                          jlt_isa_needs_t *needs);
 
 // Units an op comes in, 1 or more; see jlt_engine_tile. 0 when there is no such op.
 uint32_t jlt_op_units(const jlt_container_t *container, uint16_t op, bool is_f32);

@@ -27,6 +27,7 @@ HEADERS = (
     "host/batch.h",
     "host/blocks.h",
     "host/fram.h",
+    "host/isa.h",
     "core/ledger.h",
     "core/governor.h",
     "core/joule_scale.h",

@@ -90,6 +90,19 @@ class NvmFigures:
     provenance: str
 
 
+# by core, as csrc/kernels/variants.h tells them apart by what the compiler says of them
+_ISAS = {
+    "cortex-m0": "ARMV6M",
+    "cortex-m0plus": "ARMV6M",
+    "cortex-m3": "ARMV6M",
+    "cortex-m4": "ARMV7EM",
+    "cortex-m7": "ARMV7EM",
+    "cortex-m33": "ARMV7EM",
+    "cortex-m55": "MVE",
+    "cortex-m85": "MVE",
+}
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Board:
     """One board: what it is, what it draws, what its cycles cost.
@@ -110,6 +123,11 @@ class Board:
     provenance: Mapping[str, str]
     nvm: NvmFigures | None = None
     fram: NvmFigures | None = None
+
+    @property
+    def isa(self) -> str:
+        """Instruction set whose kernels the firmware has, as the container format names it; REF for none."""
+        return _ISAS.get(self.core, "REF")
 
 
 def board_names() -> tuple[str, ...]:

@@ -156,7 +156,7 @@ def test_a_model_too_large_for_the_board_is_refused_before_anything_runs(tmp_pat
     ("spec", "words"),
     [
         ("virtual", "virtual:BOARD"),
-        ("host:x", "host, litert"),
+        ("host:x", "there are: REF"),
         ("virtual:nucleo_l4r5zi", "virtual_m4"),
         ("virtual:no_such", "no board"),
         ("serial:/dev/no-such-port", "cannot be opened"),

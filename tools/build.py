@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from joulet.boards import load_board
+from joulet.container.isa_plan import with_isa_plan
 from joulet.container.parts import with_board, with_nvm_plan
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
@@ -94,7 +95,9 @@ def run(args: argparse.Namespace) -> int:
     if not args.model.is_file():
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
     engine = HostEngine(args.model)
-    container = with_board(engine.container.data, board_costs(engine.container, load_board(args.board)))
+    board = load_board(args.board)
+    container = with_isa_plan(engine.container.data, board.isa)
+    container = with_board(container, board_costs(engine.container, board))
     key = read_public(args.key) if args.key is not None else None
     cuts = _power_cuts(engine.container, args)
     if cuts is not None and cuts.plan is not None:

@@ -21,13 +21,17 @@ if TYPE_CHECKING:
     from joulet.link.client import Reached
 
 ENGINES = """\
-  host               the C engine on this machine
+  host               the C engine on this machine, with the kernels for its core; host:ref with the reference kernels,
+                     host:avx2 and so on with those of one instruction set
   litert             a plain .tflite on LiteRT (needs joulet[tflite])
   virtual:BOARD      the real firmware on a board that is a program (needs joulet[emulator] and a compiler):
                      virtual_m4, virtual_m0plus
   qemu:BOARD         the real firmware under QEMU: qemu_mps2_an385, qemu_mps2_an386, qemu_mps2_an505,
                      qemu_mps3_an547, and the virtual boards
   serial:PORT        a board on a serial port, such as serial:/dev/ttyACM0; the model is uploaded if it is not there"""
+
+# whether something follows the colon; None: it may
+_TAKES_WHERE = {"host": None, "litert": False, "virtual": True, "qemu": True, "serial": True}
 
 
 class WindowCounter:
@@ -70,8 +74,8 @@ def open_engine(model: Path, spec: str) -> Iterator[Engine]:
         If it does not start.
     """
     kind, _, where = spec.partition(":")
-    if kind not in ("host", "litert", "virtual", "qemu", "serial") or (bool(where) != (kind not in ("host", "litert"))):
-        raise UsageError(f"--engine {spec}: give host, litert, virtual:BOARD, qemu:BOARD or serial:PORT")
+    if kind not in _TAKES_WHERE or (_TAKES_WHERE[kind] is not None and bool(where) != _TAKES_WHERE[kind]):
+        raise UsageError(f"--engine {spec}: give host, host:ISA, litert, virtual:BOARD, qemu:BOARD or serial:PORT")
     if not model.is_file():
         raise UsageError(f"cannot read '{model}': no such file; make one with joulet compile")
     if kind == "litert":
@@ -84,19 +88,26 @@ def open_engine(model: Path, spec: str) -> Iterator[Engine]:
     if kind == "host":
         from joulet.engine.host import HostEngine
 
-        yield HostEngine(model)
+        yield HostEngine(model, isa=where.upper() or None)
         return
     with ExitStack() as stack:
         yield _board_engine(stack, model, kind, where)
 
 
 def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:
+    from joulet.boards import load_board
+    from joulet.container.isa_plan import with_isa_plan
     from joulet.engine.board import BoardEngine
     from joulet.engine.host import HostEngine
 
     data = model.read_bytes()
     HostEngine(data)  # every byte is checked here, where errors have names
-    board, counter = stack.enter_context(open_board(f"{kind}:{where}", {"model": data}))
+    if kind == "serial":
+        board, counter = stack.enter_context(open_board(f"{kind}:{where}", {}))
+        data = with_isa_plan(data, load_board(board.hello.board).isa)
+    else:
+        data = with_isa_plan(data, load_board(where).isa)
+        board, counter = stack.enter_context(open_board(f"{kind}:{where}", {"model": data}))
     return BoardEngine(data, board, counter=counter, progress=_progress() if kind == "serial" else None)
 
 

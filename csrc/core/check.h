@@ -24,6 +24,9 @@ JLT_MUST_CHECK jlt_status_t jlt_check_accumulator(const jlt_container_t *c, cons
 // Arena: offsets, lifetimes without overlap, order of writing and reading, scratch.
 JLT_MUST_CHECK jlt_status_t jlt_check_arena(const jlt_container_t *c);
 
+// The plan part in use: packed weights in their bounds, and its arena. Its container has passed all of the above.
+JLT_MUST_CHECK jlt_status_t jlt_check_plan(const jlt_container_t *c);
+
 // Whether [offset, offset + bytes) lies in POOL, offset a multiple of `alignment`.
 bool jlt_in_pool(const jlt_container_t *c, uint32_t offset, uint64_t bytes, uint32_t alignment);
 

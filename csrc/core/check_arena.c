@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Checks of the generic plan: offsets, lifetimes, order of writing and reading, scratch; FORMAT.md §6.
+// Checks of the plan in use, the generic one or a part's: offsets, lifetimes, order of writing and reading, scratch; FORMAT.md §6.
 #include "core/bytes.h"
 #include "core/check.h"
+#include "kernels/variants.h"
 
 #define ARENA_LIMIT_BYTES (1u << 29)  // times four at f32 still fits 32 bits
 
@@ -168,8 +169,8 @@ static jlt_status_t check_scratch(const jlt_container_t *c) {
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     const jlt_op_t *op = &c->ops[i];
     const void *params = c->pool + op->params_offset;
-    if (jlt_op_scratch_bytes(op->code, params, false) > c->arena->scratch_bytes ||
-        (with_f32 && jlt_op_scratch_bytes(op->code, params, true) > c->arena->scratch_f32_bytes)) {
+    if (jlt_chosen_scratch_bytes(c, op) > c->arena->scratch_bytes ||
+        (with_f32 && jlt_op_scratch_bytes(op->code, params, true) > c->f32_arena->scratch_f32_bytes)) {
       return JLT_ERR_ARENA;
     }
   }

@@ -5,6 +5,7 @@
 #include "core/bytes.h"
 #include "core/check.h"
 #include "core/crc32.h"
+#include "kernels/variants.h"
 
 enum { SECTIONS_LIMIT = 256 };
 
@@ -70,18 +71,22 @@ static jlt_status_t check_sections(const jlt_header_t *header, bool sums) {
   return JLT_OK;
 }
 
-// The content of a canonical section; null when it is not there or empty.
-static const void *find(const jlt_header_t *header, uint16_t code, uint32_t *bytes) {
+// The content of a part's section, 0 for the canonical one; null when it is not there or empty.
+static const void *find_in(const jlt_header_t *header, uint16_t part, uint16_t code, uint32_t *bytes) {
   const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
   *bytes = 0;
   for (uint32_t i = 0; i < header->n_sections; i++) {
     const jlt_section_t *s = &sections[i];
-    if (s->code == code && s->part == 0 && (s->flags & JLT_SECTION_FLAG_PRESENT) && s->bytes > 0) {
+    if (s->code == code && s->part == part && (s->flags & JLT_SECTION_FLAG_PRESENT) && s->bytes > 0) {
       *bytes = s->bytes;
       return (const uint8_t *)header + s->offset;
     }
   }
   return NULL;
+}
+
+static const void *find(const jlt_header_t *header, uint16_t code, uint32_t *bytes) {
+  return find_in(header, 0, code, bytes);
 }
 
 static const void *find_records(const jlt_header_t *header, uint16_t code, uint64_t count, uint32_t size, bool *ok) {
@@ -133,7 +138,8 @@ static jlt_status_t view(const jlt_header_t *header, bool sums, jlt_container_t 
   if (err) {
     return err;
   }
-  c->arena_offsets = (const uint32_t *)(c->arena + 1);
+  c->f32_arena = c->arena;
+  c->arena_offsets = c->f32_offsets = (const uint32_t *)(c->arena + 1);
   return view_data(header, c);
 }
 
@@ -148,6 +154,56 @@ static jlt_status_t check_contents(const jlt_container_t *c) {
   }
   err = jlt_check_ops(c);
   return err ? err : jlt_check_arena(c);
+}
+
+// The part whose packed weights are for an instruction set.
+static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_container_t *c) {
+  const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
+  const uint32_t head = (uint32_t)sizeof(jlt_packed_t) + c->model->n_weights * (uint32_t)sizeof(jlt_packing_t);
+  for (uint32_t i = 0; i < header->n_sections; i++) {
+    const jlt_section_t *s = &sections[i];
+    uint32_t bytes;
+    const jlt_packed_t *packed = s->code == JLT_SECTION_PACKED ? find_in(header, s->part, s->code, &bytes) : NULL;
+    if (!packed || bytes < sizeof(*packed) || packed->isa != isa) {
+      continue;
+    }
+    uint32_t arena_bytes;
+    const jlt_arena_t *arena = find_in(header, s->part, JLT_SECTION_ARENA, &arena_bytes);
+    if (bytes < head || packed->n_weights != c->model->n_weights || !arena ||
+        arena_bytes != sizeof(*arena) + 4u * c->model->n_tensors) {
+      return JLT_ERR_SECTION;
+    }
+    c->isa = isa;
+    c->packed = (const uint8_t *)packed;
+    c->packed_bytes = bytes;
+    c->packings = (const jlt_packing_t *)(packed + 1);
+    c->arena = arena;
+    c->arena_offsets = (const uint32_t *)(arena + 1);
+    return JLT_OK;
+  }
+  return JLT_ERR_ABSENT;
+}
+
+jlt_status_t jlt_container_use(jlt_container_t *container, uint32_t isa, bool checked) {
+  if (!container) {
+    return JLT_ERR_ARGUMENT;
+  }
+  jlt_container_t found = *container;
+  found.isa = JLT_ISA_REF;
+  found.packed = NULL;
+  found.packings = NULL;
+  found.packed_bytes = 0;
+  found.arena = found.f32_arena;
+  found.arena_offsets = found.f32_offsets;
+  jlt_status_t err = JLT_OK;
+  if (isa != JLT_ISA_REF) {
+    err = view_plan((const jlt_header_t *)(const void *)container->base, isa, &found);
+    err = err || checked ? err : jlt_check_plan(&found);
+  }
+  if (!err) {
+    *container = found;
+  }
+  return err;
 }
 
 static jlt_status_t open_container(const void *base, uint32_t bytes, bool vouched, jlt_container_t *out) {
@@ -169,6 +225,10 @@ static jlt_status_t open_container(const void *base, uint32_t bytes, bool vouche
   err = view(header, !vouched, &found);
   if (!err && !vouched) {
     err = check_contents(&found);
+  }
+  if (!err && JLT_ISA_BUILD != JLT_ISA_REF) {
+    err = jlt_container_use(&found, JLT_ISA_BUILD, vouched);
+    err = err == JLT_ERR_ABSENT ? JLT_OK : err;
   }
   if (err) {
     return err;

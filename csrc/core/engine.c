@@ -5,14 +5,15 @@
 #include "core/bytes.h"
 #include "core/confidence.h"
 #include "core/quantise.h"
-#include "kernels/kernels.h"
+#include "kernels/variants.h"
 
 static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
   return c->precisions[c->paths[path].precisions[0]].is_f32 != 0;
 }
 
 static uint64_t scratch_offset(const jlt_container_t *c, bool is_f32) {
-  return jlt_align_up((uint64_t)c->arena->tensor_bytes * (is_f32 ? 4u : 1u), JLT_ARENA_ALIGN_BYTES);
+  const uint64_t bytes = is_f32 ? c->f32_arena->tensor_bytes * (uint64_t)4 : c->arena->tensor_bytes;
+  return jlt_align_up(bytes, JLT_ARENA_ALIGN_BYTES);
 }
 
 uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path) {
@@ -20,7 +21,7 @@ uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path) {
     return 0;
   }
   const bool is_f32 = path_is_f32(container, path);
-  const uint64_t scratch = is_f32 ? container->arena->scratch_f32_bytes : container->arena->scratch_bytes;
+  const uint64_t scratch = is_f32 ? container->f32_arena->scratch_f32_bytes : container->arena->scratch_bytes;
   const uint64_t bytes = scratch_offset(container, is_f32) + jlt_align_up(scratch, JLT_ARENA_ALIGN_BYTES);
   return bytes <= UINT32_MAX ? (uint32_t)bytes : 0;
 }
@@ -42,7 +43,8 @@ static bool needs_low_plane(const jlt_container_t *c, uint16_t path) {
 }
 
 static uint8_t *tensor_at(const jlt_engine_t *e, uint16_t tensor) {
-  return e->arena + (size_t)e->container->arena_offsets[tensor] * (e->is_f32 ? 4u : 1u);
+  const jlt_container_t *c = e->container;
+  return e->arena + (e->is_f32 ? (size_t)c->f32_offsets[tensor] * 4u : c->arena_offsets[tensor]);
 }
 
 static bool holds_f32(const jlt_engine_t *e, const jlt_tensor_t *tensor) {
@@ -171,11 +173,18 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
     call.in_tensor[i] = t;
     call.in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
   }
+  uint32_t bits = 0;
   if (op->weight != JLT_NO_INDEX) {
     call.weights = weights_of(e, op);
+    bits = layer_of(c, e->path, op)->bits;
   }
-  const jlt_kernel_entry_t *entry = jlt_kernel_entry(op->code);
-  (e->is_f32 ? entry->f32 : entry->integer)(&call);
+  if (e->is_f32) {
+    jlt_kernel_entry(op->code)->f32(&call);
+    return;
+  }
+  const jlt_choice_t choice = jlt_choose(c, op, bits);
+  call.weights.packed = choice.packed;
+  choice.run(&call);
 }
 
 static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {

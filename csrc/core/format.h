@@ -44,6 +44,7 @@ enum {
   JLT_SECTION_ARENA = 16,
   JLT_SECTION_BOARD = 32,
   JLT_SECTION_NVM = 33,
+  JLT_SECTION_PACKED = 34,
 };
 
 enum {
@@ -98,6 +99,16 @@ enum {
 
 enum {
   JLT_SECTION_FLAG_PRESENT = 1,
+};
+
+enum {
+  JLT_ISA_REF = 0,
+  JLT_ISA_ARMV6M = 1,
+  JLT_ISA_ARMV7EM = 2,
+  JLT_ISA_MVE = 3,
+  JLT_ISA_NEON = 4,
+  JLT_ISA_AVX2 = 5,
+  JLT_ISA_AVX512VNNI = 6,
 };
 
 enum {
@@ -272,6 +283,21 @@ typedef struct {
   uint32_t flags;  // 0
 } jlt_nvm_plan_t;
 _Static_assert(sizeof(jlt_nvm_plan_t) == 72, "NvmPlan: layout");
+
+// Packed: weights in the order in which one instruction set's kernels read them; the part's ARENA is theirs too
+typedef struct {
+  uint32_t isa;  // Isa, not REF
+  uint32_t n_weights;  // Packing records that follow
+  uint32_t reserved[2];  // 0
+} jlt_packed_t;
+_Static_assert(sizeof(jlt_packed_t) == 16, "Packed: layout");
+
+// Packing: where one weight's packed copies lie; their layout belongs to the kernel
+typedef struct {
+  uint32_t offset_8;  // at 8 bits, from the start of the section [bytes], multiple of 64; NO_OFFSET without
+  uint32_t offset_4;  // at 4 bits
+} jlt_packing_t;
+_Static_assert(sizeof(jlt_packing_t) == 8, "Packing: layout");
 
 // ConvParams: CONV, DWCONV and FC (FC: h = w = k = stride = 1, in_n = rows of x)
 typedef struct {

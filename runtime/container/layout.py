@@ -47,6 +47,7 @@ SECTIONS = {
     "ARENA": (16, "one Arena record, then a u32 arena offset [bytes] for each tensor (NO_OFFSET for constants)"),
     "BOARD": (32, "plan part: one Board record, then u32 cycles, precision-major, for each op"),
     "NVM": (33, "plan part: one NvmPlan record, then a u32 offset [bytes] for each tensor (NO_OFFSET where not kept)"),
+    "PACKED": (34, "plan part: one Packed record, a Packing record for each weight, then weights as kernels read them"),
 }
 
 CODES = {
@@ -76,6 +77,7 @@ CODES = {
     "TensorFlag": {"INPUT": 1, "OUTPUT": 2, "CONST": 4, "BORDER_U8": 8},
     "ExitFlag": {"IMPORTED": 1, "REFIT": 2, "CLASSES": 4},
     "SectionFlag": {"PRESENT": 1},
+    "Isa": {"REF": 0, "ARMV6M": 1, "ARMV7EM": 2, "MVE": 3, "NEON": 4, "AVX2": 5, "AVX512VNNI": 6},
     "NvmStrategy": {"IN_NVM": 1, "JIT_COPY": 2, "RESTART_FROM_EXIT": 3},
     "Unary": {
         "REQUANTIZE": 1,
@@ -259,6 +261,23 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("total_bytes", "u32", "copies * copy_bytes"),
             _f("n_tensors", "u32", "offsets that follow"),
             _f("flags", "u32", "0"),
+        ),
+    ),
+    "Packed": (
+        "weights in the order in which one instruction set's kernels read them; the part's ARENA is theirs too",
+        (
+            _f("isa", "u32", "Isa, not REF"),
+            _f("n_weights", "u32", "Packing records that follow"),
+            _f("reserved", "u32", "0", 2),
+        ),
+    ),
+    "Packing": (
+        "where one weight's packed copies lie; their layout belongs to the kernel",
+        (
+            _f(
+                "offset_8", "u32", "at 8 bits, from the start of the section [bytes], multiple of 64; NO_OFFSET without"
+            ),
+            _f("offset_4", "u32", "at 4 bits"),
         ),
     ),
     "ConvParams": (

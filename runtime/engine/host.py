@@ -11,10 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet._core import ffi, lib
+from joulet.container import layout
+from joulet.container.isa_plan import has_isa_plan, with_isa_plan
 from joulet.container.read import Container
 from joulet.engine.borders import Borders
 from joulet.engine.seam import Array, Depth, ExitEvent, InferResult
-from joulet.errors import ContainerError, DataError, EngineError
+from joulet.errors import ContainerError, DataError, EngineError, UsageError
 
 _REASONS = {
     -1: "an argument is out of range",
@@ -41,6 +43,7 @@ _REASONS = {
     -22: "the other path differs in what has already run",
     -23: "policy tables are broken",
 }
+_ABSENT = -20
 
 
 def check_status(status: int, what: str) -> None:
@@ -51,6 +54,18 @@ def check_status(status: int, what: str) -> None:
     if -19 <= status <= -2:
         raise ContainerError(f"{what}: {reason} (check {-status})")
     raise EngineError(f"{what}: {reason} (status {status})")
+
+
+def _isa(name: str | None) -> str:
+    """Return whose kernels run; see :class:`HostEngine`."""
+    codes = layout.CODES["Isa"]
+    if name is None:
+        best = lib.jlt_host_best_isa()
+        return next(each for each, code in codes.items() if code == best)
+    if name not in codes or not lib.jlt_host_runs(codes[name]):
+        here = ", ".join(each for each, code in codes.items() if lib.jlt_host_runs(code))
+        raise UsageError(f"instruction set '{name}' does not run here; there are: {here}")
+    return name
 
 
 def _aligned(n_bytes: int, alignment: int) -> npt.NDArray[np.uint8]:
@@ -97,21 +112,31 @@ class HostEngine(Borders):
     ----------
     container : bytes or Path
         A .jlt container; every byte of it is checked once, here.
+    isa : str, optional
+        Whose kernels run integer paths: a name of ``layout.CODES["Isa"]``, ``REF`` for the reference. This core's best without.
+        Weights are packed here unless the container brings a plan part for it.
 
     Raises
     ------
     ContainerError
         When any check of FORMAT.md fails.
+    UsageError
+        When this machine does not run the instruction set.
     """
 
-    def __init__(self, container: bytes | Path) -> None:
+    def __init__(self, container: bytes | Path, *, isa: str | None = None) -> None:
         data = container.read_bytes() if isinstance(container, Path) else bytes(container)
         super().__init__(Container.from_bytes(data))
+        self.isa = _isa(isa)
+        data = data if has_isa_plan(data, self.isa) else with_isa_plan(data, self.isa)
         self._bytes = _aligned(len(data), 64)
         self._bytes[:] = np.frombuffer(data, dtype=np.uint8)
         self._checked = ffi.new("jlt_container_t *")
         base = ffi.from_buffer("uint8_t[]", self._bytes)
         check_status(lib.jlt_container_check(base, len(data), self._checked), "container")
+        status = lib.jlt_container_use(self._checked, layout.CODES["Isa"][self.isa], False)
+        if status != _ABSENT:
+            check_status(status, f"plan part for {self.isa}")
         paths = range(int(self.container.model["n_paths"]))
         arena_bytes = max(lib.jlt_arena_bytes(self._checked, path) for path in paths)
         self._arena = _aligned(arena_bytes, 16)

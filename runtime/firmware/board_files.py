@@ -18,7 +18,6 @@
     irqs = 26                               # entries of the vector table behind the core's 16
     stack_bytes = 1408                      # at least what make boards proves
     has_cycle_counter = true                # DWT CYCCNT
-    optimise = "-Os"                        # of csrc, where flash is short; left out, -O2
 
     [firmware.uart]                         # and .timer; .flash, .nvm, .spi, .i2c, .store, .counter, .marker or false
     driver = "jlt_uart_pl011"               # a struct of firmware/drivers/drivers.h

@@ -29,7 +29,8 @@ _FIRMWARE = (
     "session.c", "input.c", "trust.c", "progress.c", "activation.c", "signature.c", "libc/string.c",
 )  # fmt: skip
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
-_OPTIMISE = {"csrc": "-O2", "firmware": "-Os", "monocypher": "-Os"}
+# reference kernels are what remains where an instruction set's own take an op not
+_OPTIMISE = {"csrc": "-Os", "kernels": "-O2", "front": "-O2", "firmware": "-Os", "monocypher": "-Os"}
 _MONOCYPHER_DEFINES = ("-DBLAKE2_NO_UNROLLING",)
 
 
@@ -89,17 +90,12 @@ class Recipe:
         flags = self.facts.flags if self.toolchain.kind == "gcc" else self.facts.zig_flags
         return [*flags, "-mthumb"]
 
-    def optimisation(self, room: str) -> str:
-        """Return how files of a room are optimised; a board with little flash says ``optimise`` for the core."""
-        own = self.facts.table["firmware"].get("optimise")
-        return str(own) if own and room == "csrc" else _OPTIMISE[room]
-
     def options(self, room: str) -> list[str]:
         """Return the options to compile the files of a room with, but for the folders of headers."""
         strict = warnings() if room == "firmware" and self.toolchain.kind == "gcc" else ()
         flags = self.toolchain.compile_flags(self.facts.flags, self.facts.zig_flags)
         defines = _MONOCYPHER_DEFINES if room == "monocypher" else ()
-        return [*flags, *_DEFINES, *defines, self.optimisation(room), *strict]
+        return [*flags, *_DEFINES, *defines, _OPTIMISE[room], *strict]
 
     def includes(self, folder: Path) -> list[Path]:
         """Return the folders of headers; ``folder`` holds board.h."""
@@ -148,7 +144,7 @@ def firmware_recipe(
         recipe = Recipe(
             facts=facts,
             toolchain=compiler,
-            units=tuple(_units(facts, core, firmware, monocypher)),
+            units=tuple(sorted(_units(facts, core, firmware, monocypher), key=lambda unit: unit.room)),
             core=core,
             firmware=firmware,
             build_id=bytes(8),
@@ -223,13 +219,20 @@ def _units(facts: FirmwareFacts, core: Path, firmware: Path, monocypher: Path | 
     for room in _ROOMS:
         for path in sorted((core / room).rglob("*.c")):
             if not path.stem.endswith("_f32"):
-                yield Unit(f"csrc/{path.relative_to(core)}", path, "csrc")
+                yield Unit(f"csrc/{path.relative_to(core)}", path, _room(path.relative_to(core)))
     for name in (*_FIRMWARE, *facts.sources):
         yield Unit(f"firmware/{name}", firmware / name, "firmware")
     for name in facts.board_sources:
         yield Unit(f"firmware/boards/{facts.name}/{name}", firmware / "boards" / facts.name / name, "firmware")
     if monocypher is not None:
         yield Unit("monocypher/monocypher.c", monocypher / "monocypher.c", "monocypher")
+
+
+def _room(path: Path) -> str:
+    """Return how a file of csrc is optimised, as a key of _OPTIMISE."""
+    if path.parts[0] == "front":
+        return "front"
+    return "kernels" if path.parts[0] == "kernels" and len(path.parts) > 2 and path.parts[1] != "ref" else "csrc"
 
 
 def _build_id(recipe: Recipe) -> bytes:
@@ -239,7 +242,7 @@ def _build_id(recipe: Recipe) -> bytes:
         recipe.toolchain.version,
         *recipe.toolchain.compile_flags(recipe.facts.flags, recipe.facts.zig_flags),
         *_DEFINES,
-        *(recipe.optimisation(room) for room in _OPTIMISE),
+        *_OPTIMISE.values(),
         *_MONOCYPHER_DEFINES,
         recipe.header,
         recipe.script,

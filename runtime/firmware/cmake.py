@@ -24,7 +24,7 @@ def write_cmake(board: str, folder: Path) -> None:
 
 
 def _text(recipe: Recipe, folder: Path, script: Path) -> str:
-    rooms = ("csrc", "firmware")
+    rooms = ("csrc", "firmware", "front", "kernels")
     # CMake links in the order in which it lists the files
     order = [unit.room for unit in recipe.units]
     assert order == sorted(order), "a target's sources must be grouped by room"

@@ -27,8 +27,10 @@ ROM_BYTES = 256  # assumed: what the RP2040's flash functions need; their source
 # source file: what its indirect calls may reach: a driver by its table in board.toml, a driver by name, or one of _PLAIN
 _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "csrc/core/check_params.c": ("checks",),
-    "csrc/core/engine.c": ("kernels",),
-    "csrc/kernels/table.c": ("scratch",),
+    "csrc/core/check_plan.c": ("asks",),
+    "csrc/core/engine.c": ("kernels", "asks"),
+    "csrc/kernels/table.c": ("asks",),
+    "csrc/kernels/variants.c": ("asks",),
     "firmware/main.c": ("init",),
     "firmware/clock.c": ("timer", "marker"),
     "firmware/console.c": ("uart",),
@@ -45,7 +47,9 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/drivers/power_ina228.c": ("i2c",),
     "firmware/drivers/timer_virtual.c": ("jlt_timer_cmsdk",),
 }
-_PLAIN = ("checks", "kernels", "scratch", "init")  # no drivers
+_PLAIN = ("checks", "kernels", "asks", "init")  # no drivers
+_KERNELS = r"jlt_\w+(?<!_takes)(?<!_bytes)__(ref|armv\w+|mve)"
+_ASKS = r"jlt_(?!op_|chosen_)\w+_(scratch_bytes|unit_elements|(takes|scratch_bytes|packed_bytes)__\w+)"
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
 _NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', re.MULTILINE)
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]*)")?', re.MULTILINE)
@@ -193,11 +197,9 @@ class _Graph:
         if kind == "checks":  # a static table
             return set(self._linked.words(kind))
         if kind == "kernels":
-            return {s.address for name, s in symbols.items() if re.fullmatch(r"jlt_\w+__(ref|armv\w+|mve)", name)}
-        if kind == "scratch":
-            pattern = r"jlt_(?!op_)\w+_(scratch_bytes|unit_elements)"
-            names = [name for name in symbols if re.fullmatch(pattern, name)]
-            return {symbols[name].address for name in names}
+            return {s.address for name, s in symbols.items() if re.fullmatch(_KERNELS, name)}
+        if kind == "asks":  # what a kernel takes and needs
+            return {s.address for name, s in symbols.items() if re.fullmatch(_ASKS, name)}
         init = self._facts.table["firmware"].get("init")
         return {symbols[init].address} if init else set()
 

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+// Checks of the plan part for one instruction set: packed weights and their bounds; FORMAT.md §7. What they hold is data: any
+// bytes are safe to run, as sums of the kernels wrap, and only their checksum says that they are the canonical ones.
+#include "core/bytes.h"
+#include "core/check.h"
+#include "kernels/variants.h"
+
+static jlt_status_t check_packing(const jlt_container_t *c, const jlt_op_t *op, uint32_t offset, uint32_t bits) {
+  const void *params = c->pool + op->params_offset;
+  const jlt_weight_t *weight = &c->weights[op->weight];
+  const jlt_variant_t *v = jlt_variant_of(c->isa, op->code, params, weight);
+  const uint32_t head = (uint32_t)sizeof(jlt_packed_t) + c->model->n_weights * (uint32_t)sizeof(jlt_packing_t);
+  if (offset == JLT_NO_OFFSET) {
+    return JLT_OK;
+  }
+  if (!v || offset % JLT_SECTION_ALIGN_BYTES || offset < head) {
+    return JLT_ERR_WEIGHT;
+  }
+  return jlt_within(offset, v->packed_bytes(params, weight, bits), c->packed_bytes) ? JLT_OK : JLT_ERR_WEIGHT;
+}
+
+jlt_status_t jlt_check_plan(const jlt_container_t *c) {
+  for (uint32_t i = 0; i < c->model->n_ops; i++) {
+    const jlt_op_t *op = &c->ops[i];
+    if (op->weight == JLT_NO_INDEX) {
+      continue;
+    }
+    jlt_status_t err = check_packing(c, op, c->packings[op->weight].offset_8, 8);
+    if (!err) {
+      err = check_packing(c, op, c->packings[op->weight].offset_4, 4);
+    }
+    if (err) {
+      return err;
+    }
+  }
+  return jlt_check_arena(c);
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Which kernel runs an op: that of the plan's instruction set where it takes the op and its weights are packed, else the reference.
+#include "kernels/variants.h"
+
+#include "core/bytes.h"
+
+#define JLT_VARIANT(isa, ISA, code, name)                                                       \
+  {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, jlt_##name##_scratch_bytes__##isa, \
+   jlt_##name##_packed_bytes__##isa, JLT_ISA_##ISA, JLT_OP_CODE_##code},
+static const jlt_variant_t variants[] = {
+#include "kernels/kernels.def"
+    {NULL, NULL, NULL, NULL, JLT_ISA_REF, 0},
+};
+#undef JLT_VARIANT
+
+static const jlt_weight_t *weight_of(const jlt_container_t *c, const jlt_op_t *op) {
+  return op->weight == JLT_NO_INDEX ? NULL : &c->weights[op->weight];
+}
+
+const jlt_variant_t *jlt_variant_of(uint32_t isa, uint8_t code, const void *params, const jlt_weight_t *weight) {
+  for (const jlt_variant_t *v = variants; isa != JLT_ISA_REF && v->isa != JLT_ISA_REF; v++) {
+    if (v->isa == isa && v->code == code && v->takes(params, weight)) {
+      return v;
+    }
+  }
+  return NULL;
+}
+
+static const void *packed_at(const jlt_container_t *c, uint16_t weight, uint32_t bits) {
+  const jlt_packing_t *p = &c->packings[weight];
+  const uint32_t offset = bits == 8 ? p->offset_8 : p->offset_4;
+  return offset == JLT_NO_OFFSET ? NULL : c->packed + offset;
+}
+
+static const jlt_variant_t *choose(const jlt_container_t *c, const jlt_op_t *op, uint32_t bits, const void **packed) {
+  const void *params = c->pool + op->params_offset;
+  const jlt_weight_t *weight = weight_of(c, op);
+  const jlt_variant_t *v = jlt_variant_of(c->isa, op->code, params, weight);
+  *packed = NULL;
+  if (v && v->run && weight && v->packed_bytes(params, weight, bits) > 0) {
+    *packed = packed_at(c, op->weight, bits);
+    return *packed ? v : NULL;
+  }
+  return v && v->run ? v : NULL;
+}
+
+jlt_choice_t jlt_choose(const jlt_container_t *container, const jlt_op_t *op, uint32_t bits) {
+  jlt_choice_t choice;
+  const jlt_variant_t *v = choose(container, op, bits, &choice.packed);
+  choice.run = v ? v->run : jlt_kernel_entry(op->code)->integer;
+  return choice;
+}
+
+static uint64_t scratch_at(const jlt_container_t *c, const jlt_op_t *op, uint32_t bits) {
+  const void *packed;
+  const void *params = c->pool + op->params_offset;
+  const jlt_variant_t *v = choose(c, op, bits, &packed);
+  return v ? v->scratch_bytes(params, weight_of(c, op)) : jlt_kernel_entry(op->code)->scratch_bytes(params, false);
+}
+
+uint32_t jlt_chosen_scratch_bytes(const jlt_container_t *container, const jlt_op_t *op) {
+  uint64_t most = op->weight == JLT_NO_INDEX ? scratch_at(container, op, 0) : 0;
+  for (uint32_t k = 0; op->weight != JLT_NO_INDEX && k < container->model->n_precisions; k++) {
+    const uint32_t bits = container->layers[k * container->model->n_weights + op->weight].bits;
+    const uint64_t bytes = bits == 32 ? 0 : scratch_at(container, op, bits);
+    most = bytes > most ? bytes : most;
+  }
+  return most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+}
+
+static uint32_t saturated(uint64_t bytes) { return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX; }
+
+jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint16_t op, jlt_isa_needs_t *needs) {
+  if (!container || !needs || op >= container->model->n_ops) {
+    return JLT_ERR_ARGUMENT;
+  }
+  if (JLT_ISA_BUILD != JLT_ISA_REF && isa != JLT_ISA_BUILD) {
+    return JLT_ERR_ABSENT;
+  }
+  const jlt_op_t *record = &container->ops[op];
+  const void *params = container->pool + record->params_offset;
+  const jlt_weight_t *weight = weight_of(container, record);
+  const jlt_variant_t *v = jlt_variant_of(isa, record->code, params, weight);
+  *needs = (jlt_isa_needs_t){0};
+  if (!v) {
+    needs->scratch_bytes = saturated(jlt_kernel_entry(record->code)->scratch_bytes(params, false));
+    return JLT_OK;
+  }
+  needs->taken = 1;
+  needs->scratch_bytes = saturated(v->scratch_bytes(params, weight));
+  needs->packed_8_bytes = weight ? saturated(v->packed_bytes(params, weight, 8)) : 0;
+  needs->packed_4_bytes = weight ? saturated(v->packed_bytes(params, weight, 4)) : 0;
+  return JLT_OK;
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: Apache-2.0
+// Kernels of one instruction set, beside the reference.
+//
+// Every variant is two files in kernels/<isa>/: the kernel, empty where the compiler lacks the instructions, and what it asks for
+// (takes, scratch_bytes, packed_bytes), plain C that every host answers alike, so that a laptop plans for a board. It reads weights as
+// runtime/plan/packings/<isa>.py lays them out, obeys the rules of kernels.h, and equals the reference in every bit.
+#ifndef JLT_KERNELS_VARIANTS_H
+#define JLT_KERNELS_VARIANTS_H
+
+#include "kernels/kernels.h"
+
+// The instruction set that a build is for. A microcontroller's knows its own only; a host plans for all, and chooses among
+// those that its compiler has (host/isa.c).
+#if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
+#define JLT_IS_M_PROFILE 1
+#if defined(__ARM_FEATURE_MVE)
+#define JLT_ISA_BUILD JLT_ISA_MVE
+#define JLT_WITH_MVE 1
+#elif defined(__ARM_FEATURE_DSP)
+#define JLT_ISA_BUILD JLT_ISA_ARMV7EM
+#define JLT_WITH_ARMV7EM 1
+#else
+#define JLT_ISA_BUILD JLT_ISA_ARMV6M
+#define JLT_WITH_ARMV6M 1
+#endif
+#else
+#define JLT_IS_M_PROFILE 0
+#define JLT_ISA_BUILD JLT_ISA_REF
+#define JLT_WITH_ARMV6M 1
+#define JLT_WITH_ARMV7EM 1
+#define JLT_WITH_MVE 1
+#define JLT_WITH_NEON 1
+#define JLT_WITH_AVX2 1
+#define JLT_WITH_AVX512VNNI 1
+#endif
+
+// A kernel where the compiler makes code for it, else null. Those for cores without SIMD are plain C and run anywhere.
+#define JLT_RUN_armv6m(kernel) kernel
+#if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#define JLT_RUN_armv7em(kernel) kernel
+#else
+#define JLT_RUN_armv7em(kernel) NULL
+#endif
+#if defined(__ARM_FEATURE_MVE)
+#define JLT_RUN_mve(kernel) kernel
+#else
+#define JLT_RUN_mve(kernel) NULL
+#endif
+#if defined(__aarch64__)
+#define JLT_RUN_neon(kernel) kernel
+#else
+#define JLT_RUN_neon(kernel) NULL
+#endif
+#if defined(__x86_64__)
+#define JLT_RUN_avx2(kernel) kernel
+#define JLT_RUN_avx512vnni(kernel) kernel
+#else
+#define JLT_RUN_avx2(kernel) NULL
+#define JLT_RUN_avx512vnni(kernel) NULL
+#endif
+
+typedef struct {
+  jlt_kernel_t run;  // null where this build has no such instructions
+  bool (*takes)(const void *params, const jlt_weight_t *weight);  // else the reference runs
+  uint64_t (*scratch_bytes)(const void *params, const jlt_weight_t *weight);
+  uint64_t (*packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits);  // 0: reads the canonical ones
+  uint8_t isa;
+  uint8_t code;
+} jlt_variant_t;
+
+#define JLT_VARIANT(isa, ISA, code, name)                                                               \
+  void jlt_##name##__##isa(const jlt_call_t *call);                                                    \
+  bool jlt_##name##_takes__##isa(const void *params, const jlt_weight_t *weight);                      \
+  uint64_t jlt_##name##_scratch_bytes__##isa(const void *params, const jlt_weight_t *weight);          \
+  uint64_t jlt_##name##_packed_bytes__##isa(const void *params, const jlt_weight_t *weight, uint32_t bits);
+#include "kernels/kernels.def"
+#undef JLT_VARIANT
+
+// The variant that takes an op, whether or not this build has its instructions; null for the reference. `weight` is null for ops without.
+const jlt_variant_t *jlt_variant_of(uint32_t isa, uint8_t code, const void *params, const jlt_weight_t *weight);
+
+// How an op runs in the plan in use.
+typedef struct {
+  jlt_kernel_t run;
+  const void *packed;
+} jlt_choice_t;
+
+// `bits`: of the op's weights, 8 or 4; 0 without.
+jlt_choice_t jlt_choose(const jlt_container_t *container, const jlt_op_t *op, uint32_t bits);
+
+// Scratch of an op in the plan in use, at whatever integer precision; the reference's without one [bytes].
+uint32_t jlt_chosen_scratch_bytes(const jlt_container_t *container, const jlt_op_t *op);
+
+#endif

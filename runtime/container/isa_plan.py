@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The plan part for one instruction set: packed weights, and the arena that its kernels want."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from joulet._core import ffi, lib
+from joulet.container import layout
+from joulet.container.assemble import PartSection, assemble, read_table
+from joulet.container.pool import record
+from joulet.container.read import Container
+from joulet.errors import PlanError
+from joulet.plan.packings import Weights, pack
+from joulet.plan.steps import ConvParams
+
+_CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
+_STORAGE_S8 = layout.CODES["Storage"]["S8"]
+ALIGN_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Needs:
+    """What one op's kernel asks for; ``packed`` maps bits to bytes, 0 where it reads the canonical weights."""
+
+    scratch_bytes: int
+    packed: dict[int, int]
+
+
+def with_isa_plan(container: bytes, isa: str) -> bytes:
+    """Return the container with a plan part for an instruction set; one for the same set is replaced.
+
+    The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again, and
+    the reference kernels run it.
+
+    Parameters
+    ----------
+    container : bytes
+        A .jlt container.
+    isa : str
+        Name as in ``layout.CODES["Isa"]``; REF takes nothing away and adds nothing.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    PlanError
+        For a container that the engine refuses.
+    """
+    table = read_table(container)
+    if isa == "REF" or not all(section.present for section in table.sections):
+        return container
+    code = layout.CODES["Isa"][isa]
+    decoded = Container.from_bytes(container)
+    needs = _needs(decoded, code)
+    taken = {_part_isa(container, s.offset): s.part for s in table.sections if s.name == "PACKED"}
+    kept = [
+        PartSection(s.name, container[s.offset : s.offset + s.size_bytes], s.part)
+        for s in table.sections
+        if s.part == 0 or s.part != taken.get(code)
+    ]
+    part = 1 + max(each.part for each in kept)
+    packed = PartSection("PACKED", _packed(decoded, isa, needs), part)
+    return assemble([*kept, PartSection("ARENA", _arena(decoded, needs), part), packed])
+
+
+def has_isa_plan(container: bytes, isa: str) -> bool:
+    """Tell whether a container brings a plan part for an instruction set.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    """
+    code = layout.CODES["Isa"][isa]
+    sections = read_table(container).sections
+    return any(s.name == "PACKED" and s.present and _part_isa(container, s.offset) == code for s in sections)
+
+
+def _part_isa(container: bytes, offset: int) -> int:
+    return int(np.frombuffer(container, layout.dtype("Packed"), 1, offset)[0]["isa"])
+
+
+def _needs(container: Container, isa: int) -> list[_Needs]:
+    """Ask the C side, op by op."""
+    room = np.zeros(len(container.data) + ALIGN_BYTES, np.uint8)
+    at = -room.ctypes.data % ALIGN_BYTES
+    room[at : at + len(container.data)] = np.frombuffer(container.data, np.uint8)
+    checked = ffi.new("jlt_container_t *")
+    status = lib.jlt_container_check(ffi.cast("void *", room.ctypes.data + at), len(container.data), checked)
+    if status:
+        raise PlanError(f"the engine refuses the container (status {status}); compile the model again")
+    answer = ffi.new("jlt_isa_needs_t *")
+    needs = []
+    for op in range(len(container.ops)):
+        status = lib.jlt_isa_needs(checked, isa, op, answer)
+        if status or answer.scratch_bytes == 2**32 - 1:
+            raise PlanError(f"op {op} cannot be planned for this instruction set (status {status})")
+        needs.append(
+            _Needs(
+                scratch_bytes=int(answer.scratch_bytes),
+                packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
+            )
+        )
+    return needs
+
+
+def _bits_of(container: Container, weight: int) -> set[int]:
+    """Return the integer bits at which some precision reads a weight."""
+    layers = container.layers.reshape(len(container.precisions), len(container.weights))
+    return {int(bits) for bits in layers["bits"][:, weight] if bits != 32}
+
+
+def weight_values(container: Container, weight: int) -> Weights:
+    """Return a weight's int8 values, ``(rows, row_elements)``, from whatever storage it has."""
+    entry = container.weights[weight]
+    rows, elements, at = int(entry["rows"]), int(entry["row_elements"]), int(entry["offset"])
+    if int(entry["storage"]) == _STORAGE_S8:
+        return np.frombuffer(container.section("DATA_S8"), np.int8, rows * elements, at).reshape(rows, elements)
+    width = (elements + 1) // 2
+    nibbles = []
+    for plane in ("PLANE_HIGH", "PLANE_LOW"):
+        pairs = np.frombuffer(container.section(plane), np.uint8, rows * width, at).reshape(rows, width)
+        nibbles.append(np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(rows, 2 * width)[:, :elements])
+    values: Weights = (16 * nibbles[0].astype(np.int16) + nibbles[1] - 128).astype(np.int8)
+    return values
+
+
+def conv_params(container: Container, op: int) -> ConvParams:
+    """Return the parameters of a CONV, DWCONV or FC op."""
+    entry = np.frombuffer(container.pool, layout.dtype("ConvParams"), 1, int(container.ops[op]["params_offset"]))[0]
+    return ConvParams(**{field.name: entry[field.name].item() for field in fields(ConvParams)})
+
+
+def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
+    n_weights = len(container.weights)
+    packings = np.full((n_weights, 2), layout.NO_OFFSET, np.uint32)
+    head = layout.dtype("Packed").itemsize + packings.nbytes
+    body = bytearray()
+    for op, need in enumerate(needs):
+        weight = int(container.ops[op]["weight"])
+        if weight == layout.NO_INDEX:
+            continue
+        for column, bits in enumerate((8, 4)):
+            if (
+                bits not in _bits_of(container, weight)
+                or need.packed[bits] == 0
+                or packings[weight, column] != layout.NO_OFFSET
+            ):
+                continue
+            content = pack(
+                isa,
+                _CODES[int(container.ops[op]["code"])],
+                weight_values(container, weight),
+                conv_params(container, op),
+                bits,
+            )
+            if len(content) != need.packed[bits]:
+                raise PlanError(
+                    f"op {op}: {len(content)} bytes packed for {isa} at {bits} bits, the kernel reads {need.packed[bits]}"
+                )
+            body.extend(bytes(-(head + len(body)) % ALIGN_BYTES))
+            packings[weight, column] = head + len(body)
+            body.extend(content)
+    header = record("Packed", isa=layout.CODES["Isa"][isa], n_weights=n_weights)
+    return header + packings.astype("<u4").tobytes() + bytes(body)
+
+
+def _arena(container: Container, needs: list[_Needs]) -> bytes:
+    header = record(
+        "Arena",
+        tensor_bytes=int(container.arena["tensor_bytes"]),
+        scratch_bytes=max(each.scratch_bytes for each in needs),
+        scratch_f32_bytes=0,
+        n_tensors=len(container.tensors),
+    )
+    return header + container.arena_offsets.astype("<u4").tobytes()
