@@ -14,6 +14,7 @@
 #include "port.h"
 #include "session.h"
 #include "signature.h"
+#include "store.h"
 #include "transfer.h"
 
 enum { REPLY_BYTES = sizeof(jlt_wire_reached_t) };  // largest reply that is remembered
@@ -90,7 +91,7 @@ __attribute__((noinline)) static void say_hello(const jlt_frame_t *frame) {
     memcpy(hello.model_hash, ((const jlt_header_t *)(const void *)jlt_loaded.container.base)->model_hash, 32);
   }
   hello.caps = (jlt_counts_cycles() ? JLT_WIRE_CAP_CYCLES : 0u) | (jlt_journal_bytes() ? JLT_WIRE_CAP_NVM : 0u) |
-               (jlt_session_senses() ? JLT_WIRE_CAP_POWER : 0u) | (jlt_board.flash.driver ? JLT_WIRE_CAP_FLASH : 0u) |
+               (jlt_store_senses() ? JLT_WIRE_CAP_POWER : 0u) | (jlt_board.flash.driver ? JLT_WIRE_CAP_FLASH : 0u) |
                (BOARD_ENERGY_MODE ? JLT_WIRE_CAP_ENERGY_MODE : 0u) | (jlt_signed_only() ? JLT_WIRE_CAP_SIGNED : 0u);
   uint32_t conversation = 0;
   memcpy(&conversation, frame->payload, frame->length < sizeof(conversation) ? frame->length : sizeof(conversation));

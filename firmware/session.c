@@ -14,12 +14,12 @@
 #include "link.h"
 #include "model.h"
 #include "port.h"
-#include "progress.h"
+#include "store.h"
+#include "survive.h"
 
 enum { CAP_PARTS = 32 };  // tiles of a capped inference
-enum { RELAXED = 8 };  // commit intervals at a time while the store is far from empty
 enum { EVERY_EXIT = 0x100 };  // of fixed_exit: the exits before it answer too
-enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000 };
+enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000, REST_US = 5000 };
 #define NOTHING UINT32_MAX
 
 static struct {
@@ -27,7 +27,7 @@ static struct {
   const jlt_input_driver_t *input;
   jlt_ledger_t ledger;
   jlt_harvest_mean_t harvest;
-  jlt_wire_event_record_t event;
+  jlt_inference_t inference;  // that runs, or ran last
   uint64_t booked_us;     // time up to which energy has been booked
   uint64_t began_us;
   int64_t stored_nj;      // when the session began
@@ -36,21 +36,10 @@ static struct {
   uint32_t sleeping_nw;
   uint32_t seen;          // events that have happened
   uint32_t waiting;       // index, or NOTHING
-  jlt_progress_record_t progress;  // of the inference that runs, as it is written next
-  uint64_t commit_ticks;  // between two commits
-  uint64_t spent_ticks;   // by the inference that runs, across power cuts
-  uint64_t cap_ticks;     // that it may take; UINT64_MAX: any
-  uint64_t unit_ticks;    // of the op that runs, measured
-  jlt_tensors_t tensors;  // of the inference that runs
-  uint16_t unit_op;       // that unit_ticks is of
-  uint16_t output;        // of the op that runs
-  uint8_t target;         // exit the inference runs to
+  uint64_t interval_ticks;  // of computing between two commits
+  uint64_t cap_ticks;     // that an inference may take; UINT64_MAX: any
   bool inferring;
-  bool survives;          // progress is kept
-  bool dirty;             // the arena holds what memory does not
-  bool partial;           // memory holds what the arena does not: the output's beginning
   bool running;
-  bool has_store;
   bool has_counter;
   bool asked_counter;
 } session;
@@ -61,14 +50,10 @@ static void say(const char *text) { jlt_link_tell(JLT_WIRE_MESSAGE_LOG, text, (u
 
 static uint64_t energy_fj(uint64_t mv) { return session.plan->capacity_nf * mv * mv / 2u; }
 
-static bool store_mv(uint32_t *mv) {
-  return session.has_store && jlt_board.store.driver->read_store_mv(&jlt_board.store, mv);
-}
-
 // Above brown-out; a store that cannot be read counts as full.
 static uint64_t usable_fj(void) {
   uint32_t mv;
-  if (!store_mv(&mv)) {
+  if (!jlt_store_read_mv(&mv)) {
     return session.full_fj;
   }
   const uint64_t off_fj = energy_fj(session.plan->off_mv);
@@ -121,7 +106,7 @@ static int64_t delivered_nj(uint64_t usable) {
 
 static void fill_question(jlt_question_t *question, uint64_t usable, uint64_t now) {
   jlt_harvest_mean_take(&session.harvest, &jlt_loaded.governor, now - session.began_us, delivered_nj(usable), 0);
-  const uint64_t deadline = (uint64_t)session.event.index * session.plan->period_us + session.plan->deadline_us;
+  const uint64_t deadline = (uint64_t)session.inference.event.index * session.plan->period_us + session.plan->deadline_us;
   const uint64_t left = deadline > now ? deadline - now : 0u;
   *question = (jlt_question_t){
       .energy_q16 = level_q16(usable),
@@ -143,10 +128,10 @@ static uint32_t happened(uint64_t now) {
 
 static void commit(uint8_t status) {
   jlt_mark(JLT_PHASE_COMMIT);
-  session.event.status = status;
-  (void)jlt_journal_append(&session.event);
+  session.inference.event.status = status;
+  (void)jlt_journal_append(&session.inference.event);
   jlt_mark(JLT_PHASE_IDLE);
-  jlt_link_tell(JLT_WIRE_MESSAGE_EVENT, &session.event, sizeof(session.event));
+  jlt_link_tell(JLT_WIRE_MESSAGE_EVENT, &session.inference.event, sizeof(session.inference.event));
 }
 
 static void take_in(uint64_t now) {
@@ -163,12 +148,7 @@ static void take_in(uint64_t now) {
 // Nothing is under way any more.
 static void forget(void) {
   session.inferring = false;
-  if (session.survives) {
-    jlt_mark(JLT_PHASE_COMMIT);
-    session.progress.running = 0;
-    (void)jlt_progress_commit(&session.progress);
-    jlt_mark(JLT_PHASE_IDLE);
-  }
+  jlt_survive_end();
 }
 
 static void finish(void) {
@@ -178,7 +158,7 @@ static void finish(void) {
 
 // No more is spent on it: what has been answered stands.
 static void stop_here(void) {
-  if (session.event.exit != 255u) {
+  if (session.inference.event.exit != 255u) {
     finish();
   } else {
     forget();
@@ -195,11 +175,11 @@ static jlt_answer_t ask(uint64_t *usable, bool at_exit) {
   fill_question(&question, *usable, now);
   if (at_exit) {
     question.at_exit = true;
-    question.path = (uint8_t)session.event.path;
-    question.exit = session.event.exit;
-    question.confidence_q15 = session.event.confidence_q15;
+    question.path = (uint8_t)session.inference.event.path;
+    question.exit = session.inference.event.exit;
+    question.confidence_q15 = session.inference.event.confidence_q15;
   }
-  session.event.decisions++;
+  session.inference.event.decisions++;
   const jlt_answer_t answer = jlt_governor_decide(&jlt_loaded.governor, &question);
   jlt_mark(JLT_PHASE_IDLE);
   (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
@@ -210,154 +190,28 @@ static uint64_t earlier(uint64_t a, uint64_t b) { return a < b ? a : b; }
 
 static bool is_capped(void) { return session.cap_ticks != UINT64_MAX; }
 
-/// What survives a cut ///
-
-static bool is_present(uint16_t tensor) { return jlt_tensor_bit(session.tensors.present, tensor); }
-
-static void set_present(uint16_t tensor, bool there) { jlt_set_tensor_bit(session.tensors.present, tensor, there); }
-
-// Writes down how far the inference has come; what lies in the arena has been stored before.
-static bool note_progress(void) {
-  jlt_engine_save(&jlt_loaded.engine, &session.progress.mark);
-  session.progress.part_to = session.progress.mark.unit > 0 ? session.tensors.part_to : 0u;
-  session.progress.event = session.event;
-  session.progress.target = session.target;
-  session.progress.spent_ticks = session.spent_ticks;
-  session.progress.running = 1;
-  jlt_mark(JLT_PHASE_COMMIT);
-  const bool ok = jlt_progress_commit(&session.progress);
-  jlt_mark(JLT_PHASE_IDLE);
-  return ok;
-}
-
-static bool keep_all(void) {
-  const bool ok = jlt_progress_store_live(&session.tensors) && note_progress();
-  session.dirty = session.dirty && !ok;
-  return ok;
-}
-
-// A decision stands before the block that it governs runs; at an exit every strategy is up to date.
-static void keep_decision(void) {
-  if (session.survives) {
-    (void)(session.dirty ? keep_all() : note_progress());
-  }
-}
-
-// What the next op reads is brought back, and what it has written so far.
-static bool fetch_for_next(void) {
-  const jlt_container_t *c = &jlt_loaded.container;
-  const jlt_engine_t *e = &jlt_loaded.engine;
-  uint16_t index = e->next_op;
-  while (c->ops[index].exit != JLT_BACKBONE && c->ops[index].exit != session.target) {
-    index++;
-  }
-  const jlt_op_t *op = &c->ops[index];
-  bool ok = true;
-  for (uint32_t i = 0; ok && i < op->n_inputs; i++) {
-    if (!(c->tensors[op->inputs[i]].flags & JLT_TENSOR_FLAG_CONST) && !is_present(op->inputs[i])) {
-      ok = jlt_progress_fetch(op->inputs[i], UINT32_MAX);
-      set_present(op->inputs[i], true);
-    }
-  }
-  // memory that follows the arena anyway keeps the part that was written before the cut; else it is brought back too
-  if (e->unit > 0 && !is_present(op->output)) {
-    session.partial = session.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
-    // no further than it was written: it may lie on an input of which the rest is still to be read
-    ok = ok && (session.partial || jlt_progress_fetch(op->output, session.tensors.part_to));
-  }
-  session.output = op->output;
-  set_present(op->output, true);
-  return ok;
-}
-
-// Units that take as long as may pass between two commits; longer while there is plenty.
-static uint32_t chunk(void) {
-  const bool relaxed = session.dirty && !is_capped() && session.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
-  const uint64_t ticks = relaxed ? session.commit_ticks * RELAXED : session.commit_ticks;
-  const uint64_t units = session.unit_ticks ? ticks / session.unit_ticks : 1u;
-  return session.commit_ticks == 0 ? 0u : units == 0 ? 1u : units < UINT32_MAX ? (uint32_t)units : 0u;
-}
-
-static void measure(uint64_t ticks, uint32_t units, uint16_t op) {
-  session.unit_ticks = units ? ticks / units + 1u : 0u;
-  session.unit_op = op;
-}
-
-static bool keep_written(void) { return jlt_progress_store_tile(&session.tensors); }
-
-// Plenty is stored, or all since the last exit is done again anyway. A store that cannot be read counts as full.
-static bool may_fall_behind(void) {
-  uint32_t mv = UINT32_MAX;
-  (void)store_mv(&mv);
-  const uint32_t warn_mv = session.plan->warn_mv;
-  switch (session.plan->strategy) {
-    case JLT_WIRE_STRATEGY_RESTART_FROM_EXIT:
-      return true;
-    case JLT_WIRE_STRATEGY_JIT_COPY:
-      return mv >= warn_mv;
-    default:
-      return warn_mv > 0 && mv >= warn_mv;
-  }
-}
-
-// After a chunk: memory follows the arena, or catches up with it.
-static bool keep_chunk(void) {
-  if (!session.partial && may_fall_behind()) {
-    session.dirty = true;
-    return true;
-  }
-  if (session.dirty || session.plan->strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
-    return keep_all();
-  }
-#if BOARD_BROKEN_COMMIT
-  const bool ok = note_progress() && keep_written();  // what tests of the tests need
-#else
-  const bool ok = keep_written() && note_progress();
-#endif
-  if (session.partial && jlt_loaded.engine.unit == 0) {
-    set_present(session.output, false);  // whole in memory only
-    session.partial = false;
-  }
-  return ok;
-}
-
-// With too little for the next chunk and progress safe, the board sleeps instead of dying.
-static uint64_t wait_for_energy(uint64_t now) {
-  uint32_t mv;
-  if (session.plan->strategy != JLT_WIRE_STRATEGY_JIT_COPY || session.dirty || !store_mv(&mv) ||
-      mv >= session.plan->warn_mv + (session.plan->on_mv - session.plan->warn_mv) / 4u) {
-    return 0;
-  }
-  return now + 5000u;
-}
-
 /// An inference ///
 
 static void begin(uint16_t path, uint8_t exit) {
-  const uint8_t *sample = session.input->sample(session.event.sample);
+  const uint8_t *sample = session.input->sample(session.inference.event.sample);
   session.waiting = NOTHING;
-  session.event.start_us = jlt_now_us();
-  session.event.path = path;
-  session.target = exit;
-  session.spent_ticks = 0;
+  session.inference.event.start_us = jlt_now_us();
+  session.inference.event.path = path;
+  session.inference.target = exit;
+  session.inference.spent_ticks = 0;
   session.inferring = sample && jlt_model_start(path, sample) == JLT_OK;
-  if (session.inferring && session.survives) {
-    memset(&session.tensors, 0, sizeof(session.tensors));
-    memset(session.tensors.present, 0xFF, sizeof(session.tensors.present));
-    session.tensors.part = JLT_NO_INDEX;
-    session.dirty = session.partial = false;
-    session.unit_ticks = 0;
-    (void)note_progress();  // before anything of the last inference is overwritten
+  if (session.inferring) {
+    jlt_survive_begin(&session.inference);
   }
 }
 
 static void at_exit(const jlt_wire_reached_t *reached, uint64_t now) {
-  session.event.end_us = now;
-  session.event.cycles = reached->cycles;
-  session.event.confidence_q15 = reached->confidence_q15;
-  session.event.path = reached->path;
-  session.event.exit = reached->exit;
-  session.event.predicted = jlt_model_predicted();
+  session.inference.event.end_us = now;
+  session.inference.event.cycles = reached->cycles;
+  session.inference.event.confidence_q15 = reached->confidence_q15;
+  session.inference.event.path = reached->path;
+  session.inference.event.exit = reached->exit;
+  session.inference.event.predicted = jlt_model_predicted();
   const bool fixed = session.plan->fixed_path != 0xFFFFu;
   if (reached->exit + 1u == jlt_loaded.container.model->n_exits ||
       (fixed && reached->exit == (session.plan->fixed_exit & 0xFFu))) {
@@ -366,8 +220,8 @@ static void at_exit(const jlt_wire_reached_t *reached, uint64_t now) {
   }
   commit(JLT_WIRE_EVENT_STATUS_RUNNING);  // this answer stands whatever happens
   if (fixed) {
-    session.target = reached->exit + 1u;
-    keep_decision();
+    session.inference.target = reached->exit + 1u;
+    jlt_survive_keep_decision(&session.inference);
     return;
   }
   uint64_t usable;
@@ -378,15 +232,15 @@ static void at_exit(const jlt_wire_reached_t *reached, uint64_t now) {
     finish();
     return;
   }
-  session.event.path = answer.path;
-  session.target = answer.exit;
-  keep_decision();
+  session.inference.event.path = answer.path;
+  session.inference.target = answer.exit;
+  jlt_survive_keep_decision(&session.inference);
 }
 
 // Whatever the input: what has been answered stands, and no more is spent on it.
 static bool over_cap(void) {
   // with room for the next tiles, which may take longer than the last ones
-  if (!is_capped() || session.spent_ticks + 2u * session.commit_ticks <= session.cap_ticks) {
+  if (!is_capped() || session.inference.spent_ticks + 2u * session.interval_ticks <= session.cap_ticks) {
     return false;
   }
   stop_here();
@@ -399,84 +253,40 @@ static void go_on(void) {
   }
   jlt_wire_reached_t reached;
   bool done;
-  uint32_t before = 0, total = 0;
   const uint64_t ticks = jlt_now_ticks();
-  const bool tiled = session.survives || is_capped();
-  if (session.survives && !fetch_for_next()) {
-    forget();
-    return;
-  }
-  if (tiled) {
-    if (jlt_engine_units(&jlt_loaded.engine, session.target, &before, &total) != JLT_OK) {
-      forget();
-      return;
-    }
-    if (session.unit_op != jlt_loaded.engine.next_op) {
-      session.unit_ticks = 0;
-    }
-  }
-  const uint16_t op = jlt_loaded.engine.next_op;
-  const uint32_t units = tiled ? chunk() : 0u;
-  if (jlt_model_tile(session.target, units, &reached, &done) != JLT_OK) {
+  if (!jlt_survive_tile(&session.inference, &reached, &done)) {
     forget();
     return;
   }
   const uint64_t now = book(JLT_ACCOUNT_COMPUTE, session.running_nw);
-  const uint64_t taken = jlt_now_ticks() - ticks;
-  session.spent_ticks += taken;
-  if (tiled) {
-    const uint32_t after = jlt_loaded.engine.next_op == op ? jlt_loaded.engine.unit : total;
-    measure(taken, after - before, op);
-  }
+  session.inference.spent_ticks += jlt_now_ticks() - ticks;
   if (done) {
-    // an answer is looked at whole, and what it was made of may be needed further on
-    if (session.survives && !session.dirty && !keep_written()) {
-      session.dirty = true;
-    }
-    if (session.partial) {
-      session.partial = !jlt_progress_fetch(session.output, UINT32_MAX);
-    }
+    jlt_survive_keep_answer();
     at_exit(&reached, now);
-  } else if (session.survives && !keep_chunk()) {
-    session.dirty = true;
+  } else {
+    jlt_survive_keep(&session.inference);
   }
   (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
 }
 
 // After a power cut: the inference that was under way goes on, is answered by its last exit, or is given up.
 static void take_up(void) {
-  if (!session.survives || !jlt_progress_load(&session.progress) || !session.progress.running) {
+  session.inferring = jlt_survive_take_up(session.input, &session.inference);
+  if (!session.inferring) {
     return;
   }
-  const jlt_wire_event_record_t event = session.progress.event;
-  const uint8_t *sample = session.input->sample(event.sample);
-  const jlt_engine_mark_t mark = session.progress.mark;
-  if (!sample || jlt_model_start(mark.path, sample) != JLT_OK || jlt_engine_restore(&jlt_loaded.engine, &mark) != JLT_OK) {
-    return;
+  const uint64_t deadline = (uint64_t)session.inference.event.index * session.plan->period_us + session.plan->deadline_us;
+  if (jlt_now_us() > deadline) {
+    stop_here();  // too late: the rest is not worth its price
   }
-  session.event = event;
-  session.target = session.progress.target;
-  session.spent_ticks = session.progress.spent_ticks;
-  session.inferring = true;
-  session.dirty = session.partial = false;
-  session.unit_ticks = 0;
-  jlt_progress_resume(&session.tensors, session.progress.part_to);
-  const jlt_model_t *model = jlt_loaded.container.model;
-  for (uint32_t i = 0; i < model->n_inputs; i++) {
-    set_present(model->inputs[i], true);  // from flash, just now
-  }
-  const uint64_t now = jlt_now_us();
-  if (now <= (uint64_t)event.index * session.plan->period_us + session.plan->deadline_us) {
-    return;
-  }
-  stop_here();  // too late for the deadline: the rest is not worth its price
 }
 
 static uint64_t start_waiting(uint64_t now) {
   const uint32_t index = session.waiting;
-  if (session.event.index != index || session.event.start_us != 0) {
-    session.event = (jlt_wire_event_record_t){.index = index, .path = 0xFFFFu, .exit = 255u, .predicted = 0xFFFFu};
-    session.event.sample = (session.plan->first_sample + index) % session.input->count();
+  if (session.inference.event.index != index || session.inference.event.start_us != 0) {
+    session.inference.event =
+        (jlt_wire_event_record_t){.index = index, .path = 0xFFFFu, .exit = 255u, .predicted = 0xFFFFu};
+    session.inference.event.sample = (session.plan->first_sample + index) % session.input->count();
   }
   uint64_t usable;
   if (session.plan->fixed_path != 0xFFFFu) {
@@ -500,12 +310,11 @@ static uint64_t start_waiting(uint64_t now) {
 
 uint64_t jlt_session_step(void) {
   if (session.inferring) {
-    const uint64_t rest = wait_for_energy(jlt_now_us());
-    if (rest == 0) {
+    if (!jlt_survive_should_rest()) {
       go_on();
     } else {
-      (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
-      jlt_console_idle(rest);
+      const uint64_t now = book(JLT_ACCOUNT_POLICY, session.running_nw);
+      jlt_console_idle(now + REST_US);
       (void)book(JLT_ACCOUNT_SLEEP, session.sleeping_nw);
     }
     return 0;
@@ -569,7 +378,7 @@ bool jlt_session_go(bool go) {
   session.sleeping_nw = scaled_nw((uint64_t)plan->sleep_nw << 8, plan->dearness_q16) >> 8;
   jlt_ledger_clear(&session.ledger);
   memset(&session.harvest, 0, sizeof(session.harvest));
-  session.event = (jlt_wire_event_record_t){.index = NOTHING};
+  session.inference.event = (jlt_wire_event_record_t){.index = NOTHING};
   session.waiting = NOTHING;
   session.stored_nj = (int64_t)(usable_fj() / 1000000u);
   session.began_us = session.booked_us = jlt_power_on_us();
@@ -578,22 +387,22 @@ bool jlt_session_go(bool go) {
   const jlt_wire_slot_header_t *header = (const void *)jlt_board.session.address;
   jlt_journal_begin(header->crc32);
   session.running = true;
-  session.commit_ticks = (uint64_t)plan->commit_cycles * jlt_board.timer.tick_hz / jlt_board.clock_hz;
+  session.interval_ticks = (uint64_t)plan->commit_cycles * jlt_board.timer.tick_hz / jlt_board.clock_hz;
   session.cap_ticks = plan->cap_kcycles
                           ? (uint64_t)plan->cap_kcycles * 1000u * jlt_board.timer.tick_hz / jlt_board.clock_hz
                           : UINT64_MAX;
-  if (is_capped() && (session.commit_ticks == 0 || session.commit_ticks > session.cap_ticks / CAP_PARTS)) {
-    session.commit_ticks = session.cap_ticks / CAP_PARTS;
+  if (is_capped() && (session.interval_ticks == 0 || session.interval_ticks > session.cap_ticks / CAP_PARTS)) {
+    session.interval_ticks = session.cap_ticks / CAP_PARTS;
   }
-  session.survives = plan->strategy != JLT_WIRE_STRATEGY_NONE && session.input == &jlt_input_flash &&
-                     jlt_loaded.container.model->n_tensors <= JLT_TENSORS_KEPT && jlt_progress_open(header->crc32);
+  const bool from_flash = session.input == &jlt_input_flash;
+  jlt_survive_open(plan, header->crc32, from_flash, session.interval_ticks, is_capped());
   take_up();
   say("session begins");
   return true;
 }
 
 void jlt_session_open(void) {
-  session.has_store = jlt_board.store.driver && jlt_board.store.driver->open(&jlt_board.store);
+  jlt_store_open();
   (void)jlt_input_flash.open();  // so that a first power-up, with a host beside it, checks all there is
   uint32_t bytes;
   const jlt_wire_session_t *plan = jlt_slot_content(JLT_WIRE_SLOT_SESSION, &bytes);
@@ -601,8 +410,6 @@ void jlt_session_open(void) {
     (void)jlt_session_go(true);
   }
 }
-
-bool jlt_session_senses(void) { return session.has_store; }
 
 bool jlt_session_running(void) { return session.running; }
 
@@ -639,7 +446,7 @@ static bool has_counter(void) {
 
 void jlt_session_sensors(jlt_wire_sensors_t *out) {
   *out = (jlt_wire_sensors_t){.time_us = jlt_now_us()};
-  const bool stored = session.has_store && jlt_board.store.driver->read_store_mv(&jlt_board.store, &out->store_mv);
+  const bool stored = jlt_store_read_mv(&out->store_mv);
   const bool drawn = has_counter() && jlt_board.counter.driver->read_energy_nj &&
                      jlt_board.counter.driver->read_energy_nj(&jlt_board.counter, &out->drawn_nj);
   out->valid = (stored ? 1u : 0u) | (drawn ? 2u : 0u);

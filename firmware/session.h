@@ -8,7 +8,6 @@
 
 // Looks for sensors; the session starts if its slot says so.
 void jlt_session_open(void);
-bool jlt_session_senses(void);  // the store's voltage can be read
 
 // Starts from the SESSION slot, or stops; false when model, policy, samples or session are missing.
 bool jlt_session_go(bool go);

@@ -1,0 +1,242 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "survive.h"
+
+#include <string.h>
+
+#include "board.h"
+#include "clock.h"
+#include "model.h"
+#include "port.h"
+#include "progress.h"
+#include "store.h"
+
+enum { RELAXED = 8 };  // intervals at a time while the store is far from empty
+
+static struct {
+  const jlt_wire_session_t *plan;
+  jlt_progress_record_t record;  // as it is written next
+  jlt_tensors_t tensors;
+  uint64_t interval_ticks;  // between two commits
+  uint64_t unit_ticks;      // of the op that runs, measured
+  uint16_t unit_op;         // that unit_ticks is of
+  uint16_t output;          // of the op that runs
+  bool on;                  // progress is kept
+  bool capped;
+  bool dirty;               // the arena holds what memory does not
+  bool partial;             // memory holds what the arena does not: the output's beginning
+} survive;
+
+static bool is_present(uint16_t tensor) { return jlt_tensor_bit(survive.tensors.present, tensor); }
+
+static void set_present(uint16_t tensor, bool there) { jlt_set_tensor_bit(survive.tensors.present, tensor, there); }
+
+/// What is kept ///
+
+static bool commit(void) {
+  jlt_mark(JLT_PHASE_COMMIT);
+  const bool ok = jlt_progress_commit(&survive.record);
+  jlt_mark(JLT_PHASE_IDLE);
+  return ok;
+}
+
+// Writes down how far the inference has come; what lies in the arena has been stored before.
+static bool note(const jlt_inference_t *inference) {
+  jlt_progress_record_t *record = &survive.record;
+  jlt_engine_save(&jlt_loaded.engine, &record->mark);
+  record->part_to = record->mark.unit > 0 ? survive.tensors.part_to : 0u;
+  record->event = inference->event;
+  record->target = inference->target;
+  record->spent_ticks = inference->spent_ticks;
+  record->running = 1;
+  return commit();
+}
+
+static bool keep_all(const jlt_inference_t *inference) {
+  const bool ok = jlt_progress_store_live(&survive.tensors) && note(inference);
+  survive.dirty = survive.dirty && !ok;
+  return ok;
+}
+
+static bool keep_written(void) { return jlt_progress_store_tile(&survive.tensors); }
+
+// Plenty is stored, or all since the last exit is done again anyway. A store that cannot be read counts as full.
+static bool may_fall_behind(void) {
+  uint32_t mv = UINT32_MAX;
+  (void)jlt_store_read_mv(&mv);
+  const uint32_t warn_mv = survive.plan->warn_mv;
+  switch (survive.plan->strategy) {
+    case JLT_WIRE_STRATEGY_RESTART_FROM_EXIT:
+      return true;
+    case JLT_WIRE_STRATEGY_JIT_COPY:
+      return mv >= warn_mv;
+    default:
+      return warn_mv > 0 && mv >= warn_mv;
+  }
+}
+
+// Memory follows the arena, or catches up with it.
+static bool follow(const jlt_inference_t *inference) {
+  if (!survive.partial && may_fall_behind()) {
+    survive.dirty = true;
+    return true;
+  }
+  if (survive.dirty || survive.plan->strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
+    return keep_all(inference);
+  }
+#if BOARD_BROKEN_COMMIT
+  const bool ok = note(inference) && keep_written();  // what tests of the tests need
+#else
+  const bool ok = keep_written() && note(inference);
+#endif
+  if (survive.partial && jlt_loaded.engine.unit == 0) {
+    set_present(survive.output, false);  // whole in memory only
+    survive.partial = false;
+  }
+  return ok;
+}
+
+void jlt_survive_keep(const jlt_inference_t *inference) {
+  if (survive.on && !follow(inference)) {
+    survive.dirty = true;
+  }
+}
+
+// An answer is looked at whole, and what it was made of may be needed further on.
+void jlt_survive_keep_answer(void) {
+  if (survive.on && !survive.dirty && !keep_written()) {
+    survive.dirty = true;
+  }
+  if (survive.partial) {
+    survive.partial = !jlt_progress_fetch(survive.output, UINT32_MAX);
+  }
+}
+
+// A decision stands before the block that it governs runs; at an exit every strategy is up to date.
+void jlt_survive_keep_decision(const jlt_inference_t *inference) {
+  if (survive.on) {
+    (void)(survive.dirty ? keep_all(inference) : note(inference));
+  }
+}
+
+void jlt_survive_end(void) {
+  if (survive.on) {
+    survive.record.running = 0;
+    (void)commit();
+  }
+}
+
+/// What runs ///
+
+// What the next op reads is brought back, and what it has written so far.
+static bool fetch_for_next(uint8_t target) {
+  const jlt_container_t *c = &jlt_loaded.container;
+  const jlt_engine_t *e = &jlt_loaded.engine;
+  uint16_t index = e->next_op;
+  while (c->ops[index].exit != JLT_BACKBONE && c->ops[index].exit != target) {
+    index++;
+  }
+  const jlt_op_t *op = &c->ops[index];
+  bool ok = true;
+  for (uint32_t i = 0; ok && i < op->n_inputs; i++) {
+    if (!(c->tensors[op->inputs[i]].flags & JLT_TENSOR_FLAG_CONST) && !is_present(op->inputs[i])) {
+      ok = jlt_progress_fetch(op->inputs[i], UINT32_MAX);
+      set_present(op->inputs[i], true);
+    }
+  }
+  // memory that follows the arena anyway keeps the part that was written before the cut; else it is brought back too
+  if (e->unit > 0 && !is_present(op->output)) {
+    survive.partial = survive.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
+    // no further than it was written: it may lie on an input of which the rest is still to be read
+    ok = ok && (survive.partial || jlt_progress_fetch(op->output, survive.tensors.part_to));
+  }
+  survive.output = op->output;
+  set_present(op->output, true);
+  return ok;
+}
+
+// Units that take as long as may pass between two commits; longer while there is plenty.
+static uint32_t chunk(void) {
+  const bool relaxed = survive.dirty && !survive.capped && survive.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
+  const uint64_t ticks = relaxed ? survive.interval_ticks * RELAXED : survive.interval_ticks;
+  const uint64_t units = survive.unit_ticks ? ticks / survive.unit_ticks : 1u;
+  return survive.interval_ticks == 0 ? 0u : units == 0 ? 1u : units < UINT32_MAX ? (uint32_t)units : 0u;
+}
+
+static void measure(uint64_t ticks, uint32_t units, uint16_t op) {
+  survive.unit_ticks = units ? ticks / units + 1u : 0u;
+  survive.unit_op = op;
+}
+
+bool jlt_survive_tile(const jlt_inference_t *inference, jlt_wire_reached_t *reached, bool *done) {
+  if (!survive.on && !survive.capped) {
+    return jlt_model_tile(inference->target, 0, reached, done) == JLT_OK;
+  }
+  const uint64_t ticks = jlt_now_ticks();
+  uint32_t before = 0, total = 0;
+  if ((survive.on && !fetch_for_next(inference->target)) ||
+      jlt_engine_units(&jlt_loaded.engine, inference->target, &before, &total) != JLT_OK) {
+    return false;
+  }
+  const uint16_t op = jlt_loaded.engine.next_op;
+  if (survive.unit_op != op) {
+    survive.unit_ticks = 0;
+  }
+  if (jlt_model_tile(inference->target, chunk(), reached, done) != JLT_OK) {
+    return false;
+  }
+  const uint32_t after = jlt_loaded.engine.next_op == op ? jlt_loaded.engine.unit : total;
+  measure(jlt_now_ticks() - ticks, after - before, op);
+  return true;
+}
+
+// A warning has come, progress is safe, and another part would only have to be copied again.
+bool jlt_survive_should_rest(void) {
+  uint32_t mv;
+  const jlt_wire_session_t *plan = survive.plan;
+  return plan->strategy == JLT_WIRE_STRATEGY_JIT_COPY && !survive.dirty && jlt_store_read_mv(&mv) &&
+         mv < plan->warn_mv + (plan->on_mv - plan->warn_mv) / 4u;
+}
+
+/// Beginning and taking up ///
+
+void jlt_survive_open(const jlt_wire_session_t *plan, uint32_t epoch, bool from_flash, uint64_t interval_ticks,
+                      bool capped) {
+  survive.plan = plan;
+  survive.interval_ticks = interval_ticks;
+  survive.capped = capped;
+  survive.on = plan->strategy != JLT_WIRE_STRATEGY_NONE && from_flash &&
+               jlt_loaded.container.model->n_tensors <= JLT_TENSORS_KEPT && jlt_progress_open(epoch);
+}
+
+void jlt_survive_begin(const jlt_inference_t *inference) {
+  if (!survive.on) {
+    return;
+  }
+  memset(&survive.tensors, 0, sizeof(survive.tensors));
+  memset(survive.tensors.present, 0xFF, sizeof(survive.tensors.present));
+  survive.tensors.part = JLT_NO_INDEX;
+  survive.dirty = survive.partial = false;
+  survive.unit_ticks = 0;
+  (void)note(inference);
+}
+
+bool jlt_survive_take_up(const jlt_input_driver_t *input, jlt_inference_t *inference) {
+  jlt_progress_record_t *record = &survive.record;
+  if (!survive.on || !jlt_progress_load(record) || !record->running) {
+    return false;
+  }
+  const uint8_t *sample = input->sample(record->event.sample);
+  if (!sample || jlt_model_start(record->mark.path, sample) != JLT_OK ||
+      jlt_engine_restore(&jlt_loaded.engine, &record->mark) != JLT_OK) {
+    return false;
+  }
+  *inference = (jlt_inference_t){record->event, record->spent_ticks, record->target};
+  survive.dirty = survive.partial = false;
+  survive.unit_ticks = 0;
+  jlt_progress_resume(&survive.tensors, record->part_to);
+  const jlt_model_t *model = jlt_loaded.container.model;
+  for (uint32_t i = 0; i < model->n_inputs; i++) {
+    set_present(model->inputs[i], true);  // from flash, just now
+  }
+  return true;
+}
