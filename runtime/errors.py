@@ -15,6 +15,7 @@
     ├── PolicyError              a policy that breaks its contract
     ├── LinkError                a board that does not answer, or not as PROTOCOL.md says
     ├── FlashError               a board, probe or volume that did not take an image
+    ├── MeterError               a source of power readings that is missing, unreadable or contradicts itself
     └── MissingDependencyError   an optional package that this call needs
 
 Each message names the thing (file, op, tensor, option) and the remedy.
@@ -67,6 +68,10 @@ class LinkError(JouletError):
 
 class FlashError(JouletError):
     """A board, probe or volume that did not take an image."""
+
+
+class MeterError(JouletError):
+    """A source of power readings that is missing, unreadable or contradicts itself; the message names it and the remedy."""
 
 
 class MissingDependencyError(JouletError):

@@ -46,6 +46,7 @@ ALLOWED: dict[str, set[str]] = {
     "link": {"errors", "container", "records"},
     "firmware": {"errors", "boards", "flash", "link"},
     "emulator": {"errors", "boards", "energy", "firmware", "flash", "records", "_core"},
+    "meters": {"errors", "units", "records", "link"},
     "doctor": {"errors", "flash", "boards"},
     "demo": {"errors"},
     "_src": set(),

@@ -30,6 +30,7 @@ COMMANDS = {
     "build": "firmware and container as one image for a board",
     "keys": "make a key pair for signed updates, or print the public key",
     "monitor": "what a board says of itself, as it happens",
+    "power": "what rails draw, live: meters, boards, this machine",
     "bench": "instructions, cycles and energy of an inference, per path and exit",
     "report": "make the report of run folders again",
 }
