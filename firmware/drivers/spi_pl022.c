@@ -44,27 +44,34 @@ static bool open_rp2040(const jlt_spi_t *spi) {
   return true;
 }
 
-__attribute__((always_inline)) static inline bool arrived(const jlt_spi_t *spi) {
-  return (JLT_REG(spi->base + SR) & SR_RX_NOT_EMPTY) || jlt_wait_for(spi->base + SR, SR_RX_NOT_EMPTY, SR_RX_NOT_EMPTY);
+__attribute__((noinline)) static bool await(const jlt_spi_t *spi) {
+  return jlt_wait_for(spi->base + SR, SR_RX_NOT_EMPTY, SR_RX_NOT_EMPTY);
 }
 
-// Both keep up to eight bytes on their way, which is what either queue holds: none can overflow. Memory is read at every
-// power-up, so the loops are short.
+__attribute__((always_inline)) static inline bool arrived(const jlt_spi_t *spi) {
+  return (JLT_REG(spi->base + SR) & SR_RX_NOT_EMPTY) || await(spi);
+}
+
+// Both keep up to eight bytes on their way, which is what either queue holds: none can overflow. Between the first eight and
+// the last the loops must take less than the sixteen cycles that the bus takes for a byte.
 static bool receive(const jlt_spi_t *spi, uint8_t *in, uint32_t bytes) {
   const uintptr_t data = spi->base + DR;
-  uint32_t left = bytes;
-  for (uint32_t i = 0; i < QUEUE && left > 0; i++, left--) {
+  const uint32_t ahead = bytes < QUEUE ? bytes : QUEUE;
+  for (uint32_t i = 0; i < ahead; i++) {
     JLT_REG(data) = 0;
   }
-  for (const uint8_t *end = in + bytes; in < end;) {
+  for (const uint8_t *end = in + (bytes - ahead); in != end;) {
     if (!arrived(spi)) {
       return false;
     }
     *in++ = (uint8_t)JLT_REG(data);
-    if (left > 0) {
-      JLT_REG(data) = 0;
-      left--;
+    JLT_REG(data) = 0;
+  }
+  for (const uint8_t *end = in + ahead; in != end;) {
+    if (!arrived(spi)) {
+      return false;
     }
+    *in++ = (uint8_t)JLT_REG(data);
   }
   return true;
 }
@@ -72,17 +79,22 @@ static bool receive(const jlt_spi_t *spi, uint8_t *in, uint32_t bytes) {
 static bool transmit(const jlt_spi_t *spi, const uint8_t *out, uint32_t bytes) {
   const uintptr_t data = spi->base + DR;
   const uint8_t *end = out + bytes;
-  for (uint32_t i = 0; i < QUEUE && out < end; i++) {
+  const uint32_t ahead = bytes < QUEUE ? bytes : QUEUE;
+  for (uint32_t i = 0; i < ahead; i++) {
     JLT_REG(data) = *out++;
   }
-  for (uint32_t i = 0; i < bytes; i++) {
+  while (out != end) {
     if (!arrived(spi)) {
       return false;
     }
     (void)JLT_REG(data);
-    if (out < end) {
-      JLT_REG(data) = *out++;
+    JLT_REG(data) = *out++;
+  }
+  for (uint32_t i = 0; i < ahead; i++) {
+    if (!arrived(spi)) {
+      return false;
     }
+    (void)JLT_REG(data);
   }
   return true;
 }
