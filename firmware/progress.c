@@ -13,6 +13,8 @@
 // The memory's first part is the journal's; records come next, then tensors.
 enum { RECORDS_AT = JLT_JOURNAL_END, RECORD_ROOM = 256, TENSORS_AT = RECORDS_AT + 2 * RECORD_ROOM };
 
+enum { RECORD_BYTES = offsetof(jlt_progress_record_t, crc32) + 4 };  // the checksum is the last word written
+
 _Static_assert(sizeof(jlt_progress_record_t) <= RECORD_ROOM, "two records, side by side");
 
 static struct {
@@ -81,7 +83,7 @@ bool jlt_progress_commit(jlt_progress_record_t *record) {
   memcpy(record->build_id, jlt_board.build_id, sizeof(record->build_id));
   memcpy(record->model_hash, model_hash(), sizeof(record->model_hash));
   record->crc32 = crc_of(record);
-  return write_at(RECORDS_AT + (record->sequence & 1u) * RECORD_ROOM, record, sizeof(*record));
+  return write_at(RECORDS_AT + (record->sequence & 1u) * RECORD_ROOM, record, RECORD_BYTES);
 }
 
 static bool is_ours(const jlt_progress_record_t *record) {
@@ -92,8 +94,8 @@ static bool is_ours(const jlt_progress_record_t *record) {
 
 bool jlt_progress_load(jlt_progress_record_t *record) {
   jlt_progress_record_t other;
-  const bool first = read_at(RECORDS_AT, record, sizeof(*record)) && is_ours(record);
-  const bool second = read_at(RECORDS_AT + RECORD_ROOM, &other, sizeof(other)) && is_ours(&other);
+  const bool first = read_at(RECORDS_AT, record, RECORD_BYTES) && is_ours(record);
+  const bool second = read_at(RECORDS_AT + RECORD_ROOM, &other, RECORD_BYTES) && is_ours(&other);
   if (second && (!first || (int32_t)(other.sequence - record->sequence) > 0)) {
     *record = other;
   }

@@ -275,8 +275,7 @@ static void take_up(void) {
   if (!session.inferring) {
     return;
   }
-  const uint64_t deadline = (uint64_t)session.inference.event.index * session.plan->period_us + session.plan->deadline_us;
-  if (jlt_now_us() > deadline) {
+  if (jlt_now_us() > arrival_us(session.inference.event.index) + session.plan->deadline_us) {
     stop_here();  // too late: the rest is not worth its price
   }
 }
@@ -394,8 +393,14 @@ bool jlt_session_go(bool go) {
   if (is_capped() && (session.interval_ticks == 0 || session.interval_ticks > session.cap_ticks / CAP_PARTS)) {
     session.interval_ticks = session.cap_ticks / CAP_PARTS;
   }
-  const bool from_flash = session.input == &jlt_input_flash;
-  jlt_survive_open(plan, header->crc32, from_flash, session.interval_ticks, is_capped());
+  jlt_survive_open(&(jlt_survive_settings_t){
+      .plan = plan,
+      .interval_ticks = session.interval_ticks,
+      .running_nw = session.running_nw,
+      .epoch = header->crc32,
+      .from_flash = session.input == &jlt_input_flash,
+      .capped = is_capped(),
+  });
   take_up();
   say("session begins");
   return true;

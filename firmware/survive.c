@@ -10,13 +10,13 @@
 #include "progress.h"
 #include "store.h"
 
-enum { RELAXED = 8 };  // intervals at a time while the store is far from empty
-
 static struct {
   const jlt_wire_session_t *plan;
   jlt_progress_record_t record;  // as it is written next
   jlt_tensors_t tensors;
   uint64_t interval_ticks;  // between two commits
+  uint64_t tick_fj;         // from the store while the core runs
+  uint64_t spare_ticks;     // that the store pays for on top before the next look at it
   uint64_t unit_ticks;      // of the op that runs, measured
   uint16_t unit_op;         // that unit_ticks is of
   uint16_t output;          // of the op that runs
@@ -59,18 +59,31 @@ static bool keep_all(const jlt_inference_t *inference) {
 
 static bool keep_written(void) { return jlt_progress_store_tile(&survive.tensors); }
 
-// Plenty is stored, or all since the last exit is done again anyway. A store that cannot be read counts as full.
+// Whether the store is above the warning, and for how long if nothing comes in. One that cannot be read counts as full.
+static bool is_plenty(void) {
+  const jlt_wire_session_t *plan = survive.plan;
+  const uint32_t warn_mv = plan->warn_mv;
+  uint32_t mv;
+  if (!jlt_store_read_mv(&mv)) {
+    mv = plan->full_mv > warn_mv ? plan->full_mv : warn_mv;
+  }
+  if (mv < warn_mv) {
+    survive.spare_ticks = 0;
+    return false;
+  }
+  survive.spare_ticks = plan->capacity_nf * ((uint64_t)mv * mv - (uint64_t)warn_mv * warn_mv) / 2u / survive.tick_fj;
+  return true;
+}
+
+// Plenty is stored, or all since the last exit is done again anyway.
 static bool may_fall_behind(void) {
-  uint32_t mv = UINT32_MAX;
-  (void)jlt_store_read_mv(&mv);
-  const uint32_t warn_mv = survive.plan->warn_mv;
   switch (survive.plan->strategy) {
     case JLT_WIRE_STRATEGY_RESTART_FROM_EXIT:
       return true;
     case JLT_WIRE_STRATEGY_JIT_COPY:
-      return mv >= warn_mv;
+      return is_plenty();
     default:
-      return warn_mv > 0 && mv >= warn_mv;
+      return survive.plan->warn_mv > 0 && is_plenty();
   }
 }
 
@@ -154,12 +167,22 @@ static bool fetch_for_next(uint8_t target) {
   return ok;
 }
 
-// Units that take as long as may pass between two commits; longer while there is plenty.
+// Units that take as long as may pass between two commits, and as much longer as there is plenty: every part of an op
+// costs some cycles of its own. 0: the rest of the op.
 static uint32_t chunk(void) {
-  const bool relaxed = survive.dirty && !survive.capped && survive.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
-  const uint64_t ticks = relaxed ? survive.interval_ticks * RELAXED : survive.interval_ticks;
-  const uint64_t units = survive.unit_ticks ? ticks / survive.unit_ticks : 1u;
-  return survive.interval_ticks == 0 ? 0u : units == 0 ? 1u : units < UINT32_MAX ? (uint32_t)units : 0u;
+  const bool relaxed = survive.dirty && !survive.capped;
+  const bool restarts = relaxed && survive.plan->strategy == JLT_WIRE_STRATEGY_RESTART_FROM_EXIT;
+  if (survive.interval_ticks == 0 || restarts) {
+    return 0;
+  }
+  const uint64_t ticks = survive.interval_ticks + (relaxed ? survive.spare_ticks : 0u);
+  if (survive.unit_ticks == 0) {
+    return 1u;
+  }
+  // convolutions unpack their weights for two units at a time: one alone costs more than half
+  const uint64_t pair_ticks = 2u * survive.unit_ticks;
+  const uint64_t pairs = (ticks + (survive.capped ? 0u : survive.unit_ticks)) / pair_ticks;
+  return pairs == 0 ? 1u : pairs < UINT32_MAX / 2u ? 2u * (uint32_t)pairs : 0u;
 }
 
 static void measure(uint64_t ticks, uint32_t units, uint16_t op) {
@@ -171,7 +194,6 @@ bool jlt_survive_tile(const jlt_inference_t *inference, jlt_wire_reached_t *reac
   if (!survive.on && !survive.capped) {
     return jlt_model_tile(inference->target, 0, reached, done) == JLT_OK;
   }
-  const uint64_t ticks = jlt_now_ticks();
   uint32_t before = 0, total = 0;
   if ((survive.on && !fetch_for_next(inference->target)) ||
       jlt_engine_units(&jlt_loaded.engine, inference->target, &before, &total) != JLT_OK) {
@@ -181,7 +203,9 @@ bool jlt_survive_tile(const jlt_inference_t *inference, jlt_wire_reached_t *reac
   if (survive.unit_op != op) {
     survive.unit_ticks = 0;
   }
-  if (jlt_model_tile(inference->target, chunk(), reached, done) != JLT_OK) {
+  const uint32_t units = chunk();
+  const uint64_t ticks = jlt_now_ticks();
+  if (jlt_model_tile(inference->target, units, reached, done) != JLT_OK) {
     return false;
   }
   const uint32_t after = jlt_loaded.engine.next_op == op ? jlt_loaded.engine.unit : total;
@@ -199,13 +223,15 @@ bool jlt_survive_should_rest(void) {
 
 /// Beginning and taking up ///
 
-void jlt_survive_open(const jlt_wire_session_t *plan, uint32_t epoch, bool from_flash, uint64_t interval_ticks,
-                      bool capped) {
-  survive.plan = plan;
-  survive.interval_ticks = interval_ticks;
-  survive.capped = capped;
-  survive.on = plan->strategy != JLT_WIRE_STRATEGY_NONE && from_flash &&
-               jlt_loaded.container.model->n_tensors <= JLT_TENSORS_KEPT && jlt_progress_open(epoch);
+void jlt_survive_open(const jlt_survive_settings_t *settings) {
+  const uint64_t tick_fj = settings->running_nw * 1000000ull / jlt_board.timer.tick_hz;
+  survive.plan = settings->plan;
+  survive.interval_ticks = settings->interval_ticks;
+  survive.tick_fj = tick_fj > 0 ? tick_fj : 1u;
+  survive.spare_ticks = 0;
+  survive.capped = settings->capped;
+  survive.on = settings->plan->strategy != JLT_WIRE_STRATEGY_NONE && settings->from_flash &&
+               jlt_loaded.container.model->n_tensors <= JLT_TENSORS_KEPT && jlt_progress_open(settings->epoch);
 }
 
 void jlt_survive_begin(const jlt_inference_t *inference) {

@@ -17,10 +17,17 @@ typedef struct {
   uint8_t target;        // exit it runs to
 } jlt_inference_t;
 
-// After the model and the journal. `interval_ticks` of computing lie between two commits, or between two looks at what
-// has been spent; 0: whole ops. Nothing survives where the samples cannot be read again, or memory is missing.
-void jlt_survive_open(const jlt_wire_session_t *plan, uint32_t epoch, bool from_flash, uint64_t interval_ticks,
-                      bool capped);
+typedef struct {
+  const jlt_wire_session_t *plan;
+  uint64_t interval_ticks;  // of computing between two commits, or two looks at what has been spent; 0: whole ops
+  uint32_t running_nw;      // from the store while the core runs
+  uint32_t epoch;           // checksum of the plan
+  bool from_flash;          // samples can be read again: else nothing survives
+  bool capped;
+} jlt_survive_settings_t;
+
+// After the model and the journal. Nothing survives where memory is missing or too small either.
+void jlt_survive_open(const jlt_survive_settings_t *settings);
 
 // The inference that was under way when power went, in the engine and in *inference; false: there is none.
 bool jlt_survive_take_up(const jlt_input_driver_t *input, jlt_inference_t *inference);
