@@ -26,6 +26,7 @@ from joulet.link.frames import Frame
 from joulet.live.journal import read_journal
 from joulet.live.measure import measured_costs
 from joulet.live.run import Job, Survival, run_on_board
+from joulet.live.survive import survival_for
 from joulet.plan.cost import cost_table
 from joulet.policies.fixed import Fixed
 from joulet.policies.shadow import Shadow
@@ -355,3 +356,14 @@ class _Deep:
         if observation.exit is None:
             return Decision(action=Action.START, path=0, exit=0)
         return Decision(action=Action.CONTINUE)
+
+
+def test_memory_falls_behind_only_where_the_store_can_pay_for_catching_up() -> None:
+    load = load_board(BOARD).load
+    decoded = Container.from_bytes(container())
+    for capacitor_f, relaxes in ((10e-3, True), (1e-3, True), (20e-6, False)):
+        storage = Capacitor(capacitor_f, max_v=load.max_v, initial_v=load.on_v, leakage_ohm=1e6)
+        survival = survival_for(decoded, load_board(BOARD), storage, "in-nvm")
+        assert survival.strategy == "IN_NVM"
+        assert (survival.warn_mv > 0) == relaxes
+        assert survival.warn_mv < load.on_v * 1e3
