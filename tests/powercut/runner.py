@@ -158,8 +158,8 @@ class Runner:
         return tally
 
     def _approach(self, rng: random.Random, first: int) -> int:
-        """Go near the cut; return the instructions left. ``JIT_COPY`` gets its warning on the way, early or late."""
-        if self.case.strategy != "JIT_COPY":
+        """Go near the cut; return the instructions left. The warning comes on the way, early or late, where it counts."""
+        if not self.case.warned:
             self._go_to(first)
             return 0
         early = rng.randrange(0, _COPY_INSTRUCTIONS)

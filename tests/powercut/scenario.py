@@ -76,7 +76,17 @@ class Case:
     @property
     def name(self) -> str:
         """Of the case, as a campaign shows it."""
-        return f"{self.model}/{self.strategy}/{self.path}@{self.exit}"
+        return f"{self.model}/{self.strategy}{'-RELAXED' if self.relaxed else ''}/{self.path}@{self.exit}"
+
+    @property
+    def relaxed(self) -> bool:
+        """Whether memory falls behind while the store is full, though every tile is kept else."""
+        return self.strategy == "IN_NVM" and self.warn_mv > 0
+
+    @property
+    def warned(self) -> bool:
+        """Whether the firmware acts on a falling voltage."""
+        return self.strategy == "JIT_COPY" or self.relaxed
 
 
 WARN_MV = 2200
