@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -63,6 +63,9 @@ matrix: $(VENV)/.test  ## four models, eight virtual and emulated boards, every 
 
 study-live: $(VENV)/.test  ## the firmware's own loop on a virtual board against the host's simulation of it
 	$(PY) tests/studies/live.py --shared $(SHARED)
+
+study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is steady, for each strategy
+	$(PY) tests/studies/survive_overhead.py --shared $(SHARED)
 
 study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones
 	$(PY) tests/studies/mfcc.py --shared $(SHARED)
