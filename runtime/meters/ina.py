@@ -60,7 +60,7 @@ class InaMeter:
         chip = self.chip
         self._identify()
         if "average" in spec.options:
-            average = spec.integer("average", 1, AVERAGES[:6:1] if chip.name == "ina219" else AVERAGES)
+            average = spec.integer("average", 1, AVERAGES[:5] if chip.name == "ina219" else AVERAGES)
             self._write_back(chip.settings, with_average(chip, self._word(chip.settings), average))
         self._channels = self._chosen(spec)
         self._lsb_v = chip.shunt_lsb_v

@@ -56,6 +56,21 @@ class LinuxBus:
         self._bus.close()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsbPort:
+    """A serial port on USB."""
+
+    device: str
+    usb_id: tuple[int, int]
+
+
+def _usb_ports() -> list[UsbPort]:
+    from serial.tools import list_ports
+
+    ports = sorted(list_ports.comports(), key=lambda port: str(port.device))
+    return [UsbPort(device=p.device, usb_id=(int(p.vid), int(p.pid))) for p in ports if p.vid is not None]
+
+
 def _read_text(path: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace")
 
@@ -85,6 +100,7 @@ class Machine:
     run: Callable[[Sequence[str]], tuple[int, str]] = _run_program
     open_bus: Callable[[str], Bus] = LinuxBus
     open_port: Callable[[str, int], Port] = open_port
+    usb_ports: Callable[[], list[UsbPort]] = _usb_ports
     open_board: Callable[[str], AbstractContextManager[Board]] = connect
 
     def sys(self, *parts: str) -> Path:
@@ -117,6 +133,21 @@ class Machine:
             return int(text)
         except ValueError as error:
             raise MeterError(f"{path}: holds '{text[:40]}', not a number; is it a file of the kernel?") from error
+
+    def only_port(self, usb_id: tuple[int, int], source: str, what: str) -> str:
+        """Return the first serial port of the only device with these USB ids.
+
+        Raises
+        ------
+        MeterError
+            If there is none.
+        """
+        for port in self.usb_ports():
+            if port.usb_id == usb_id:
+                return port.device
+        raise MeterError(
+            f"source '{source}': no {what} is plugged in (USB {usb_id[0]:04x}:{usb_id[1]:04x}); if it is, name its port"
+        )
 
     def run_program(self, command: Sequence[str]) -> tuple[int, str]:
         """Run a program for a few seconds at most; return (exit status, what it wrote).

@@ -16,6 +16,8 @@ from joulet.meters.ina_chips import CHIPS
 from joulet.meters.jetson import find_rails, open_jetson
 from joulet.meters.machine import Machine
 from joulet.meters.pi5 import PmicMeter
+from joulet.meters.ppk2 import USB_ID as PPK2_ID
+from joulet.meters.ppk2 import Ppk2
 from joulet.meters.rapl import find_zones, open_rapl
 from joulet.meters.seam import Meter
 from joulet.meters.simulated import SimulatedMeter
@@ -31,6 +33,7 @@ OPENERS: dict[str, Opener] = {
     "hwmon": open_hwmon,
     "iio": open_iio,
     **{name: lambda machine, spec, allow: InaMeter(machine, spec) for name in CHIPS},
+    "ppk2": lambda machine, spec, allow: Ppk2(machine, spec),
     "simulated": lambda machine, spec, allow: SimulatedMeter(machine, spec),
 }
 
@@ -98,6 +101,10 @@ def find_sources(machine: Machine | None = None) -> list[Found]:
     if zones:
         found.append(_tried(around, "rapl", f"processor: {', '.join(rail for rail, _ in zones)}"))
     found += [_tried(around, f"battery:{folder.name}", "battery") for folder in find_batteries(around)]
+    ports = sorted({port.device for port in around.usb_ports() if port.usb_id == PPK2_ID})
+    found += [
+        Found(source=f"ppk2:{port},voltage=…", what="Nordic PPK2 (not opened; say the voltage)") for port in ports[:1]
+    ]
     return found
 
 
