@@ -6,6 +6,7 @@ SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts study-ppk2 wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -81,6 +82,10 @@ link-faults: $(VENV)/.test  ## host and firmware over lines that lose, repeat, c
 
 update-cuts: $(VENV)/.test  ## updates cut at random instructions: what boots is the old model or the new one; CUTS=10000 SEED=0
 	$(PY) tests/studies/update_cuts.py --cuts $(or $(CUTS),10000) --seed $(or $(SEED),0)
+
+study-ppk2: $(VENV)/.test  ## a simulated PPK2 at 100,000 samples a second: none lost, what the driver takes of a core; SECS=60
+	$(PY) tests/studies/ppk2_rate.py --seconds $(or $(SECS),60)
+	$(PY) tests/studies/ppk2_rate.py --seconds 10 --ramp
 
 wheel: $(VENV)/.test
 	$(PY) -m build

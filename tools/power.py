@@ -7,11 +7,13 @@ import argparse
 import json
 import math
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from joulet.errors import MeterError, UsageError
+from joulet.link import Board
 from joulet.meters.machine import Machine
 from joulet.meters.open import find_sources
 from joulet.meters.seam import Reading
@@ -29,6 +31,10 @@ SOURCE is KIND[:WHERE][,OPTION=VALUE]…; several may be given. Without one, the
   hwmon[:NAME], iio[:NAME]                  monitors that Linux drives
   ina228:/dev/i2c-1@0x40,shunt=15mOhm       a chip on I2C, read directly: ina219, ina226, ina228, ina237, ina238,
                                             ina260, ina3221; options shunt, max, range, average, channels
+  ppk2:/dev/ttyACM0,voltage=3.3V            Nordic PPK2, 100,000 samples a second; mode=source supplies the board
+  lpm01a:/dev/ttyACM0,voltage=3V            ST LPM01A; rate=1kHz, mode=static; supplies the board while it measures
+  board:/dev/ttyACM0                        a board's own counter over its line; board:virtual:virtual_m4 is a program
+  replay:FILE.csv, replay:FILE.ppk2         a recording; speed=10, voltage=3.3V where it has currents only
   simulated:10mW,swing=5mW,period=2s        a formula
 
   joulet power --list
@@ -64,7 +70,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Read until the end; return the exit code."""
-    machine = Machine()
+    machine = Machine(open_board=_open_board)
     if args.list:
         return _list(machine, args.json)
     if not 0.01 <= args.rate <= 1000.0:
@@ -72,6 +78,15 @@ def run(args: argparse.Namespace) -> int:
     duration_s = math.inf if args.duration is None else parse_quantity(args.duration, "s", what="--duration")
     window_s = parse_quantity(args.window, "s", what="--window")
     return watch(args, machine, duration_s, window_s)
+
+
+@contextmanager
+def _open_board(where: str) -> Iterator[Board]:
+    from joulet.tools.engines import open_board
+
+    spec = where if where.partition(":")[0] in ("virtual", "qemu", "serial") else f"serial:{where}"
+    with open_board(spec, {}) as (board, _):
+        yield board
 
 
 def _list(machine: Machine, as_json: bool) -> int:
@@ -134,7 +149,7 @@ def watch(args: argparse.Namespace, machine: Machine, duration_s: float, window_
                 if word == "mark":
                     tally.mark()
                 next_s = max(next_s + period_s, machine.clock() - period_s)
-                if word == "quit" or machine.clock() - began_s >= duration_s:
+                if word == "quit" or watch.over or machine.clock() - began_s >= duration_s:
                     break
                 machine.sleep(max(0.0, min(next_s - machine.clock(), began_s + duration_s - machine.clock())))
         except KeyboardInterrupt:

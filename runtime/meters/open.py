@@ -10,15 +10,19 @@ from dataclasses import dataclass
 
 from joulet.errors import MeterError, UsageError
 from joulet.meters.battery import BatteryMeter, find_batteries
+from joulet.meters.board import BoardMeter
 from joulet.meters.hwmon import find_devices, find_iio, hwmon_channels, iio_channels, negotiated, open_hwmon, open_iio
 from joulet.meters.ina import InaMeter
 from joulet.meters.ina_chips import CHIPS
 from joulet.meters.jetson import find_rails, open_jetson
+from joulet.meters.lpm01a import USB_ID as LPM01A_ID
+from joulet.meters.lpm01a import Lpm01a
 from joulet.meters.machine import Machine
 from joulet.meters.pi5 import PmicMeter
 from joulet.meters.ppk2 import USB_ID as PPK2_ID
 from joulet.meters.ppk2 import Ppk2
 from joulet.meters.rapl import find_zones, open_rapl
+from joulet.meters.replay import ReplayMeter
 from joulet.meters.seam import Meter
 from joulet.meters.simulated import SimulatedMeter
 from joulet.meters.spec import Spec, parse_spec
@@ -34,6 +38,9 @@ OPENERS: dict[str, Opener] = {
     "iio": open_iio,
     **{name: lambda machine, spec, allow: InaMeter(machine, spec) for name in CHIPS},
     "ppk2": lambda machine, spec, allow: Ppk2(machine, spec),
+    "lpm01a": lambda machine, spec, allow: Lpm01a(machine, spec),
+    "replay": lambda machine, spec, allow: ReplayMeter(machine, spec),
+    "board": lambda machine, spec, allow: BoardMeter(machine, spec),
     "simulated": lambda machine, spec, allow: SimulatedMeter(machine, spec),
 }
 
@@ -101,10 +108,14 @@ def find_sources(machine: Machine | None = None) -> list[Found]:
     if zones:
         found.append(_tried(around, "rapl", f"processor: {', '.join(rail for rail, _ in zones)}"))
     found += [_tried(around, f"battery:{folder.name}", "battery") for folder in find_batteries(around)]
-    ports = sorted({port.device for port in around.usb_ports() if port.usb_id == PPK2_ID})
-    found += [
-        Found(source=f"ppk2:{port},voltage=…", what="Nordic PPK2 (not opened; say the voltage)") for port in ports[:1]
-    ]
+    for kind, usb_id, what in (
+        ("ppk2", PPK2_ID, "Nordic PPK2"),
+        ("lpm01a", LPM01A_ID, "ST LPM01A, or another USB port of ST's"),
+    ):
+        ports = [port.device for port in around.usb_ports() if port.usb_id == usb_id]
+        found += [
+            Found(source=f"{kind}:{port},voltage=…", what=f"{what} (not opened; say the voltage)") for port in ports[:1]
+        ]
     return found
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from joulet.errors import JouletError, LinkError, MeterError
 from joulet.meters.machine import Machine
 from joulet.meters.open import open_meter
+from joulet.meters.replay import EndedError
 from joulet.meters.seam import Meter, Quality, Reading
 
 _AGAIN_S = 1.0
@@ -19,7 +20,8 @@ class Happening:
     """Something that a reader of the figures must know.
 
     ``kind`` is ``note`` (of a source, once), ``lost``, ``back``, ``late`` (this program did not run for a while, as when the
-    machine sleeps), ``clock`` (the time of day jumped; readings are timed by a clock that does not) or ``gap``.
+    machine sleeps), ``clock`` (the time of day jumped; readings are timed by a clock that does not), ``gap`` (samples were lost)
+    or ``end`` (of a recording).
     """
 
     time_s: float
@@ -34,6 +36,7 @@ class _Watched:
     meter: Meter | None
     lost_s: float = 0.0
     tried_s: float = 0.0
+    ended: bool = False
 
 
 class Watch:
@@ -80,12 +83,17 @@ class Watch:
         news += self._clocks()
         readings: list[tuple[str, Reading]] = []
         for watched in self._watched:
-            if watched.meter is None:
+            if watched.meter is None and not watched.ended:
                 self._try_again(watched, news)
             if watched.meter is None:
                 continue
             try:
                 found = watched.meter.read()
+            except EndedError as error:
+                watched.meter.close()
+                watched.meter, watched.ended = None, True
+                news.append(self._tell("end", watched.source, str(error)))
+                continue
             except (MeterError, LinkError) as error:
                 self._lose(watched, str(error), news)
                 continue
@@ -127,6 +135,11 @@ class Watch:
             self._apart_s = apart_s
         self._polled_s = now_s
         return news
+
+    @property
+    def over(self) -> bool:
+        """True when every source was a recording that is over."""
+        return all(watched.ended for watched in self._watched)
 
     def close(self) -> None:
         """Let go of all sources."""

@@ -47,9 +47,8 @@ def main() -> int:
     kit.wait()
     share, behind = spent_s / passed_s, passed_s * meter.rate_hz - count
     print(f"{count:,} samples in {passed_s:.1f} s = {count / passed_s:,.0f} a second, in {calls:,} reads")
-    print(
-        f"lost {meter.lost}, uncertain {meter.uncertain}; the kit lost {end['overrun']} for want of a reader; {behind:,.0f} not yet read"
-    )
+    print(f"lost {meter.lost}, uncertain {meter.uncertain}; the kit lost {end['overrun']} for want of a reader")
+    print(f"{behind:,.0f} not yet read at the end")
     print(f"the driver took {100 * share:.1f} % of one core (at most {100 * args.share:.0f} %)")
     kept_up = behind < 0.5 * meter.rate_hz
     return 0 if meter.lost == meter.uncertain == end["overrun"] == 0 and kept_up and share <= args.share else 1
