@@ -140,7 +140,7 @@ typedef struct {
   const jlt_container_t *container;
   uint8_t *arena;
   uint32_t arena_bytes;
-  uint32_t scratch_offset;
+  uint32_t scratch_end;  // of what the path needs of the arena; an op's scratch is the last bytes before it
   uint64_t macs;        // multiply-accumulates of all ops that have ended since the start
   uint32_t ops_run;     // ops that have ended since the start
   uint32_t unit;        // units of the next op that are done

@@ -101,9 +101,16 @@ class Stepped:
         content = self.arena[self.place(self.container.exits[exit].output)].tobytes()
         return content, int(self.event.confidence_q15), int(self.event.margin), int(self.event.macs)
 
-    def scratch(self) -> slice:
-        """Return the part of the arena that no tensor has."""
-        return slice(int(self.engine.scratch_offset), len(self.arena))
+    def scratch(self, op: int) -> slice:
+        """Return the last bytes of the arena, which an op asks for."""
+        if self.engine.is_f32:
+            bytes_ = int(self.container.f32_arena.scratch_f32_bytes)
+        else:
+            needs = ffi.new("jlt_isa_needs_t *")
+            assert lib.jlt_isa_needs(self.container, self.container.isa, op, needs) == 0
+            bytes_ = int(needs.scratch_bytes)
+        end = int(self.engine.scratch_end)
+        return slice(end - -(-bytes_ // 16) * 16, end)
 
 
 def _wide() -> bytes:
@@ -190,7 +197,7 @@ def _spoiled_tile(model: Stepped, mark: Any, kept: np.ndarray, exit: int, units:
     assert tensor == model.container.ops[model.event.op].output
     after = model.arena.copy()
     untouched = np.ones(len(after), bool)
-    untouched[place] = untouched[model.scratch()] = False
+    untouched[place] = untouched[model.scratch(int(model.event.op))] = False
     np.testing.assert_array_equal(after[untouched], before[untouched])
     return after
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the plan in use, the generic one or a part's: offsets, lifetimes, order of writing and reading, scratch; FORMAT.md §6.
-#include "core/bytes.h"
+#include "core/arena.h"
 #include "core/check.h"
+#include "core/overlap.h"
 #include "kernels/variants.h"
 
 #define ARENA_LIMIT_BYTES (1u << 29)  // times four at f32 still fits 32 bits
@@ -66,48 +67,37 @@ static bool overlap(const jlt_container_t *c, uint32_t a, uint32_t b) {
                             jlt_tensor_bytes(&c->tensors[b]));
 }
 
-static bool is_dense(const uint32_t *dims, const uint32_t *stride) {
-  uint64_t step = 1;
-  for (uint32_t d = 6; d-- > 0;) {
-    if (dims[d] > 1 && stride[d] != step) {
-      return false;
-    }
-    step *= dims[d];
-  }
-  return true;
-}
-
-// Whether the op may write over `tensor` while reading it: element i is written after element i has been read last.
-static bool works_in_place(const jlt_container_t *c, const jlt_op_t *op, uint32_t tensor) {
-  if (c->arena_offsets[op->output] != c->arena_offsets[tensor]) {
-    return false;
-  }
-  const jlt_binary_params_t *p = (const jlt_binary_params_t *)(const void *)(c->pool + op->params_offset);
-  switch (op->code) {
-    case JLT_OP_CODE_LUT:
-    case JLT_OP_CODE_SOFTMAX:
-    case JLT_OP_CODE_QUANTIZE:
+// An exit's confidence and answer are read when its last op has run.
+static bool is_watched_after(const jlt_container_t *c, uint32_t tensor, uint32_t op) {
+  for (uint32_t k = 0; k < c->model->n_exits; k++) {
+    const jlt_exit_t *e = &c->exits[k];
+    if (e->last_op == op && (e->output == tensor || (e->n_classes && e->logits == tensor))) {
       return true;
-    case JLT_OP_CODE_ADD:
-    case JLT_OP_CODE_SUB:
-    case JLT_OP_CODE_MUL:
-      return (op->inputs[0] != tensor || is_dense(p->dims, p->stride_a)) &&
-             (op->inputs[1] != tensor || is_dense(p->dims, p->stride_b));
-    default:
-      return false;
+    }
   }
+  return false;
 }
 
-// No tensor may be written over `tensor` from the op after `first` to its last use.
-static jlt_status_t check_lifetime(const jlt_container_t *c, uint32_t tensor, int32_t first) {
+// Scratch is the last bytes of the arena, where a plan part may have tensors that the op does not need. `from`: the lowest of any
+// op's. Tensors above it meet the scratch of ops within their life.
+static bool scratch_spoils(const jlt_container_t *c, const jlt_op_t *op, uint32_t tensor, uint64_t from) {
+  const uint64_t end = (uint64_t)c->arena_offsets[tensor] + jlt_tensor_bytes(&c->tensors[tensor]);
+  return end > from && end > jlt_scratch_begin(jlt_arena_end(c, false), jlt_chosen_scratch_bytes(c, op));
+}
+
+// No tensor may be written over `tensor` from the op after `first` to its last use, and no scratch from `first` on.
+static jlt_status_t check_lifetime(const jlt_container_t *c, uint32_t tensor, int32_t first, uint64_t scratch_from) {
   const int32_t last = last_use(c, tensor);
   const int32_t end = last < (int32_t)c->model->n_ops ? last : (int32_t)c->model->n_ops - 1;
-  for (int32_t i = first + 1; i <= end; i++) {
+  for (int32_t i = first < 0 ? 0 : first; i <= end; i++) {
     const jlt_op_t *op = &c->ops[i];
-    if (op->output == tensor || !overlap(c, op->output, tensor)) {
+    if (scratch_spoils(c, op, tensor, scratch_from)) {
+      return JLT_ERR_OVERLAP;
+    }
+    if (i == first || op->output == tensor || !overlap(c, op->output, tensor)) {
       continue;
     }
-    if (i != last || !works_in_place(c, op, tensor)) {
+    if (i != last || is_watched_after(c, tensor, (uint32_t)i) || !jlt_may_write_over(c, op, tensor)) {
       return JLT_ERR_OVERLAP;
     }
   }
@@ -161,23 +151,36 @@ static jlt_status_t check_answers(const jlt_container_t *c) {
   return JLT_OK;
 }
 
-static jlt_status_t check_scratch(const jlt_container_t *c) {
-  bool with_f32 = false;
+static bool has_f32(const jlt_container_t *c) {
   for (uint32_t i = 0; i < c->model->n_precisions; i++) {
-    with_f32 = with_f32 || c->precisions[i].is_f32;
+    if (c->precisions[i].is_f32) {
+      return true;
+    }
   }
+  return false;
+}
+
+// What every op asks for is there; `from`: the lowest byte of it. Only a plan part's may lie over tensors.
+static jlt_status_t check_scratch(const jlt_container_t *c, uint64_t *from) {
+  const bool with_f32 = has_f32(c);
+  const bool generic = c->arena == c->f32_arena;
+  const uint64_t end = jlt_arena_end(c, false);
+  const uint64_t room = generic ? c->arena->scratch_bytes : end;
+  *from = end;
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     const jlt_op_t *op = &c->ops[i];
     const void *params = c->pool + op->params_offset;
-    if (jlt_chosen_scratch_bytes(c, op) > c->arena->scratch_bytes ||
-        (with_f32 && jlt_op_scratch_bytes(op->code, params, true) > c->f32_arena->scratch_f32_bytes)) {
+    const uint32_t bytes = jlt_chosen_scratch_bytes(c, op);
+    if (bytes > room || (with_f32 && jlt_op_scratch_bytes(op->code, params, true) > c->f32_arena->scratch_f32_bytes)) {
       return JLT_ERR_ARENA;
     }
+    const uint64_t begin = jlt_scratch_begin(end, bytes);
+    *from = begin < *from ? begin : *from;
   }
   return JLT_OK;
 }
 
-static jlt_status_t check_tensors(const jlt_container_t *c) {
+static jlt_status_t check_tensors(const jlt_container_t *c, uint64_t scratch_from) {
   for (uint32_t t = 0; t < c->model->n_tensors; t++) {
     const jlt_status_t err = check_offset(c, t);
     if (err) {
@@ -190,7 +193,7 @@ static jlt_status_t check_tensors(const jlt_container_t *c) {
     if ((c->tensors[t].flags & JLT_TENSOR_FLAG_CONST) || (!is_input && first == NEVER)) {
       continue;
     }
-    const jlt_status_t err = check_lifetime(c, t, first);
+    const jlt_status_t err = check_lifetime(c, t, first, scratch_from);
     if (err) {
       return err;
     }
@@ -211,7 +214,11 @@ jlt_status_t jlt_check_arena(const jlt_container_t *c) {
       arena->scratch_bytes > ARENA_LIMIT_BYTES || arena->scratch_f32_bytes > ARENA_LIMIT_BYTES) {
     return JLT_ERR_ARENA;
   }
-  jlt_status_t err = check_tensors(c);
+  uint64_t scratch_from;
+  jlt_status_t err = check_scratch(c, &scratch_from);
+  if (!err) {
+    err = check_tensors(c, scratch_from);
+  }
   if (err) {
     return err;
   }
@@ -221,6 +228,5 @@ jlt_status_t jlt_check_arena(const jlt_container_t *c) {
       return err;
     }
   }
-  err = check_answers(c);
-  return err ? err : check_scratch(c);
+  return check_answers(c);
 }

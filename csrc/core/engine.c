@@ -2,7 +2,7 @@
 // The stepping engine: one op, or a tile of one, a call along one path of a checked container. DESIGN.md, "Engine".
 #include <string.h>
 
-#include "core/bytes.h"
+#include "core/arena.h"
 #include "core/confidence.h"
 #include "core/quantise.h"
 #include "kernels/variants.h"
@@ -11,18 +11,11 @@ static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
   return c->precisions[c->paths[path].precisions[0]].is_f32 != 0;
 }
 
-static uint64_t scratch_offset(const jlt_container_t *c, bool is_f32) {
-  const uint64_t bytes = is_f32 ? c->f32_arena->tensor_bytes * (uint64_t)4 : c->arena->tensor_bytes;
-  return jlt_align_up(bytes, JLT_ARENA_ALIGN_BYTES);
-}
-
 uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path) {
   if (!container || path >= container->model->n_paths) {
     return 0;
   }
-  const bool is_f32 = path_is_f32(container, path);
-  const uint64_t scratch = is_f32 ? container->f32_arena->scratch_f32_bytes : container->arena->scratch_bytes;
-  const uint64_t bytes = scratch_offset(container, is_f32) + jlt_align_up(scratch, JLT_ARENA_ALIGN_BYTES);
+  const uint64_t bytes = jlt_arena_end(container, path_is_f32(container, path));
   return bytes <= UINT32_MAX ? (uint32_t)bytes : 0;
 }
 
@@ -73,7 +66,7 @@ jlt_status_t jlt_engine_start(jlt_engine_t *engine, uint16_t path) {
     return JLT_ERR_ABSENT;
   }
   engine->is_f32 = path_is_f32(c, path);
-  engine->scratch_offset = (uint32_t)scratch_offset(c, engine->is_f32);
+  engine->scratch_end = needed_bytes;
   engine->macs = 0;
   engine->ops_run = 0;
   engine->unit = 0;
@@ -163,7 +156,6 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
       .params = c->pool + op->params_offset,
       .out = tensor_at(e, op->output),
       .out_tensor = &c->tensors[op->output],
-      .scratch = e->arena + e->scratch_offset,
       .begin = e->unit,
       .end = end,
   };
@@ -179,10 +171,12 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
     bits = layer_of(c, e->path, op)->bits;
   }
   if (e->is_f32) {
+    call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
     jlt_kernel_entry(op->code)->f32(&call);
     return;
   }
   const jlt_choice_t choice = jlt_choose(c, op, bits);
+  call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
   call.weights.packed = choice.packed;
   choice.run(&call);
 }

@@ -43,21 +43,36 @@ bool jlt_live_at(const jlt_container_t *container, uint16_t next_op, uint32_t un
   return written_before(container, next_op + (unit ? 1u : 0u), tensor) && needed_from(container, next_op, tensor);
 }
 
+// What an output being written has in common with its op's inputs.
+static uint32_t shared_bytes(const jlt_container_t *c, const jlt_op_t *op) {
+  uint64_t shared = 0;
+  const uint64_t begin = c->arena_offsets[op->output];
+  const uint64_t end = begin + jlt_tensor_bytes(&c->tensors[op->output]);
+  for (uint32_t i = 0; i < op->n_inputs; i++) {
+    const uint16_t tensor = op->inputs[i];
+    if ((c->tensors[tensor].flags & JLT_TENSOR_FLAG_CONST) || tensor == op->output || (i && tensor == op->inputs[0])) {
+      continue;
+    }
+    const uint64_t from = c->arena_offsets[tensor];
+    const uint64_t to = from + jlt_tensor_bytes(&c->tensors[tensor]);
+    const uint64_t low = from > begin ? from : begin;
+    const uint64_t high = to < end ? to : end;
+    shared += high > low ? high - low : 0u;
+  }
+  return (uint32_t)shared;
+}
+
 uint32_t jlt_live_bytes(const jlt_container_t *container, uint16_t next_op, uint32_t unit) {
   uint32_t bytes = 0;
   if (!container || next_op > last_op(container)) {
     return 0;
   }
-  const jlt_op_t *op = &container->ops[next_op];
   for (uint32_t t = 0; t < container->model->n_tensors; t++) {
-    // an output in place of an input: it takes less than that or the same (checked)
-    bool counted = false;
-    for (uint32_t i = 0; unit && t == op->output && i < op->n_inputs; i++) {
-      counted = counted || (container->arena_offsets[op->inputs[i]] == container->arena_offsets[t]);
-    }
-    if (!counted && jlt_live_at(container, next_op, unit, (uint16_t)t)) {
+    if (jlt_live_at(container, next_op, unit, (uint16_t)t)) {
       bytes += jlt_tensor_bytes(&container->tensors[t]);
     }
   }
-  return bytes;
+  const jlt_op_t *op = &container->ops[next_op];
+  const bool under_way = unit && jlt_live_at(container, next_op, unit, op->output);
+  return under_way ? bytes - shared_bytes(container, op) : bytes;
 }

@@ -12,7 +12,7 @@
 // the output of `next_op` counts. Conservative where a head was skipped.
 bool jlt_live_at(const jlt_container_t *container, uint16_t next_op, uint32_t unit, uint16_t tensor);
 
-// Arena that the live tensors take at integer precisions [bytes]; what is being worked on in place counts once.
+// Arena that the live tensors take at integer precisions [bytes]; what an output under way has of its inputs counts once.
 uint32_t jlt_live_bytes(const jlt_container_t *container, uint16_t next_op, uint32_t unit);
 
 #endif

@@ -5,6 +5,11 @@
 // which keeps nothing from tile to tile; parameters, weights and tensors have been checked against each other
 // (core/check_ops.c), so it checks nothing. Scratch is 16-byte aligned and as large as the op's scratch function says.
 // A unit is a run of elements of the output, as long as the op's unit function says; only the last one may be shorter.
+// The output may lie over an input (core/overlap.h), so the order of reading and writing is part of the contract, for integers:
+// blocks of at most 8 output pixels, or of any number of elements where an op works element by element, in ascending order;
+// all that a block needs of the inputs is read before any of it is written. Depthwise, grouped and pooling kernels may go
+// channel by channel within a block. FC, a convolution of one pixel and what is not in overlap.c may read and write as they like.
+// s8 tensors have any alignment.
 // At f32 the whole op is one unit, and every s8 tensor in the arena is float; constant s8 operands stay s8 and are
 // dequantised as they are read.
 #ifndef JLT_KERNELS_H

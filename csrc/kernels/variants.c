@@ -44,31 +44,36 @@ static const jlt_variant_t *choose(const jlt_container_t *c, const jlt_op_t *op,
   return v && v->run ? v : NULL;
 }
 
+static uint32_t saturated(uint64_t bytes) { return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX; }
+
 jlt_choice_t jlt_choose(const jlt_container_t *container, const jlt_op_t *op, uint32_t bits) {
   jlt_choice_t choice;
+  const void *params = container->pool + op->params_offset;
+  const jlt_kernel_entry_t *reference = jlt_kernel_entry(op->code);
   const jlt_variant_t *v = choose(container, op, bits, &choice.packed);
-  choice.run = v ? v->run : jlt_kernel_entry(op->code)->integer;
+  choice.run = v ? v->run : reference->integer;
+  choice.scratch_bytes =
+      saturated(v ? v->scratch_bytes(params, weight_of(container, op)) : reference->scratch_bytes(params, false));
   return choice;
 }
 
-static uint64_t scratch_at(const jlt_container_t *c, const jlt_op_t *op, uint32_t bits) {
-  const void *packed;
-  const void *params = c->pool + op->params_offset;
-  const jlt_variant_t *v = choose(c, op, bits, &packed);
-  return v ? v->scratch_bytes(params, weight_of(c, op)) : jlt_kernel_entry(op->code)->scratch_bytes(params, false);
-}
-
 uint32_t jlt_chosen_scratch_bytes(const jlt_container_t *container, const jlt_op_t *op) {
-  uint64_t most = op->weight == JLT_NO_INDEX ? scratch_at(container, op, 0) : 0;
-  for (uint32_t k = 0; op->weight != JLT_NO_INDEX && k < container->model->n_precisions; k++) {
+  if (op->weight == JLT_NO_INDEX) {
+    return jlt_choose(container, op, 0).scratch_bytes;
+  }
+  uint32_t most = 0;
+  bool seen[2] = {false, false};
+  for (uint32_t k = 0; k < container->model->n_precisions && !(seen[0] && seen[1]); k++) {
     const uint32_t bits = container->layers[k * container->model->n_weights + op->weight].bits;
-    const uint64_t bytes = bits == 32 ? 0 : scratch_at(container, op, bits);
+    if (bits == 32 || seen[bits == 8]) {
+      continue;
+    }
+    seen[bits == 8] = true;
+    const uint32_t bytes = jlt_choose(container, op, bits).scratch_bytes;
     most = bytes > most ? bytes : most;
   }
-  return most < UINT32_MAX ? (uint32_t)most : UINT32_MAX;
+  return most;
 }
-
-static uint32_t saturated(uint64_t bytes) { return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX; }
 
 jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint16_t op, jlt_isa_needs_t *needs) {
   if (!container || !needs || op >= container->model->n_ops) {

@@ -83,6 +83,7 @@ const jlt_variant_t *jlt_variant_of(uint32_t isa, uint8_t code, const void *para
 typedef struct {
   jlt_kernel_t run;
   const void *packed;
+  uint32_t scratch_bytes;
 } jlt_choice_t;
 
 // `bits`: of the op's weights, 8 or 4; 0 without.
