@@ -5,8 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts study-ppk2 wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)

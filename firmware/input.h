@@ -18,7 +18,8 @@ typedef struct {
 extern const jlt_input_driver_t jlt_input_flash;
 extern const jlt_input_driver_t jlt_input_link;
 
-// Takes PCM; once 49 frames are in, the features of the last 49 lie in the INPUT slot.
+// Takes PCM; once 49 frames are in, the features of the last 49 lie in the INPUT slot. JLT_ERR_ABSENT: the board's firmware has no
+// front end, for want of flash (`front` in board.toml).
 JLT_MUST_CHECK jlt_status_t jlt_input_pcm(const jlt_wire_pcm_t *head, const int16_t *samples, uint32_t count,
                                           jlt_wire_pcm_reply_t *reply);
 

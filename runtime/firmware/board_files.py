@@ -18,6 +18,7 @@
     irqs = 26                               # entries of the vector table behind the core's 16
     stack_bytes = 1408                      # at least what make boards proves
     has_cycle_counter = true                # DWT CYCCNT
+    front = false                           # no features from sound on the board, where flash is short; left out, true
 
     [firmware.uart]                         # and .timer; .flash, .nvm, .spi, .i2c, .store, .counter, .marker or false
     driver = "jlt_uart_pl011"               # a struct of firmware/drivers/drivers.h
@@ -133,6 +134,7 @@ def board_header(
         f"#define BOARD_IRQS {int(part['irqs'])}",
         f"#define BOARD_UART_IRQ {int(part['uart'].get('irq', -1))}",
         f"#define BOARD_HAS_CYCLE_COUNTER {int(bool(part.get('has_cycle_counter', False)))}",
+        f"#define BOARD_HAS_FRONT {int(bool(part.get('front', True)))}",
         f"#define BOARD_ENERGY_MODE {int(energy_mode)}",
         f"#define BOARD_SIGNED {int(key is not None)}",
         f"#define BOARD_BROKEN_COMMIT {int(broken_commit)}",

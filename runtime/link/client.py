@@ -30,7 +30,8 @@ _MOST_BYTES = 16_384  # that may come without an answer among them before a requ
 _STATUS = {
     -1: "an argument is out of range, or it does not fit the board's memory",
     -6: "a checksum does not match",
-    -20: "the path needs a section that is not on the board, or is a float path; boards run integers",
+    -20: "the path needs a section that is not on the board, or is a float path (boards run integers), or this board's firmware "
+    "has no front end for sound",
     -21: "nothing is loaded, or the order of requests is wrong",
     -22: "the other path differs in what has already run",
     -23: "no policy that fits the model",
