@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from tiny import tiny_quant_graph
 
+from joulet.container.isa_plan import with_isa_plan
 from joulet.container.write import write_container
 from joulet.importers.tflite import load_tflite
 from joulet.quant.bare import bare_quant_graph
@@ -41,7 +42,8 @@ def test_every_op_and_damaged_containers_stay_inside_their_buffers(harness: Path
     containers = {"tiny": write_container(tiny_quant_graph())}
     for path in sorted(models.glob("*.tflite")):
         graph = load_tflite(path)
-        containers[path.stem] = write_container(bare_quant_graph(graph, ("w8", "w4", "f32")))
+        content = write_container(bare_quant_graph(graph, ("w8", "w4", "f32")))
+        containers[path.stem] = with_isa_plan(with_isa_plan(content, "ARMV6M"), "AVX2")
     files = []
     for name, content in containers.items():
         files.append(tmp_path / f"{name}.jlt")

@@ -68,10 +68,12 @@ class Stepped:
 
     def place(self, tensor: int) -> slice:
         """Where a tensor lies in the arena."""
-        scale = 4 if self.engine.is_f32 else 1
-        begin = int(self.container.arena_offsets[tensor]) * scale
         record = self.container.tensors + tensor
-        return slice(begin, begin + (4 * record.elements if scale == 4 else lib.jlt_tensor_bytes(record)))
+        if self.engine.is_f32:
+            begin = 4 * int(self.container.f32_offsets[tensor])
+            return slice(begin, begin + 4 * record.elements)
+        begin = int(self.container.arena_offsets[tensor])
+        return slice(begin, begin + lib.jlt_tensor_bytes(record))
 
     def written(self) -> tuple[int, slice]:
         """Tensor and place in the arena that the last tile wrote."""

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/overlap.h"
 
-enum { BLOCK_PIXELS = 8 };  // most that a kernel reads before it writes
+enum {
+  BLOCK_PIXELS = 8,      // most that a kernel reads before it writes
+  LINES_LIMIT = 1 << 14  // rows and columns that are looked at, lest a small container take long to check
+};
 
 #define NOTHING INT64_MAX  // is read
 
@@ -61,10 +64,15 @@ static int64_t lead_of(const window_t *w, int64_t *lowest) {
   return lead;
 }
 
+static const jlt_overlap_t never = {JLT_OVERLAP_NEVER, JLT_OVERLAP_NEVER, 1};
+
 // `ordered`: a block has been read whole before any of it is written. Otherwise a channel may be written while others of its
 // block are still to be read, and the output stays below the block; unless whole pixels lie on whole pixels.
 static jlt_overlap_t overlap_of_window(const window_t *w, bool ordered) {
   int64_t lowest;
+  if ((uint64_t)w->n * w->out_h + w->out_w > LINES_LIMIT) {
+    return never;
+  }
   const int64_t lead = lead_of(w, &lowest);
   if (ordered || lowest == NOTHING) {
     return (jlt_overlap_t){lead, lead, 1};
@@ -73,8 +81,6 @@ static jlt_overlap_t overlap_of_window(const window_t *w, bool ordered) {
   const int64_t held = least(block, (int64_t)w->n * w->out_h * w->out_w * w->out_c - lowest);
   return (jlt_overlap_t){held, w->in_c == w->out_c ? lead : held, w->in_c == w->out_c ? w->in_c : 1};
 }
-
-static const jlt_overlap_t never = {JLT_OVERLAP_NEVER, JLT_OVERLAP_NEVER, 1};
 
 static jlt_overlap_t overlap_of_conv(const jlt_conv_params_t *p, bool depthwise) {
   const window_t w = {

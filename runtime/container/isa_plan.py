@@ -3,18 +3,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 
 from joulet._core import ffi, lib
 from joulet.container import layout
+from joulet.container.arena_problem import arena_problem, conv_params
 from joulet.container.assemble import PartSection, assemble, read_table
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
+from joulet.plan.overlap_arena import plan_overlapping
 from joulet.plan.packings import Weights, pack
-from joulet.plan.steps import ConvParams
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]
@@ -128,12 +129,6 @@ def weight_values(container: Container, weight: int) -> Weights:
     return values
 
 
-def conv_params(container: Container, op: int) -> ConvParams:
-    """Return the parameters of a CONV, DWCONV or FC op."""
-    entry = np.frombuffer(container.pool, layout.dtype("ConvParams"), 1, int(container.ops[op]["params_offset"]))[0]
-    return ConvParams(**{field.name: entry[field.name].item() for field in fields(ConvParams)})
-
-
 def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
     n_weights = len(container.weights)
     packings = np.full((n_weights, 2), layout.NO_OFFSET, np.uint32)
@@ -169,11 +164,13 @@ def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
 
 
 def _arena(container: Container, needs: list[_Needs]) -> bytes:
+    plan = plan_overlapping(*arena_problem(container, [each.scratch_bytes for each in needs]))
     header = record(
         "Arena",
-        tensor_bytes=int(container.arena["tensor_bytes"]),
-        scratch_bytes=max(each.scratch_bytes for each in needs),
+        tensor_bytes=plan.tensor_bytes,
+        scratch_bytes=plan.scratch_bytes,
         scratch_f32_bytes=0,
         n_tensors=len(container.tensors),
     )
-    return header + container.arena_offsets.astype("<u4").tobytes()
+    offsets = [layout.NO_OFFSET if offset is None else offset for offset in plan.offsets]
+    return header + np.array(offsets, "<u4").tobytes()

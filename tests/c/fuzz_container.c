@@ -15,6 +15,7 @@
 
 #include "core/crc32.h"
 #include "core/live.h"
+#include "host/isa.h"
 #include "joulet.h"
 
 enum { ARENA_LIMIT = 1 << 22, WORK_LIMIT = 20000000 };
@@ -94,7 +95,6 @@ static void restore_hostile(jlt_engine_t *engine, uint8_t exit, const jlt_engine
 // What is not live at this point is overwritten, and the engine is put back as after a loss of power.
 static void lose_power(jlt_engine_t *engine, uint8_t exit, uint8_t *kept, uint32_t *state) {
   const jlt_container_t *c = engine->container;
-  const uint32_t scale = engine->is_f32 ? 4u : 1u;
   jlt_engine_mark_t mark;
   jlt_engine_save(engine, &mark);
   memcpy(kept, engine->arena, engine->arena_bytes);
@@ -104,7 +104,8 @@ static void lose_power(jlt_engine_t *engine, uint8_t exit, uint8_t *kept, uint32
   for (uint32_t t = 0; t < c->model->n_tensors; t++) {
     if (jlt_live_at(c, mark.next_op, mark.unit, (uint16_t)t)) {
       const uint32_t bytes = engine->is_f32 ? c->tensors[t].elements * 4u : jlt_tensor_bytes(&c->tensors[t]);
-      memcpy(engine->arena + (size_t)c->arena_offsets[t] * scale, kept + (size_t)c->arena_offsets[t] * scale, bytes);
+      const size_t at = engine->is_f32 ? (size_t)c->f32_offsets[t] * 4u : c->arena_offsets[t];
+      memcpy(engine->arena + at, kept + at, bytes);
       live_bytes += jlt_tensor_bytes(&c->tensors[t]);
     }
   }
@@ -229,6 +230,12 @@ static void run_bytes(const uint8_t *data, size_t size, bool is_sound) {
   jlt_container_t container;
   if (jlt_container_check(copy, (uint32_t)size, &container) == JLT_OK) {
     run_all(&container, is_sound);
+    // the plan part of each instruction set too: its arena, and its kernels where they are plain C or this core's
+    for (uint32_t isa = JLT_ISA_ARMV6M; isa <= JLT_ISA_AVX512VNNI; isa++) {
+      if (jlt_host_runs(isa) && jlt_container_use(&container, isa, false) == JLT_OK) {
+        run_all(&container, is_sound);
+      }
+    }
   }
   free(copy);
 }

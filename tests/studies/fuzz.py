@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from joulet.container.isa_plan import with_isa_plan
 from joulet.container.write import write_container
 from joulet.errors import JouletError
 from joulet.importers.tflite import load_tflite
@@ -86,6 +87,8 @@ def fuzz_container(seconds: float, seed: int, findings: Path) -> int:
             for precisions in (("w8",), ("w8", "w4", "mix", "f32")):
                 seed_file = corpus / f"{path.stem}-{len(precisions)}.jlt"
                 seed_file.write_bytes(write_container(bare_quant_graph(graph, precisions)))
+                planned = corpus / f"{path.stem}-{len(precisions)}-planned.jlt"
+                planned.write_bytes(with_isa_plan(with_isa_plan(seed_file.read_bytes(), "ARMV6M"), "AVX2"))
         sources = sorted(str(path) for path in (ROOT / "csrc").rglob("*.c"))
         harness = str(ROOT / "tests" / "c" / "fuzz_container.c")
         flags = ["-g", "-O1", "-std=c11", "-fsanitize=fuzzer,address,undefined", "-fno-sanitize-recover=all"]
