@@ -59,12 +59,12 @@ def run(args: argparse.Namespace) -> int:
     if args.samples < 1:
         raise UsageError(f"--samples is {args.samples}; it must be 1 or more")
     with open_engine(args.model, args.engine) as engine:
-        paths = [name for name in engine.path_names if not _is_float(engine, name)] or list(engine.path_names)
+        paths = [name for name in engine.path_names if not is_float(engine, name)] or list(engine.path_names)
         if args.precision is not None:
             if args.precision not in engine.path_names:
                 raise UsageError(f"--precision {args.precision}: this model has {', '.join(engine.path_names)}")
             paths = [args.precision]
-        inputs = [array[: args.samples] for array in _inputs(args.input, engine.inputs, args.samples)]
+        inputs = [array[: args.samples] for array in samples_for(args.input, engine.inputs, args.samples)]
         board = _board(args.engine, engine)
         rows = []
         for path in paths:
@@ -79,7 +79,8 @@ def run(args: argparse.Namespace) -> int:
     return 0 if result["deterministic"] else 1
 
 
-def _is_float(engine: Engine, path: str) -> bool:
+def is_float(engine: Engine, path: str) -> bool:
+    """Return whether a path computes in f32."""
     container = getattr(engine, "container", None)
     if container is None:
         return False
@@ -97,7 +98,8 @@ def _board(spec: str, engine: Engine) -> Board | None:
     return load_board(where) if where else None
 
 
-def _inputs(path: Path | None, borders: tuple[TensorInfo, ...], count: int) -> list[Array]:
+def samples_for(path: Path | None, borders: tuple[TensorInfo, ...], count: int) -> list[Array]:
+    """Return the samples of a file, or ``count`` random ones."""
     if path is not None:
         return [np.asarray(array) for array in load_inputs(path, borders)]
     rng = np.random.default_rng(0)
