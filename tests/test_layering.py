@@ -47,6 +47,7 @@ ALLOWED: dict[str, set[str]] = {
     "firmware": {"errors", "boards", "flash", "link"},
     "emulator": {"errors", "boards", "energy", "firmware", "flash", "records", "_core"},
     "meters": {"errors", "units", "records", "link"},
+    "profile": {"errors", "records", "units", "engine", "link", "meters"},
     "doctor": {"errors", "flash", "boards"},
     "demo": {"errors"},
     "_src": set(),

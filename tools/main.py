@@ -31,6 +31,7 @@ COMMANDS = {
     "keys": "make a key pair for signed updates, or print the public key",
     "monitor": "what a board says of itself, as it happens",
     "power": "what rails draw, live: meters, boards, this machine",
+    "profile": "measured energy and latency of an inference, per path and exit",
     "bench": "instructions, cycles and energy of an inference, per path and exit",
     "report": "make the report of run folders again",
 }

@@ -93,10 +93,13 @@ class Ppk2Device:
 
 
 class DevicePort:
-    """A serial line to a kit that is a program; ``due`` says how many samples there should be by now."""
+    """A serial line to a kit that is a program; ``due`` says how many samples there should be by now.
 
-    def __init__(self, device: Ppk2Device, due: Callable[[], int]) -> None:
-        self._device, self._due = device, due
+    With ``lose``, about every twentieth thousand of samples loses some in its middle.
+    """
+
+    def __init__(self, device: Ppk2Device, due: Callable[[], int], lose: np.random.Generator | None = None) -> None:
+        self._device, self._due, self._lose = device, due, lose
         self._waiting = bytearray()
 
     def write(self, data: bytes) -> None:
@@ -105,7 +108,11 @@ class DevicePort:
 
     def read(self, n_bytes: int, timeout_s: float) -> bytes:
         """Return what is there."""
-        self._waiting += self._device.produce(min(self._due() - self._device.sent, 1 << 18))
+        fresh = self._device.produce(min(self._due() - self._device.sent, 1 << 18))
+        for at in range(0, len(fresh) if self._lose is not None else 0, 4000):
+            if self._lose is not None and self._lose.random() < 0.05:
+                fresh = fresh[: at + 2000] + fresh[at + 2000 + 4 * int(self._lose.integers(1, 60)) :]
+        self._waiting += fresh
         data = bytes(self._waiting[:n_bytes])
         del self._waiting[:n_bytes]
         return data

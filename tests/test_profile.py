@@ -1,0 +1,241 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Profiles: markers and clocks by hand, then a virtual board's true energy per exit found again through a simulated PPK2."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from board_tools import container, need_board, samples
+
+from joulet.boards import load_board
+from joulet.emulator.power import Phase
+from joulet.errors import DataError
+from joulet.profile import Profile, Row, Sync, load_profile
+from joulet.profile.board import Taken, rows_of, take, windows_by_clock, windows_by_markers
+from joulet.profile.figures import Interval, interval
+from joulet.profile.recorder import Recorder
+from joulet.profile.sync import find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
+from joulet.tools.main import main
+from joulet.tools.profile import cases_of, virtual_bench
+
+# by hand
+
+
+def test_pulses_are_the_phase_in_gray_code_on_three_lines() -> None:
+    logic = np.array([0, 1, 1, 3, 1, 0, 9, 1, 0], np.uint8)  # DECIDE is 3; bit 3 is another line
+    starts, ends = find_pulses(logic)
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == [(1, 3), (4, 5), (6, 8)]
+    starts, _ = find_pulses((logic << np.uint8(2)).astype(np.uint8), first_line=2)
+    assert starts.tolist() == [1, 4, 6]
+
+
+def test_pulses_are_put_together_by_their_largest_pauses() -> None:
+    starts = np.array([10, 20, 31, 100, 111, 300])
+    ends = np.array([18, 30, 40, 109, 120, 310])
+    assert group_runs(starts, ends, 3).tolist() == [[10, 40], [100, 120], [300, 310]]
+    assert group_runs(starts[:1], ends[:1], 1).tolist() == [[10, 18]]
+    with pytest.raises(DataError, match="do not tell inferences apart"):
+        group_runs(starts, ends, 4)
+    with pytest.raises(DataError, match="6 pulses for 7"):
+        group_runs(starts, ends, 7)
+
+
+def test_a_clock_is_found_from_questions_of_different_width() -> None:
+    rng = np.random.default_rng(1)
+    device_s = np.sort(rng.uniform(0.0, 60.0, 40))
+    true_s = 5.0 + device_s * (1 + 80e-6)
+    before_s = true_s - rng.uniform(0.1e-3, 2e-3, 40)
+    after_s = true_s + rng.uniform(0.1e-3, 2e-3, 40)
+    fit = fit_clock(device_s, before_s, after_s)
+    assert fit.rate == pytest.approx(1 + 80e-6, abs=20e-6)
+    assert np.abs(fit.at(device_s) - true_s).max() < fit.error_s < 2e-3
+    with pytest.raises(DataError, match="fewer than two"):
+        fit_clock(device_s[:1], before_s[:1], after_s[:1])
+
+
+def test_no_sample_arrives_before_it_was_taken() -> None:
+    rng = np.random.default_rng(2)
+    index = np.arange(1000, 200_000, 500).astype(float)
+    taken_s = 3.0 + index * 1e-5 * (1 - 30e-6)
+    arrived_s = taken_s + 0.5e-3 + rng.exponential(2e-3, len(index))
+    fit = fit_arrivals(index, arrived_s, 1e-5)
+    assert (fit.at(index * 1e-5) <= arrived_s + 1e-9).all()
+    assert fit.offset_s == pytest.approx(3.0005, abs=2e-3)
+    with pytest.raises(DataError, match="fewer than two"):
+        fit_arrivals(index[:1], arrived_s[:1], 1e-5)
+
+
+def test_windows_are_placed_where_the_energy_is() -> None:
+    power_w = np.full(20_000, 1e-3)
+    true = [(2_000, 3_000), (9_000, 10_000), (15_000, 16_000)]
+    for start, end in true:
+        power_w[start:end] = 0.1
+    cumulative_j = np.concatenate([[0.0], np.cumsum(power_w) * 1e-5])
+    bounds_s = np.array([(start * 1e-5 - 3e-3, end * 1e-5 + 5e-3) for start, end in true]) + 4e-3  # clocks 4 ms apart
+    starts_s, _ = place_windows(cumulative_j, 1e-5, bounds_s, np.full(3, 1e-2), 20e-3)
+    assert starts_s == pytest.approx([start * 1e-5 for start, _ in true], abs=1.1e-4)
+
+
+def test_intervals_by_hand() -> None:
+    found = interval([1.0, 2.0, 3.0], bias=0.5)
+    assert found.mean == 2.0
+    assert found.half == pytest.approx(4.303 / math.sqrt(3) + 0.5)
+    assert math.isinf(interval([1.0]).half)
+
+
+def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
+    energy, latency = Interval(mean=1.0, low=0.5, high=1.5), Interval(mean=2.0, low=-math.inf, high=math.inf)
+    row = Row(path="w8", exit="final", n=3, excluded=1, energy_j=energy, latency_s=latency, power_w=0.5)
+    sync = Sync(method="markers", error_s=1e-5, detail="")
+    profile = Profile(
+        model="m", model_hash="h", engine="e", meter="x", provenance="measured: x", sync=sync, inside="i", idle_w=None,
+        coverage=1.0, rows=(row,), notes=("a",),
+    )  # fmt: skip
+    profile.save(tmp_path / "p.json")
+    assert load_profile(tmp_path / "p.json") == profile
+    assert json.loads((tmp_path / "p.json").read_text())["rows"][0]["latency_s"]["low"] is None
+    (tmp_path / "q.json").write_text('{"format": "other"}')
+    with pytest.raises(DataError, match="of format 'other'"):
+        load_profile(tmp_path / "q.json")
+    (tmp_path / "q.json").write_text("[]")
+    with pytest.raises(DataError, match="no profile"):
+        load_profile(tmp_path / "q.json")
+
+
+# a virtual board through a simulated kit
+
+
+def measured(
+    sync: str, repeats: int = 6, name: str = "virtual_m4", **others: bool
+) -> tuple[Sequence[Row], dict[tuple[str, str], float], Taken]:
+    """Return rows, the board's true energy by path and exit [J], and what was taken."""
+    need_board()
+    true: list[list[float]] = []
+    with virtual_bench(container(), name, **others) as (engine, board, counter, meter, _):
+        virtual = engine.board._port.board  # type: ignore[attr-defined]
+
+        def on_phase(before: Phase, after: Phase) -> None:
+            drawn_j = virtual.power.drawn_j
+            if after is Phase.INFER:
+                while len(true) < len(counter.stamps):
+                    true.append([drawn_j, drawn_j])
+            if before is Phase.INFER:
+                true[-1][1] = drawn_j
+
+        cases = cases_of(engine, None, None)
+        begin = counter.begin
+
+        def begun() -> None:
+            begin()
+            if len(counter.stamps) == 1:
+                true.clear()  # what came before was to warm up
+
+        counter.begin = begun  # type: ignore[method-assign]
+        virtual.on_phase = on_phase
+        recorder = Recorder(meter, counter.clock, threaded=False)  # type: ignore[arg-type]
+        taken = take(
+            engine, board, counter, recorder, [samples("residual_int8")[:1]], cases, repeats, lambda done, all: None
+        )
+        doubt_j = None
+        if sync == "markers":
+            windows, how = windows_by_markers(taken, 0)
+        else:
+            windows, how, doubt_j = windows_by_clock(taken)
+        rows = rows_of(taken, windows, how, engine.exit_names, doubt_j)
+        names = [(case.path, engine.exit_names[case.exit]) for case in cases]
+    assert len(true) == len(taken.stamps) == repeats * len(cases)
+    spent_j = np.array([end - start for start, end in true]).reshape(repeats, len(cases)).mean(axis=0)
+    return rows, dict(zip(names, spent_j.tolist(), strict=True)), taken
+
+
+@pytest.mark.parametrize("sync", ["markers", "clock"])
+def test_the_true_energy_per_exit_is_found_within_two_percent(sync: str) -> None:
+    rows, true_j, taken = measured(sync, repeats=10, markers=sync == "markers")
+    assert len(rows) == len(true_j) >= 8
+    pj_per_cycle = load_board("virtual_m4").load.energy_pj_per_cycle
+    for number, row in enumerate(rows):
+        assert row.energy_j.mean == pytest.approx(true_j[row.path, row.exit], rel=0.02), (row.path, row.exit)
+        # by its clock the board counts from START, some hundred cycles before the first op
+        own_j = np.mean([stamp.cycles for stamp in taken.stamps[number :: len(rows)]]) * pj_per_cycle * 1e-12
+        inside_j = true_j[row.path, row.exit] if sync == "markers" else own_j
+        assert row.energy_j.low <= inside_j <= row.energy_j.high
+        assert row.energy_j.half < 0.05 * row.energy_j.mean
+        assert (row.n, row.excluded) == (10, 0)
+
+
+def test_inferences_with_lost_samples_are_left_out() -> None:
+    rows, true_j, taken = measured("markers", lossy=True)
+    assert taken.trace.lost > 50
+    assert np.isnan(taken.trace.power_w).sum() == taken.trace.lost
+    assert sum(row.excluded for row in rows) > 0
+    assert all(row.n + row.excluded == 6 for row in rows)
+    for row in rows:
+        assert row.energy_j.mean == pytest.approx(true_j[row.path, row.exit], rel=0.03)
+
+
+def test_without_wires_markers_are_an_error_that_says_so() -> None:
+    with pytest.raises(DataError, match="are the board's marker pins in D0 to D2"):
+        measured("markers", repeats=2, markers=False)
+
+
+# the command
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "m.jlt"
+    path.write_bytes(container())
+    return path
+
+
+def test_the_command_on_a_virtual_board(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_board()
+    out = model.with_name("p.json")
+    words = ["--engine", "virtual:virtual_m4", "--precision", "w8", "--repeats", "3", "--json", "--out", str(out)]
+    assert main(["profile", str(model), *words]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["sync"]["method"] == "markers"
+    assert table["coverage"] == 1.0
+    assert table["provenance"].startswith("simulated: a PPK2")
+    assert [row["n"] for row in table["rows"]] == [3] * len(table["rows"])
+    assert table == json.loads(out.read_text())
+    assert 0.0 < table["idle_w"] < 0.01 * table["rows"][0]["power_w"]
+
+
+def test_the_command_on_this_machine(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--meter", "simulated:10mW", "--window", "50ms", "--idle", "50ms", "--precision", "w8", "--depth", "0"]
+    assert main(["profile", str(model), *words]) == 0
+    text = capsys.readouterr().out
+    assert "10 mW" in text
+    assert "sync: host window" in text
+    assert main(["profile", str(model), *words, "--json"]) == 0
+    (row,) = json.loads(capsys.readouterr().out)["rows"]
+    assert row["energy_j"]["mean"] == pytest.approx(0.010 * row["latency_s"]["mean"], rel=1e-3)
+
+
+Check = Callable[[str], None]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--engine", "qemu:x"], "QEMU tells neither"),
+        (["--engine", "serial:/dev/nowhere"], "say what measures the board"),
+        (["--engine", "virtual:virtual_m4", "--meter", "rapl"], "hangs at a simulated PPK2"),
+        (["--repeats", "1"], "needs 2 or more"),
+        (["--meter", "simulated:1W", "--sync", "markers"], "no marker pins"),
+        (["--meter", "simulated:1W", "--depth", "auto"], "tells each exit by itself"),
+        (["--meter", "replay:nowhere.csv"], "no such file"),
+        (["--marker-line", "7"], "begin at line 0 to 5"),
+    ],
+)
+def test_wrong_wishes_are_one_line(
+    model: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["profile", str(model), *words]) == 2
+    assert message in capsys.readouterr().err

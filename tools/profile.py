@@ -1,0 +1,344 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``joulet profile``: measured energy and latency of an inference, along every path to every exit."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.engine.seam import Array, Engine
+from joulet.errors import DataError, MeterError, UsageError
+from joulet.meters.machine import Machine
+from joulet.meters.open import open_meter
+from joulet.meters.seam import Meter, Stream
+from joulet.profile.board import (
+    Case,
+    StampCounter,
+    Taken,
+    idle_power_w,
+    rows_of,
+    take,
+    windows_by_clock,
+    windows_by_markers,
+)
+from joulet.profile.figures import Interval, Profile, Sync
+from joulet.profile.recorder import Recorder
+from joulet.tools.bench import is_float, samples_for
+from joulet.tools.engines import open_engine
+from joulet.units import format_quantity, parse_quantity
+
+if TYPE_CHECKING:
+    from joulet.engine.board import BoardEngine
+    from joulet.link import Board
+
+Windows = npt.NDArray[np.float64]
+
+EPILOG = """\
+With --engine virtual:BOARD a simulated PPK2 hangs at the virtual board's supply and at its marker pins: what comes out is
+what a real one would see of a board that draws what board.toml says. With --engine serial:PORT and --meter ppk2:… it is
+measured. On this machine (--engine host, litert) any source of joulet power will do; many inferences run between readings.
+
+  joulet profile kws.jlt --engine virtual:virtual_m4
+  joulet profile kws.jlt --engine serial:/dev/ttyACM0 --meter ppk2:/dev/ttyACM1,voltage=3.3V --out kws.json
+  joulet profile kws.jlt --engine host --meter rapl --window 2s
+  joulet compare before.json after.json
+
+--sync says how power and inferences are put together: markers (the firmware shows its phase on three pins, wired to D0, D1 and
+D2 of the meter), clock (its time stamps, and the host's clock), or auto, which takes markers where they are seen. A window
+ends with the last op of an inference; sending the input and fetching the answer lie outside. Intervals are 95 % of the mean
+(Student's t) and what the sync may be off. Energies include idle power.
+"""
+_WITHOUT = "to the end of the last op; without sending the input and fetching the answer"
+_INSIDE = {
+    "markers": f"from the beginning of the first op {_WITHOUT}",
+    "clock fit": f"from START, by the board's timer, {_WITHOUT}",
+}
+_INSIDE_HOST = "calls of the engine one after the other: all that this machine draws meanwhile on the rails that count"
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command's parser."""
+    parser = subparsers.add_parser(
+        "profile",
+        help="measured energy and latency of an inference, per path and exit",
+        description="Measure what an inference costs, along every path to every exit, with a meter.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
+    parser.add_argument(
+        "--engine", default="host", metavar="E", help="where it runs: host, litert, virtual:BOARD, serial:PORT"
+    )
+    parser.add_argument(
+        "--meter", metavar="SOURCE", help="as for joulet power (virtual: a simulated PPK2; host: the best there is)"
+    )
+    parser.add_argument("--input", type=Path, metavar="IN.npz", help="samples (random ones without)")
+    parser.add_argument("--precision", metavar="NAME", help="only this path (all integer ones)")
+    parser.add_argument("--depth", metavar="K", help="only this exit, by number or name (all)")
+    parser.add_argument(
+        "--repeats", type=int, default=10, metavar="N", help="inferences (host: windows) a case (10; host 3)"
+    )
+    parser.add_argument("--sync", default="auto", choices=("auto", "markers", "clock"), help="see below (auto)")
+    parser.add_argument(
+        "--marker-line", type=int, default=0, metavar="N", help="line of the meter with the first marker pin (0)"
+    )
+    parser.add_argument("--window", default="1s", metavar="T", help="host: length of a window (1s)")
+    parser.add_argument("--idle", default="1s", metavar="T", help="host: idle power is measured so long before (1s)")
+    parser.add_argument(
+        "--rate", type=float, default=50.0, metavar="N", help="host: readings of the meter a second (50)"
+    )
+    parser.add_argument("--allow-estimate", action="store_true", help="also take what is not measured, marked as such")
+    parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the profile there, for joulet compare")
+    parser.add_argument("--json", action="store_true", help="print the profile as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Profile; return the exit code."""
+    if args.repeats < 2:
+        raise UsageError(f"--repeats is {args.repeats}; an interval needs 2 or more")
+    if not 0 <= args.marker_line <= 5:
+        raise UsageError(f"--marker-line is {args.marker_line}; the three marker pins begin at line 0 to 5")
+    if not args.model.is_file():
+        raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
+    kind = args.engine.partition(":")[0]
+    if kind == "qemu":
+        raise UsageError("--engine qemu: QEMU tells neither power nor cycles; virtual:BOARD does")
+    profile = _on_board(args) if kind in ("virtual", "serial") else _on_host(args)
+    if args.out is not None:
+        profile.save(args.out)
+    print(json.dumps(profile.to_dict()) if args.json else text_of(profile))
+    return 0
+
+
+def cases_of(engine: Engine, precision: str | None, depth: str | None) -> list[Case]:
+    """Return the paths and exits asked for."""
+    from joulet.tools.infer import pick_depth, pick_path
+
+    if precision is not None:
+        paths = [pick_path(engine, precision)]
+    else:
+        paths = [name for name in engine.path_names if not is_float(engine, name)] or list(engine.path_names)
+    if depth is None:
+        exits = list(range(len(engine.exit_names)))
+    else:
+        chosen = pick_depth(engine, depth)
+        if chosen == "auto":
+            raise UsageError(
+                "--depth auto: a profile tells each exit by itself; give a number or name, or leave it out"
+            )
+        exits = [len(engine.exit_names) - 1 if chosen == "last" else int(chosen)]
+    return [Case(path=path, exit=exit) for path in paths for exit in exits]
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        print(f"\r  {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
+
+
+# a board
+
+
+def _on_board(args: argparse.Namespace) -> Profile:
+    with ExitStack() as stack:
+        engine, board, counter, meter, threaded = stack.enter_context(_bench(args))
+        if not isinstance(meter, Stream):
+            raise UsageError(f"--meter {args.meter}: on a board only meters that sample will do: ppk2, lpm01a")
+        cases = cases_of(engine, args.precision, args.depth)
+        sample = samples_for(args.input, engine.inputs, 1)
+        recorder = Recorder(meter, counter.clock, threaded=threaded)
+        taken = take(engine, board, counter, recorder, sample, cases, args.repeats, _progress)
+        windows, sync, doubt_j = _synced(args, taken)
+        rows = rows_of(taken, windows, sync, engine.exit_names, doubt_j)
+        count = len(taken.trace.power_w)
+        notes = [*meter.notes]
+        if taken.trace.lost or taken.trace.uncertain:
+            where = (
+                f"{taken.trace.uncertain} of them by more than the counter tells"
+                if taken.trace.uncertain
+                else "counted"
+            )
+            notes.append(f"{taken.trace.lost} samples were lost ({where}); inferences with losses are left out")
+        return Profile(
+            model=args.model.name, model_hash=engine.model_hash, engine=args.engine, meter=meter.source,
+            provenance=_provenance(args, board), sync=sync, inside=_INSIDE[sync.method], idle_w=idle_power_w(taken, windows),
+            coverage=1.0 - taken.trace.lost / count, rows=tuple(rows), notes=tuple(notes),
+        )  # fmt: skip
+
+
+def _provenance(args: argparse.Namespace, board: Board) -> str:
+    if args.engine.startswith("virtual:"):
+        from joulet.boards import load_board
+        from joulet.emulator.cycle_model import PROVENANCE
+
+        figures = load_board(args.engine.partition(":")[2]).provenance.get("pj_per_cycle", "")
+        return f"simulated: a PPK2 at a virtual board; energy {figures}; cycles {PROVENANCE}"
+    return f"measured: {args.meter} at board {board.hello.board}"
+
+
+def _synced(args: argparse.Namespace, taken: Taken) -> tuple[Windows, Sync, Windows | None]:
+    if args.sync == "clock":
+        return windows_by_clock(taken)
+    try:
+        return *windows_by_markers(taken, args.marker_line), None
+    except DataError as error:
+        if args.sync == "markers":
+            raise
+        windows, sync, doubt_j = windows_by_clock(taken)
+        return windows, replace(sync, detail=f"{sync.detail}; no markers: {error}"), doubt_j
+
+
+Bench = tuple["BoardEngine", "Board", StampCounter, Meter, bool]
+
+
+@contextmanager
+def _bench(args: argparse.Namespace) -> Iterator[Bench]:
+    """Open engine, board, counter and meter; the last tells whether time is real."""
+    kind, _, where = args.engine.partition(":")
+    if kind == "virtual":
+        if args.meter not in (None, "ppk2"):
+            raise UsageError(f"--meter {args.meter}: a virtual board hangs at a simulated PPK2; leave --meter out")
+        with virtual_bench(args.model.read_bytes(), where) as bench:
+            yield bench
+        return
+    if args.meter is None:
+        raise UsageError("--meter: say what measures the board, as in --meter ppk2:/dev/ttyACM1,voltage=3.3V")
+    from joulet.engine.board import BoardEngine
+    from joulet.engine.host import HostEngine
+    from joulet.tools.engines import open_board
+
+    data = args.model.read_bytes()
+    HostEngine(data)  # every byte is checked here, where errors have names
+    machine = Machine()
+    with ExitStack() as stack:
+        meter = open_meter(args.meter, machine, allow_estimate=args.allow_estimate)
+        stack.callback(meter.close)
+        board, _ = stack.enter_context(open_board(args.engine, {}))
+        counter = StampCounter(machine.clock)
+        yield BoardEngine(data, board, counter=counter), board, counter, meter, True
+
+
+@contextmanager
+def virtual_bench(
+    model: bytes, name: str, *, seed: int = 0, skew: float = 40e-6, markers: bool = True, lossy: bool = False
+) -> Iterator[Bench]:
+    """Open a virtual board at a simulated PPK2 whose clock is off by ``skew``; the host takes 1 to 3 ms to say anything.
+
+    ``markers`` wires the pins; ``lossy`` loses some samples of the stream.
+    """
+    from joulet.boards import load_board
+    from joulet.emulator.board import VirtualBoard
+    from joulet.emulator.probe import PacedPort, Probe, ProbedSupply
+    from joulet.engine.board import BoardEngine
+    from joulet.engine.host import HostEngine
+    from joulet.link import connect
+    from joulet.meters.ppk2_device import DevicePort, Ppk2Device
+    from joulet.meters.ppk2_wire import PERIOD_S
+
+    HostEngine(model)
+    load = load_board(name).load
+    supply = ProbedSupply(load, load.on_v)
+    virtual = VirtualBoard(name, power=supply)
+    slot = virtual.facts.slots["model"]
+    if len(model) > slot.size:
+        raise UsageError(f"the container has {len(model):,} bytes, the model slot of {name} {slot.size:,}")
+    virtual.load(slot.address, model)
+    probe = Probe(supply, PERIOD_S, skew)
+    rng = np.random.default_rng(seed)
+
+    def signal(first: int, count: int) -> tuple[Any, Any]:
+        current_a, logic = probe.signal(first, count)
+        return current_a, logic if markers else np.zeros_like(logic)
+
+    port = DevicePort(Ppk2Device(signal, dither=rng), probe.due, lose=rng if lossy else None)
+    around = Machine(open_port=lambda url, baud: port, clock=lambda: supply.now_s)
+    meter = open_meter(f"ppk2:simulated,voltage={load.on_v:g}V", around)
+    virtual.power_on()
+    line = PacedPort(virtual, lambda: float(rng.uniform(1e-3, 3e-3)))
+    with connect(line) as board:
+        counter = StampCounter(lambda: virtual.now_s)
+        yield BoardEngine(model, board, counter=counter), board, counter, meter, False
+    virtual.check()
+
+
+# this machine
+
+
+def _on_host(args: argparse.Namespace) -> Profile:
+    from joulet.profile.counted import Integrator, measure
+    from joulet.tools.power import best_source
+
+    if args.sync == "markers":
+        raise UsageError("--sync markers: this machine has no marker pins; leave --sync out")
+    window_s = parse_quantity(args.window, "s", what="--window")
+    idle_s = parse_quantity(args.idle, "s", what="--idle", allow_zero=True)
+    machine = Machine()
+    with ExitStack() as stack:
+        engine = stack.enter_context(open_engine(args.model, args.engine))
+        meter = open_meter(args.meter or best_source(machine), machine, allow_estimate=args.allow_estimate)
+        stack.callback(meter.close)
+        cases, inputs = cases_of(engine, args.precision, args.depth), samples_for(args.input, engine.inputs, 1)
+        integrator = Integrator(meter, machine, args.rate)
+        stack.callback(integrator.close)
+        windows = 3 if args.repeats == 10 else args.repeats
+        rows, idle_w, sync = measure(
+            engine,
+            inputs,
+            cases,
+            integrator,
+            machine,
+            window_s=window_s,
+            windows=windows,
+            idle_s=idle_s,
+            progress=_progress,
+        )
+        words = integrator.quality.words()
+        if not integrator.provenance:
+            raise MeterError(f"meter '{meter.source}' gave no readings")
+        return Profile(
+            model=args.model.name, model_hash=engine.model_hash, engine=args.engine, meter=meter.source,
+            provenance="; ".join(integrator.provenance), sync=sync, inside=_INSIDE_HOST, idle_w=idle_w, coverage=1.0,
+            rows=tuple(rows), notes=(*meter.notes, *([f"readings are {', '.join(words)}"] if words else [])),
+        )  # fmt: skip
+
+
+# telling
+
+
+def text_of(profile: Profile) -> str:
+    """Return a profile for people."""
+    head = (
+        f"  {'path':<10} {'exit':<10} {'n':>4} {'energy':>10} {'95 %':>16} {'latency':>10} {'95 %':>16} {'power':>10}"
+    )
+    lines = [f"{profile.model} on {profile.engine}, {profile.meter}", head]
+    for row in profile.rows:
+        energy, latency = row.energy_j, row.latency_s
+        lines.append(
+            f"  {row.path:<10} {row.exit:<10} {row.n:>4} {_q(energy.mean, 'J'):>10} {_half(energy, 'J'):>16} "
+            f"{_q(latency.mean, 's'):>10} {_half(latency, 's'):>16} {_q(row.power_w, 'W'):>10}"
+            + (f"  {row.excluded} left out" if row.excluded else "")
+        )
+    if profile.idle_w is not None:
+        lines.append(f"  idle: {_q(profile.idle_w, 'W')}, part of the energies")
+    lines.append(f"  sync: {profile.sync.method}, ends within {_q(profile.sync.error_s, 's')}; {profile.sync.detail}")
+    lines += [f"  inside: {profile.inside}", f"  energy: {profile.provenance}"]
+    return "\n".join([*lines, *(f"  note: {note}" for note in profile.notes)])
+
+
+def _q(value: float, unit: str) -> str:
+    return format_quantity(value, unit, digits=4)
+
+
+def _half(value: Interval, unit: str) -> str:
+    return "±" + _q(value.half, unit) if np.isfinite(value.half) else "unknown"
+
+
+__all__: Sequence[str] = ["Array", "add_parser", "cases_of", "run", "text_of", "virtual_bench"]
