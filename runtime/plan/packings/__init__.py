@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import PlanError
+from joulet.plan.packings import avx2
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 Weights = npt.NDArray[np.int8]
 Packer = Callable[[Weights, "ConvParams", int], bytes]
 
-PACKERS: Mapping[tuple[str, str], Packer] = {}
+PACKERS: Mapping[tuple[str, str], Packer] = {
+    ("AVX2", "CONV"): avx2.pack_conv,
+    ("AVX2", "FC"): avx2.pack_conv,
+}
 
 
 def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int) -> bytes:

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/variants.h"
+
+#ifdef JLT_WITH_AVX2
+#define JLT_ISA avx2
+#include "kernels/wide/needs.h"
+#endif

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/variants.h"
+
+#ifdef JLT_WITH_AVX512VNNI
+#define JLT_ISA avx512vnni
+#include "kernels/wide/needs.h"
+#endif

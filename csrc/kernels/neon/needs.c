@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/variants.h"
+
+#ifdef JLT_WITH_NEON
+#define JLT_ISA neon
+#include "kernels/wide/needs.h"
+#endif

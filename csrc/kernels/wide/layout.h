@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernels for SIMD lanes (avx2, avx512vnni, neon) share: sizes of packed weights and of scratch.
+//
+// Output channels come in blocks of 16, the last one padded with zero weights. A packed convolution is, block by block, the sums
+// of the weights of 16 channels (int32) and their weights: at 8 bits [K / s][16][s] int8 with K padded to 4, s = 2 or 4 as the
+// instruction set multiplies; at 4 bits [K / 8][16][4] bytes, K padded to 8, with u of four k in the low nibbles and of
+// the next four in the high ones. A packed depthwise convolution is, block by block, 16 sums and [taps / 2][16][2] int16,
+// the taps padded to 2; 4 bits have their own values, 16u - 120. runtime/plan/packings/wide.py writes all of it.
+#ifndef JLT_KERNELS_WIDE_LAYOUT_H
+#define JLT_KERNELS_WIDE_LAYOUT_H
+
+#include "core/bytes.h"
+#include "kernels/variants.h"
+
+enum {
+  JLT_WIDE_CHANNELS = 16,    // of a block
+  JLT_WIDE_PIXELS = 8,       // most that are computed at once
+  JLT_WIDE_HEAD_BYTES = 64,  // of a block: sums of weights
+  JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
+  JLT_WIDE_MOST_TAPS = 64,
+};
+
+static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
+  return ((uint64_t)p->out_c + JLT_WIDE_CHANNELS - 1u) / JLT_WIDE_CHANNELS;
+}
+
+static inline uint64_t jlt_wide_patch(const jlt_conv_params_t *p) { return (uint64_t)p->k_h * p->k_w * p->in_c; }
+
+static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, uint32_t bits) {
+  const uint64_t k = jlt_wide_patch(p);
+  const uint64_t body = bits == 8 ? jlt_align_up(k, 4) * JLT_WIDE_CHANNELS : jlt_align_up(k, 8) * JLT_WIDE_CHANNELS / 2u;
+  return JLT_WIDE_HEAD_BYTES + body;
+}
+
+// Bytes between patches, two an element.
+static inline uint64_t jlt_wide_row_bytes(const jlt_conv_params_t *p) { return jlt_align_up(jlt_wide_patch(p), 32) * 2u; }
+
+static inline uint64_t jlt_wide_dwconv_block_bytes(const jlt_conv_params_t *p) {
+  return JLT_WIDE_HEAD_BYTES + jlt_align_up((uint64_t)p->k_h * p->k_w, 2) * JLT_WIDE_CHANNELS * 2u;
+}
+
+#endif
