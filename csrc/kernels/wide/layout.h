@@ -35,6 +35,11 @@ static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, uin
 // Bytes between patches, two an element.
 static inline uint64_t jlt_wide_row_bytes(const jlt_conv_params_t *p) { return jlt_align_up(jlt_wide_patch(p), 32) * 2u; }
 
+// A row of the window in the padding; lanes beyond the last channel are read too.
+static inline uint64_t jlt_wide_zeros_bytes(const jlt_conv_params_t *p) {
+  return jlt_align_up((uint64_t)p->k_w * p->in_c, 16) + JLT_WIDE_CHANNELS;
+}
+
 static inline uint64_t jlt_wide_dwconv_block_bytes(const jlt_conv_params_t *p) {
   return JLT_WIDE_HEAD_BYTES + jlt_align_up((uint64_t)p->k_h * p->k_w, 2) * JLT_WIDE_CHANNELS * 2u;
 }

@@ -28,10 +28,9 @@ bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weigh
   return is_plain(p, weight) && p->in_c == p->out_c && (uint32_t)p->k_h * p->k_w <= JLT_WIDE_MOST_TAPS;
 }
 
-// A pixel of zero points for taps in the padding, and the accumulators' constants.
 uint64_t JLT_NAME(jlt_dwconv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return jlt_align_up(((const jlt_conv_params_t *)params)->in_c, 16) + jlt_wide_blocks(params) * JLT_WIDE_FINISH_BYTES;
+  return jlt_wide_zeros_bytes(params) + jlt_wide_blocks(params) * JLT_WIDE_FINISH_BYTES;
 }
 
 uint64_t JLT_NAME(jlt_dwconv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {

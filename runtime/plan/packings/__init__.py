@@ -26,6 +26,7 @@ Packer = Callable[[Weights, "ConvParams", int], bytes]
 PACKERS: Mapping[tuple[str, str], Packer] = {
     ("AVX2", "CONV"): avx2.pack_conv,
     ("AVX2", "FC"): avx2.pack_conv,
+    ("AVX2", "DWCONV"): avx2.pack_dwconv,
 }
 
 
