@@ -30,6 +30,8 @@ typedef struct {
 
 static JLT_ALWAYS_INLINE __m256i load(const void *from) { return _mm256_loadu_si256(from); }
 
+static JLT_ALWAYS_INLINE void store(void *to, __m256i v) { _mm256_storeu_si256(to, v); }
+
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) {
   return (jlt_sums_t){{_mm256_setzero_si256(), _mm256_setzero_si256()}};
 }
@@ -109,18 +111,35 @@ typedef struct {
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
-static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, uint32_t lane, int32_t start, int32_t multiplier, int32_t shift) {
-  const uint32_t e = shift < 0 ? (uint32_t)-shift : 0u;
-  const uint32_t reg = lane / 8u, odd = lane % 2u, at = lane % 8u / 2u;
-  const uint64_t round = ((uint64_t)1 << 63) + ((uint64_t)1 << 30) + (e > 0 ? (uint64_t)1 << (30u + e) : 0u);
-  f->start[lane] = start;
-  f->multiplier[lane] = multiplier;
-  f->left[lane] = shift > 0 ? shift : 0;
-  f->any_left |= f->left[lane];
-  f->round[reg][odd][at] = round;
-  f->round_below[reg][odd][at] = round - (e > 0 ? (uint64_t)1 << 31 : 0u);
-  f->shift[reg][odd][at] = 31u + e;
-  f->bias[lane] = (int32_t)(uint32_t)((uint64_t)1 << (32u - e));
+// Start = bias − each · sums.
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *bias, const void *sums, uint32_t each,
+                                          const int32_t *multiplier, const int32_t *shift) {
+  const __m256i zero = _mm256_setzero_si256();
+  const __m256i one_32 = _mm256_set1_epi32(1);
+  const __m256i half = _mm256_set1_epi64x((1 << 30));
+  const __m256i top = _mm256_set1_epi64x((int64_t)(((uint64_t)1 << 63) + ((uint64_t)1 << 30)));
+  __m256i any_left = zero;
+  for (int reg = 0; reg < 2; reg++) {
+    const __m256i s = load(shift + 8 * reg);
+    const __m256i e = _mm256_max_epi32(_mm256_sub_epi32(zero, s), zero);
+    const __m256i left = _mm256_max_epi32(s, zero);
+    const __m256i folded = _mm256_mullo_epi32(load((const int32_t *)sums + 8 * reg), _mm256_set1_epi32((int32_t)each));
+    any_left = _mm256_or_si256(any_left, left);
+    store(f->start + 8 * reg, _mm256_sub_epi32(load(bias + 8 * reg), folded));
+    store(f->multiplier + 8 * reg, load(multiplier + 8 * reg));
+    store(f->left + 8 * reg, left);
+    store(f->bias + 8 * reg, _mm256_sllv_epi32(one_32, _mm256_sub_epi32(_mm256_set1_epi32(32), e)));
+    for (int odd = 0; odd < 2; odd++) {
+      const __m256i wide = odd ? _mm256_srli_epi64(e, 32) : _mm256_blend_epi32(e, zero, 0xAA);
+      const __m256i rounds = _mm256_cmpgt_epi64(wide, zero);
+      const __m256i round = _mm256_add_epi64(top, _mm256_and_si256(rounds, _mm256_sllv_epi64(half, wide)));
+      const __m256i below = _mm256_and_si256(rounds, _mm256_set1_epi64x((int64_t)1 << 31));
+      store(f->round[reg][odd], round);
+      store(f->round_below[reg][odd], _mm256_sub_epi64(round, below));
+      store(f->shift[reg][odd], _mm256_add_epi64(wide, _mm256_set1_epi64x(31)));
+    }
+  }
+  f->any_left = !_mm256_testz_si256(any_left, any_left);
 }
 
 static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, __m256i m, const jlt_finish_t *f, int reg, int odd) {
@@ -228,6 +247,22 @@ static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t 
   }
 }
 
+static JLT_ALWAYS_INLINE int32_t jlt_sum_bytes(const int8_t *x, uint32_t n) {
+  const __m256i ones = _mm256_set1_epi8(1);
+  __m256i sums = _mm256_setzero_si256();
+  uint32_t i = 0;
+  for (; i + 32u <= n; i += 32u) {
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(ones, load(x + i)), _mm256_set1_epi16(1)));
+  }
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  int32_t sum = _mm_cvtsi128_si32(four) + _mm_extract_epi32(four, 1);
+  for (; i < n; i++) {
+    sum += x[i];
+  }
+  return sum;
+}
+
 static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) {
   if (n >= 16u) {
     return _mm_loadu_si128((const void *)from);
@@ -261,5 +296,7 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t sums, jlt_tap_t a, j
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t s) {
   return (jlt_sums_t){{_mm256_permute2x128_si256(s.v[0], s.v[1], 0x20), _mm256_permute2x128_si256(s.v[0], s.v[1], 0x31)}};
 }
+
+#include "kernels/wide/lanes_common.h"
 
 #endif

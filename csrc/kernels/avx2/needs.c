@@ -3,5 +3,6 @@
 
 #ifdef JLT_WITH_AVX2
 #define JLT_ISA avx2
+#define JLT_TOGETHER 2
 #include "kernels/wide/needs.h"
 #endif

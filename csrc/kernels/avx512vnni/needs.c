@@ -3,5 +3,6 @@
 
 #ifdef JLT_WITH_AVX512VNNI
 #define JLT_ISA avx512vnni
+#define JLT_TOGETHER 4
 #include "kernels/wide/needs.h"
 #endif

@@ -3,5 +3,6 @@
 
 #ifdef JLT_WITH_NEON
 #define JLT_ISA neon
+#define JLT_TOGETHER 4
 #include "kernels/wide/needs.h"
 #endif

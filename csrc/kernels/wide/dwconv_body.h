@@ -17,24 +17,6 @@ typedef struct {
   jlt_output_t output;
 } jlt_wide_dwconv_t;
 
-static void prepare_blocks(const jlt_wide_dwconv_t *t) {
-  const jlt_weights_t *w = t->weights;
-  const jlt_conv_params_t *p = t->params;
-  const uint32_t zero_point = (uint32_t)p->in_zero_point;
-  for (uint32_t block = 0; block < t->blocks; block++) {
-    int32_t sums[JLT_WIDE_CHANNELS];
-    memcpy(sums, (const uint8_t *)w->packed + block * t->block_bytes, sizeof(sums));
-    t->finish[block].any_left = 0;
-    for (uint32_t i = 0; i < JLT_WIDE_CHANNELS; i++) {
-      const uint32_t at = block * JLT_WIDE_CHANNELS + i;
-      const uint32_t channel = at < p->out_c ? at : p->out_c - 1u;
-      const uint32_t m = w->record->n_multipliers > 1 ? channel : 0;
-      const int32_t start = (int32_t)((uint32_t)w->bias[channel] - zero_point * (uint32_t)sums[i]);
-      jlt_prepare(&t->finish[block], i, start, w->multipliers[m], w->shifts[m]);
-    }
-  }
-}
-
 // All channels of one pixel; no tap lies behind `last`.
 static JLT_ALWAYS_INLINE void run_pixel(const jlt_wide_dwconv_t *t, const int8_t *const *x, const uint32_t taps,
                                         const int8_t *last, int8_t *out) {
@@ -151,7 +133,10 @@ static JLT_ALWAYS_INLINE void jlt_wide_dwconv(const jlt_call_t *call) {
   const size_t zeros_bytes = jlt_wide_zeros_bytes(p);
   t.finish = (jlt_finish_t *)(void *)((uint8_t *)call->scratch + zeros_bytes);
   memset(t.zeros, p->in_zero_point, zeros_bytes);
-  prepare_blocks(&t);
+  for (uint32_t block = 0; block < t.blocks; block++) {
+    const uint8_t *head = (const uint8_t *)call->weights.packed + block * t.block_bytes;
+    jlt_prepare_block(&call->weights, p->out_c, block, head, (uint32_t)p->in_zero_point, &t.finish[block]);
+  }
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   uint32_t left = tile.end - tile.begin;
   uint32_t x = tile.begin % p->out_w;

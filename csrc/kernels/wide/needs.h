@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the convolutions for SIMD lanes ask for, the same for every instruction set: JLT_ISA names the one that includes this.
+// What the convolutions for SIMD lanes ask for. JLT_ISA names the instruction set that includes this, JLT_TOGETHER how many
+// products it adds up at 8 bits.
 #include "kernels/wide/layout.h"
 
 #define JLT_NAME_3(name, isa) name##__##isa
@@ -15,12 +16,12 @@ bool JLT_NAME(jlt_conv_s8_takes)(const void *params, const jlt_weight_t *weight)
 
 uint64_t JLT_NAME(jlt_conv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return JLT_WIDE_PIXELS * jlt_wide_row_bytes(params) + jlt_wide_blocks(params) * JLT_WIDE_FINISH_BYTES;
+  return ((const jlt_conv_params_t *)params)->k_h * jlt_wide_strip_bytes(params) + jlt_wide_blocks(params) * JLT_WIDE_FINISH_BYTES;
 }
 
 uint64_t JLT_NAME(jlt_conv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   (void)weight;
-  return jlt_wide_blocks(params) * jlt_wide_conv_block_bytes(params, bits);
+  return jlt_wide_blocks(params) * jlt_wide_conv_block_bytes(params, bits, JLT_TOGETHER);
 }
 
 bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weight) {

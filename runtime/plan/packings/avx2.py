@@ -19,8 +19,7 @@ LANES = np.array([0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15])
 
 def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int) -> bytes:
     """Return the packed copy of CONV and FC; pairs of products meet in one VPMADDWD."""
-    del params
-    return wide.pack_conv(weights, bits, together=2)
+    return wide.pack_conv(weights, params, bits, together=2)
 
 
 def pack_dwconv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int) -> bytes:

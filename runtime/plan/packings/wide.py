@@ -15,34 +15,39 @@ if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
 
 _CHANNELS = 16
-_K_PAD = {8: 4, 4: 8}
+_ALIGN_BYTES = 64
 
 
-def pack_conv(weights: npt.NDArray[np.int8], bits: int, together: int) -> bytes:
+def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, together: int) -> bytes:
     """Return a convolution's packed copy.
 
     Parameters
     ----------
-    weights : ndarray of int8, shape (channels, K)
+    weights : ndarray of int8, shape (channels, k_h * k_w * in_c)
         Canonical weights.
+    params
+        The op's parameters.
     bits
-        8: int8 ``[K / together][16][together]``. 4: ``[K / 8][16][4]`` bytes, u = (q + 128) >> 4 of four k in the low
-        nibbles and of the next four in the high ones; sums are of u.
+        8: int8 ``[R / together][16][together]`` a row of the window. 4: ``[R / 8][16][4]`` bytes, u = (q + 128) >> 4 of four
+        elements in the low nibbles and of the next four in the high ones; sums are of u.
     together
         Products that one instruction adds up at 8 bits, 2 or 4.
     """
+    step = together if bits == 8 else 8
     values = weights if bits == 8 else ((weights.astype(np.int16) + 128) >> 4).astype(np.int8)
-    channels, k = values.shape
-    padded = np.zeros((-(-channels // _CHANNELS) * _CHANNELS, -(-k // _K_PAD[bits]) * _K_PAD[bits]), np.int8)
-    padded[:channels, :k] = values
-    blocks = padded.reshape(-1, _CHANNELS, padded.shape[1])
+    channels, row = len(values), params.k_w * params.in_c
+    padded = np.zeros((-(-channels // _CHANNELS) * _CHANNELS, params.k_h, -(-row // step) * step), np.int8)
+    padded[:channels, :, :row] = values.reshape(channels, params.k_h, row)
+    blocks = padded.reshape(len(padded) // _CHANNELS, _CHANNELS, -1)
     sums = blocks.sum(axis=2, dtype=np.int64).astype("<i4")
     if bits == 8:
-        body = blocks.reshape(len(blocks), _CHANNELS, -1, together).transpose(0, 2, 1, 3).view(np.uint8)
+        body = blocks.reshape(len(blocks), _CHANNELS, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
     else:
-        nibbles = blocks.reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4).view(np.uint8)
-        body = nibbles[0] | nibbles[1] << 4
-    return _with_sums(sums, body)
+        nibbles = blocks.reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4)
+        body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
+    whole = np.zeros((len(blocks), -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
+    whole[:, : body.shape[1]] = body
+    return _with_sums(sums, whole.view(np.uint8))
 
 
 def pack_dwconv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, lanes: npt.NDArray[np.intp]) -> bytes:
