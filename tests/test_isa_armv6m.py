@@ -13,6 +13,7 @@ from test_kernels import CASES, Draw
 from tflite_build import ModelBuilder
 
 from joulet._core import ffi, lib
+from joulet.container import layout
 from joulet.container.write import write_container
 from joulet.engine.host import HostEngine
 from joulet.importers.tflite import load_tflite
@@ -116,6 +117,14 @@ class Guarded:
         place = ffi.cast("void *", self.arena.ctypes.data)
         assert lib.jlt_engine_init(self.engine, self.container, place, n_bytes) == 0
 
+    def scratch(self) -> slice:
+        """Return where the next op's scratch lies: the arena's last bytes."""
+        needs = ffi.new("jlt_isa_needs_t *")
+        code = layout.CODES["Isa"][self.host.isa]
+        assert lib.jlt_isa_needs(self.container, code, self.engine.next_op, needs) == 0
+        end = len(self.arena)
+        return slice((end - int(needs.scratch_bytes)) // 16 * 16, end)
+
     def run(self, x: np.ndarray, units: int) -> bytes:
         """Return the answer; every tile writes its own bytes and scratch only."""
         assert lib.jlt_engine_start(self.engine, self.path) == 0
@@ -124,15 +133,15 @@ class Guarded:
         tensor, begin, end = ffi.new("uint16_t *"), ffi.new("uint32_t *"), ffi.new("uint32_t *")
         kind = 0
         while kind != lib.JLT_EVENT_EXIT:
-            self.arena[int(self.engine.scratch_offset) :] = GUARD
+            scratch = self.scratch()
             before = self.arena.copy()
             assert lib.jlt_engine_tile(self.engine, self.host.n_exits - 1, units, self.event) == 0
             kind = int(self.event.kind)
             assert lib.jlt_engine_written(self.engine, tensor, begin, end) == 0
             base = int(self.container.arena_offsets[tensor[0]])
             before[base + begin[0] : base + end[0]] = self.arena[base + begin[0] : base + end[0]]
-            tensors = slice(0, int(self.engine.scratch_offset))
-            np.testing.assert_array_equal(self.arena[tensors], before[tensors])
+            before[scratch] = self.arena[scratch]
+            np.testing.assert_array_equal(self.arena, before)
         guards = np.concatenate([self.room[: self.at], self.room[self.at + len(self.arena) :]])
         assert (guards == GUARD).all()
         answer = int(self.container.exits[self.host.n_exits - 1].output)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from joulet.errors import PlanError
-from joulet.plan.packings import armv6m
+from joulet.plan.packings import armv6m, avx2
 from joulet.plan.packings.nibbles import Weights
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ Packer = Callable[[Weights, "ConvParams", int], bytes]
 PACKERS: Mapping[tuple[str, str], Packer] = {
     ("ARMV6M", "CONV"): armv6m.pack_conv,
     ("ARMV6M", "FC"): armv6m.pack_conv,
+    ("AVX2", "CONV"): avx2.pack_conv,
+    ("AVX2", "FC"): avx2.pack_conv,
+    ("AVX2", "DWCONV"): avx2.pack_dwconv,
 }
 
 

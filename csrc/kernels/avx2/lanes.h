@@ -1,0 +1,302 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sixteen channels in two registers of eight, for the kernels of kernels/wide/. Included once the target is AVX2.
+//
+// 8 bits: int16 pairs by VPMADDWD, as no product of pairs of bytes fits int16 at full range. 4 bits: u < 16, so eight sums of two
+// products by VPMADDUBSW fit int16 before they are widened.
+#ifndef JLT_KERNELS_AVX2_LANES_H
+#define JLT_KERNELS_AVX2_LANES_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/wide/layout.h"
+
+enum {
+  JLT_K_8 = 2,         // products a channel of one step at 8 bits
+  JLT_OFFSET_8 = 0,    // what activations at 8 bits gain while they are gathered
+  JLT_TILE_PIXELS = 4,
+  JLT_TILE_BLOCKS = 1,
+  JLT_ELEMENT_BYTES_8 = 2,
+  JLT_GROUPS_4 = 4,  // of eight products a channel, before sums at 4 bits must be widened
+};
+
+typedef struct {
+  __m256i v[2];
+} jlt_sums_t;
+
+typedef struct {
+  __m256i v[2];
+} jlt_factors_t;
+
+static JLT_ALWAYS_INLINE __m256i load(const void *from) { return _mm256_loadu_si256(from); }
+
+static JLT_ALWAYS_INLINE void store(void *to, __m256i v) { _mm256_storeu_si256(to, v); }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) {
+  return (jlt_sums_t){{_mm256_setzero_si256(), _mm256_setzero_si256()}};
+}
+
+static JLT_ALWAYS_INLINE jlt_factors_t jlt_factors_8(const uint8_t *w) {
+  return (jlt_factors_t){{_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)w)),
+                          _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(w + 16)))}};
+}
+
+static JLT_ALWAYS_INLINE __m256i broadcast_4(const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, sizeof(four));
+  return _mm256_set1_epi32(four);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_factors_t w, const uint8_t *x) {
+  const __m256i pair = broadcast_4(x);
+  for (int i = 0; i < 2; i++) {
+    sums.v[i] = _mm256_add_epi32(sums.v[i], _mm256_madd_epi16(w.v[i], pair));
+  }
+  return sums;
+}
+
+// Eight products a channel at 4 bits: those of low nibbles, then of high ones.
+typedef struct {
+  __m256i low[2];
+  __m256i high[2];
+} jlt_factors_4_t;
+
+static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
+  const __m256i mask = _mm256_set1_epi8(15);
+  const __m256i a = load(w);
+  const __m256i b = load(w + 32);
+  return (jlt_factors_4_t){{_mm256_and_si256(a, mask), _mm256_and_si256(b, mask)},
+                           {_mm256_and_si256(_mm256_srli_epi16(a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(b, 4), mask)}};
+}
+
+// Sums of int16: two a channel.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_factors_4_t w, const uint8_t *x) {
+  const __m256i first = broadcast_4(x);
+  const __m256i second = broadcast_4(x + 4);
+  for (int i = 0; i < 2; i++) {
+    const __m256i products = _mm256_add_epi16(_mm256_maddubs_epi16(w.low[i], first), _mm256_maddubs_epi16(w.high[i], second));
+    sums.v[i] = _mm256_add_epi16(sums.v[i], products);
+  }
+  return sums;
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_widen_4(jlt_sums_t sums, jlt_sums_t part) {
+  const __m256i ones = _mm256_set1_epi16(1);
+  for (int i = 0; i < 2; i++) {
+    sums.v[i] = _mm256_add_epi32(sums.v[i], _mm256_madd_epi16(part.v[i], ones));
+  }
+  return sums;
+}
+
+// 16 · sums + more, what 4 bits count.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t sums, int32_t more) {
+  for (int i = 0; i < 2; i++) {
+    sums.v[i] = _mm256_add_epi32(_mm256_slli_epi32(sums.v[i], 4), _mm256_set1_epi32(more));
+  }
+  return sums;
+}
+
+// How the accumulators of one block become bytes. NUMERICS.md §2 in one shift of 64 bits: with e = max(−shift, 0) and P the
+// product, ⌊(P + 2^30 + 2^(30 + e) − [P < 0] · 2^31) / 2^(31 + e)⌋, as the floor of a floor is the floor of the whole; for
+// e = 0 without the second and third. Adding 2^63 makes the shift an unsigned one, AVX2 having no other.
+typedef struct {
+  int32_t start[16];
+  int32_t multiplier[16];
+  int32_t left[16];
+  uint64_t round[2][2][4];     // [register][even, odd lanes]
+  uint64_t round_below[2][2][4];  // for negative products
+  uint64_t shift[2][2][4];
+  int32_t bias[16];  // what 2^63 became
+  int32_t any_left;
+} jlt_finish_t;
+_Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
+
+// Start = bias − each · sums.
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *bias, const void *sums, uint32_t each,
+                                          const int32_t *multiplier, const int32_t *shift) {
+  const __m256i zero = _mm256_setzero_si256();
+  const __m256i one_32 = _mm256_set1_epi32(1);
+  const __m256i half = _mm256_set1_epi64x((1 << 30));
+  const __m256i top = _mm256_set1_epi64x((int64_t)(((uint64_t)1 << 63) + ((uint64_t)1 << 30)));
+  __m256i any_left = zero;
+  for (int reg = 0; reg < 2; reg++) {
+    const __m256i s = load(shift + 8 * reg);
+    const __m256i e = _mm256_max_epi32(_mm256_sub_epi32(zero, s), zero);
+    const __m256i left = _mm256_max_epi32(s, zero);
+    const __m256i folded = _mm256_mullo_epi32(load((const int32_t *)sums + 8 * reg), _mm256_set1_epi32((int32_t)each));
+    any_left = _mm256_or_si256(any_left, left);
+    store(f->start + 8 * reg, _mm256_sub_epi32(load(bias + 8 * reg), folded));
+    store(f->multiplier + 8 * reg, load(multiplier + 8 * reg));
+    store(f->left + 8 * reg, left);
+    store(f->bias + 8 * reg, _mm256_sllv_epi32(one_32, _mm256_sub_epi32(_mm256_set1_epi32(32), e)));
+    for (int odd = 0; odd < 2; odd++) {
+      const __m256i wide = odd ? _mm256_srli_epi64(e, 32) : _mm256_blend_epi32(e, zero, 0xAA);
+      const __m256i rounds = _mm256_cmpgt_epi64(wide, zero);
+      const __m256i round = _mm256_add_epi64(top, _mm256_and_si256(rounds, _mm256_sllv_epi64(half, wide)));
+      const __m256i below = _mm256_and_si256(rounds, _mm256_set1_epi64x((int64_t)1 << 31));
+      store(f->round[reg][odd], round);
+      store(f->round_below[reg][odd], _mm256_sub_epi64(round, below));
+      store(f->shift[reg][odd], _mm256_add_epi64(wide, _mm256_set1_epi64x(31)));
+    }
+  }
+  f->any_left = !_mm256_testz_si256(any_left, any_left);
+}
+
+static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, __m256i m, const jlt_finish_t *f, int reg, int odd) {
+  const __m256i product = _mm256_mul_epi32(a, m);
+  const __m256i round = _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(load(f->round[reg][odd])),
+                                                             _mm256_castsi256_pd(load(f->round_below[reg][odd])),
+                                                             _mm256_castsi256_pd(product)));
+  return _mm256_srlv_epi64(_mm256_add_epi64(product, round), load(f->shift[reg][odd]));
+}
+
+static JLT_ALWAYS_INLINE __m256i scale(__m256i a, const jlt_finish_t *f, int reg) {
+  a = _mm256_add_epi32(a, load(f->start + 8 * reg));
+  if (f->any_left) {
+    a = _mm256_sllv_epi32(a, load(f->left + 8 * reg));
+  }
+  const __m256i m = load(f->multiplier + 8 * reg);
+  const __m256i even = scale_half(a, m, f, reg, 0);
+  const __m256i odd = scale_half(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32), f, reg, 1);
+  return _mm256_sub_epi32(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA), load(f->bias + 8 * reg));
+}
+
+typedef struct {
+  __m256i zero_point;
+  __m128i act_min;
+  __m128i act_max;
+} jlt_output_t;
+
+static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act_min, int32_t act_max) {
+  return (jlt_output_t){_mm256_set1_epi16((int16_t)zero_point), _mm_set1_epi8((int8_t)act_min), _mm_set1_epi8((int8_t)act_max)};
+}
+
+static JLT_ALWAYS_INLINE __m128i finished(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o) {
+  const __m256i pairs = _mm256_packs_epi32(scale(sums.v[0], f, 0), scale(sums.v[1], f, 1));
+  const __m256i words = _mm256_adds_epi16(_mm256_permute4x64_epi64(pairs, 0xD8), o->zero_point);
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
+}
+
+static JLT_ALWAYS_INLINE void store_part(int8_t *to, __m128i bytes, uint32_t n) {
+  uint64_t low = (uint64_t)_mm_cvtsi128_si64(bytes);
+  if (n & 8u) {
+    memcpy(to, &low, 8);
+    low = (uint64_t)_mm_extract_epi64(bytes, 1);
+    to += 8;
+  }
+  if (n & 4u) {
+    memcpy(to, &low, 4);
+    low >>= 32;
+    to += 4;
+  }
+  if (n & 2u) {
+    memcpy(to, &low, 2);
+    low >>= 16;
+    to += 2;
+  }
+  if (n & 1u) {
+    *to = (int8_t)low;
+  }
+}
+
+// Writes the first n of sixteen channels.
+static JLT_ALWAYS_INLINE void jlt_finish_sums(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o, int8_t *to,
+                                              uint32_t n) {
+  const __m128i bytes = finished(sums, f, o);
+  if (n >= JLT_WIDE_CHANNELS) {
+    _mm_storeu_si128((void *)to, bytes);
+  } else {
+    store_part(to, bytes, n);
+  }
+}
+
+static JLT_ALWAYS_INLINE void widen_16(void *to, const int8_t *from) {
+  _mm256_storeu_si256(to, _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)from)));
+}
+
+// n activations as the products at 8 bits want them.
+static JLT_ALWAYS_INLINE void jlt_take_8(uint8_t *to, const int8_t *from, uint32_t n) {
+  uint32_t i = 0;
+  for (; i + 16u <= n; i += 16u) {
+    widen_16(to + 2u * i, from + i);
+  }
+  if (i == n) {
+    return;
+  }
+  if (n >= 16u) {
+    widen_16(to + 2u * (n - 16u), from + n - 16u);
+    return;
+  }
+  if (n >= 8u) {
+    _mm_storeu_si128((void *)to, _mm_cvtepi8_epi16(_mm_loadl_epi64((const void *)from)));
+    to += 2u * (n - 8u);
+    _mm_storeu_si128((void *)to, _mm_cvtepi8_epi16(_mm_loadl_epi64((const void *)(from + n - 8u))));
+    return;
+  }
+  for (; i < n; i++) {
+    const int16_t wide = from[i];
+    memcpy(to + 2u * i, &wide, sizeof(wide));
+  }
+}
+
+static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t n) {
+  const int16_t wide = (int16_t)value;
+  for (uint32_t i = 0; i < n; i++) {
+    memcpy(to + 2u * i, &wide, sizeof(wide));
+  }
+}
+
+static JLT_ALWAYS_INLINE int32_t jlt_sum_bytes(const int8_t *x, uint32_t n) {
+  const __m256i ones = _mm256_set1_epi8(1);
+  __m256i sums = _mm256_setzero_si256();
+  uint32_t i = 0;
+  for (; i + 32u <= n; i += 32u) {
+    sums = _mm256_add_epi32(sums, _mm256_madd_epi16(_mm256_maddubs_epi16(ones, load(x + i)), _mm256_set1_epi16(1)));
+  }
+  __m128i four = _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
+  four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4E));
+  int32_t sum = _mm_cvtsi128_si32(four) + _mm_extract_epi32(four, 1);
+  for (; i < n; i++) {
+    sum += x[i];
+  }
+  return sum;
+}
+
+static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) {
+  if (n >= 16u) {
+    return _mm_loadu_si128((const void *)from);
+  }
+  uint64_t half[2] = {0, 0};
+  uint8_t *to = (uint8_t *)half;
+  for (uint32_t step = 8; step > 0; step /= 2u) {
+    if (n & step) {
+      memcpy(to, from, step);
+      to += step;
+      from += step;
+    }
+  }
+  return _mm_set_epi64x((int64_t)half[1], (int64_t)half[0]);
+}
+
+// Sixteen channels of one tap, of which n exist.
+typedef __m256i jlt_tap_t;
+
+static JLT_ALWAYS_INLINE jlt_tap_t jlt_tap(const int8_t *x, uint32_t n) { return _mm256_cvtepi8_epi16(load_part(x, n)); }
+
+static JLT_ALWAYS_INLINE jlt_tap_t jlt_no_tap(void) { return _mm256_setzero_si256(); }
+
+// Adds two taps' products; the sums' lanes lie as unpacking leaves them until jlt_taps_in_order.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t sums, jlt_tap_t a, jlt_tap_t b, const uint8_t *w) {
+  sums.v[0] = _mm256_add_epi32(sums.v[0], _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), load(w)));
+  sums.v[1] = _mm256_add_epi32(sums.v[1], _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), load(w + 32)));
+  return sums;
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t s) {
+  return (jlt_sums_t){{_mm256_permute2x128_si256(s.v[0], s.v[1], 0x20), _mm256_permute2x128_si256(s.v[0], s.v[1], 0x31)}};
+}
+
+#include "kernels/wide/lanes_common.h"
+
+#endif

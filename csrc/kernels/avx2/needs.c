@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "kernels/variants.h"
+
+#ifdef JLT_WITH_AVX2
+#define JLT_ISA avx2
+#define JLT_TOGETHER 2
+#include "kernels/wide/needs.h"
+#endif

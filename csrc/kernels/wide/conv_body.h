@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolution and fully connected for SIMD lanes; a lanes.h before this says how sixteen channels are computed.
+//
+// A strip is what the windows of neighbouring pixels see: a row of input columns for each row of the window, padding as zero
+// points. It is copied once; then each block of channels meets a few of its pixels at a time. What zero points add lies in
+// where the accumulators start. All that a strip's pixels need is read before any of them is written. Layouts:
+// kernels/wide/layout.h.
+#ifndef JLT_KERNELS_WIDE_CONV_BODY_H
+#define JLT_KERNELS_WIDE_CONV_BODY_H
+
+typedef struct {
+  const jlt_conv_params_t *params;
+  const jlt_weights_t *weights;
+  jlt_finish_t *finish;  // one a block from first_block on
+  uint8_t *strip;        // k_h rows
+  size_t row_bytes;      // of the strip
+  size_t pixel_bytes;    // from window to window
+  size_t block_bytes;
+  uint32_t steps;  // of one row of the window
+  uint32_t first_block;
+  uint32_t end_block;
+  bool is_4;
+  jlt_output_t output;
+} jlt_wide_conv_t;
+
+typedef void (*jlt_take_t)(uint8_t *to, const int8_t *from, uint32_t n);
+typedef void (*jlt_repeat_t)(uint8_t *to, int32_t value, uint32_t n);
+
+// Columns [x0, x0 + columns) of the rows that windows at y0 see; `each` is the bytes of an element.
+static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *image, int32_t y0, int32_t x0, int32_t columns,
+                                     uint32_t each, jlt_take_t take, jlt_repeat_t repeat) {
+  const jlt_conv_params_t *p = t->params;
+  const uint32_t c = p->in_c;
+  const int32_t in_w = (int32_t)p->in_w;
+  const int32_t first = x0 < 0 ? (-x0 < columns ? -x0 : columns) : 0;
+  const int32_t end = in_w - x0 < columns ? (in_w - x0 > first ? in_w - x0 : first) : columns;
+  uint8_t *to = t->strip;
+  for (int32_t y = y0; y < y0 + p->k_h; y++, to += t->row_bytes) {
+    if (y < 0 || y >= (int32_t)p->in_h || end <= first) {
+      repeat(to, p->in_zero_point, (uint32_t)columns * c);
+      continue;
+    }
+    if (first > 0) {
+      repeat(to, p->in_zero_point, (uint32_t)first * c);
+    }
+    take(to + (uint32_t)first * c * each, image + ((size_t)y * p->in_w + (size_t)(x0 + first)) * c, (uint32_t)(end - first) * c);
+    if (end < columns) {
+      repeat(to + (uint32_t)end * c * each, p->in_zero_point, (uint32_t)(columns - end) * c);
+    }
+  }
+}
+
+static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks, jlt_sums_t (*sums)[4]) {
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < pixels; i++) {
+#pragma GCC unroll 4
+    for (uint32_t b = 0; b < blocks; b++) {
+      sums[i][b] = jlt_no_sums();
+    }
+  }
+}
+
+// Whole windows at 8 bits, from x on.
+static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+                                     const uint32_t blocks, jlt_sums_t (*acc)[4]) {
+  jlt_sums_t sums[JLT_WIDE_PIXELS][4];
+  clear(pixels, blocks, sums);
+  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
+    const uint8_t *at = x;
+    for (uint32_t s = 0; s < t->steps; s++) {
+      jlt_factors_t factors[4];
+#pragma GCC unroll 4
+      for (uint32_t b = 0; b < blocks; b++) {
+        factors[b] = jlt_factors_8(w + b * t->block_bytes);
+      }
+#pragma GCC unroll 8
+      for (uint32_t i = 0; i < pixels; i++) {
+#pragma GCC unroll 4
+        for (uint32_t b = 0; b < blocks; b++) {
+          sums[i][b] = jlt_add_products_8(sums[i][b], factors[b], at + i * t->pixel_bytes);
+        }
+      }
+      w += JLT_K_8 * JLT_WIDE_CHANNELS;
+      at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
+    }
+  }
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < pixels; i++) {
+#pragma GCC unroll 4
+    for (uint32_t b = 0; b < blocks; b++) {
+      acc[i][b] = sums[i][b];
+    }
+  }
+}
+
+// Eight products a step at 4 bits, widened every JLT_GROUPS_4.
+static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+                                    const uint32_t blocks, jlt_sums_t (*acc)[4]) {
+  for (uint32_t left = t->steps; left > 0;) {
+    jlt_sums_t part[JLT_WIDE_PIXELS][4];
+    const uint32_t now = left < JLT_GROUPS_4 ? left : JLT_GROUPS_4;
+    clear(pixels, blocks, part);
+    for (uint32_t s = 0; s < now; s++) {
+#pragma GCC unroll 4
+      for (uint32_t b = 0; b < blocks; b++) {
+        const jlt_factors_4_t factors = jlt_factors_4(w + b * t->block_bytes);
+#pragma GCC unroll 8
+        for (uint32_t i = 0; i < pixels; i++) {
+          part[i][b] = jlt_add_products_4(part[i][b], factors, x + i * t->pixel_bytes);
+        }
+      }
+      w += 8 * JLT_WIDE_CHANNELS / 2;
+      x += 8;
+    }
+#pragma GCC unroll 8
+    for (uint32_t i = 0; i < pixels; i++) {
+#pragma GCC unroll 4
+      for (uint32_t b = 0; b < blocks; b++) {
+        acc[i][b] = jlt_widen_4(acc[i][b], part[i][b]);
+      }
+    }
+    left -= now;
+  }
+}
+
+static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+                                     const uint32_t blocks, jlt_sums_t (*acc)[4]) {
+  clear(pixels, blocks, acc);
+  for (uint32_t ky = 0; ky < t->params->k_h; ky++) {
+    row_4(t, x + ky * t->row_bytes, w + (size_t)ky * t->steps * (8 * JLT_WIDE_CHANNELS / 2), pixels, blocks, acc);
+  }
+}
+
+// −120 · Σ (x − zero point) of one window: what u stands for beside 16u.
+static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
+  const jlt_conv_params_t *p = t->params;
+  const uint32_t count = (uint32_t)p->k_w * p->in_c;
+  int32_t sum = 0;
+  for (uint32_t ky = 0; ky < p->k_h; ky++) {
+    sum += jlt_sum_bytes((const int8_t *)t->strip + ky * t->row_bytes + pixel * t->pixel_bytes, count);
+  }
+  return -120 * (sum - (int32_t)(p->k_h * count) * p->in_zero_point);
+}
+
+// Where accumulators start and how they end, for one block.
+static void prepare_block(const jlt_wide_conv_t *t, uint32_t block, jlt_finish_t *f) {
+  const jlt_weights_t *w = t->weights;
+  const uint8_t *head = (const uint8_t *)w->packed + block * t->block_bytes;
+  // wraps where the sum of what it cancels does
+  const uint32_t zero_point = (uint32_t)t->params->in_zero_point;
+  jlt_prepare_block(w, t->params->out_c, block, head, t->is_4 ? 16u * zero_point : zero_point + JLT_OFFSET_8, f);
+}
+
+static JLT_ALWAYS_INLINE void run_blocks(const jlt_wide_conv_t *t, uint32_t block, const uint32_t blocks, const uint32_t pixels,
+                                         uint32_t first, uint32_t count, const int32_t *offsets, int8_t *out) {
+  jlt_sums_t acc[JLT_WIDE_PIXELS][4];
+  const uint8_t *x = t->strip + first * t->pixel_bytes;
+  const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->block_bytes + JLT_WIDE_HEAD_BYTES;
+  const uint32_t out_c = t->params->out_c;
+  if (t->is_4) {
+    tile_4(t, x, w, pixels, blocks, acc);
+  } else {
+    tile_8(t, x, w, pixels, blocks, acc);
+  }
+  for (uint32_t b = 0; b < blocks; b++) {
+    const uint32_t channel = (block + b) * JLT_WIDE_CHANNELS;
+    const jlt_finish_t *f = &t->finish[block + b - t->first_block];
+    int8_t *to = out + (size_t)first * out_c + channel;
+    for (uint32_t i = 0; i < count; i++, to += out_c) {
+      const jlt_sums_t sums = t->is_4 ? jlt_scale_sums_4(acc[i][b], offsets[first + i]) : acc[i][b];
+      jlt_finish_sums(sums, f, &t->output, to, out_c - channel);
+    }
+  }
+}
+
+// One block of channels, or JLT_TILE_BLOCKS, of all pixels of a strip.
+static JLT_ALWAYS_INLINE void run_pixels(const jlt_wide_conv_t *t, uint32_t block, const uint32_t blocks, uint32_t pixels,
+                                         const int32_t *offsets, int8_t *out) {
+  for (uint32_t first = 0; first < pixels;) {
+    const uint32_t left = pixels - first;
+    uint32_t count = left < JLT_TILE_PIXELS ? left : JLT_TILE_PIXELS;
+    if (left == 5 || left == 6) {
+      count = left;
+      run_blocks(t, block, blocks, 6, first, count, offsets, out);
+    } else if (count > 4) {
+      run_blocks(t, block, blocks, JLT_TILE_PIXELS, first, count, offsets, out);
+    } else {
+      run_blocks(t, block, blocks, 4, first, count, offsets, out);
+    }
+    first += count;
+  }
+}
+
+static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8_t *out) {
+  uint32_t block = t->first_block;
+  for (; block + 4u <= t->end_block; block += 4u) {
+    run_blocks(t, block, 4, 1, 0, 1, offsets, out);
+  }
+  for (; block < t->end_block; block++) {
+    run_blocks(t, block, 1, 1, 0, 1, offsets, out);
+  }
+}
+
+static void run_strip(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
+  int32_t offsets[JLT_WIDE_STRIP_PIXELS] = {0};
+  uint32_t block = t->first_block;
+  for (uint32_t i = 0; t->is_4 && i < pixels; i++) {
+    offsets[i] = offset_4(t, i);
+  }
+  if (pixels == 1) {
+    run_one_pixel(t, offsets, out);
+    return;
+  }
+  for (; block + JLT_TILE_BLOCKS <= t->end_block; block += JLT_TILE_BLOCKS) {
+    run_pixels(t, block, JLT_TILE_BLOCKS, pixels, offsets, out);
+  }
+  for (; JLT_TILE_BLOCKS > 1 && block < t->end_block; block++) {
+    run_pixels(t, block, 1, pixels, offsets, out);
+  }
+}
+
+// Pixels [x, x + count) of one row of the output.
+static void run_row(const jlt_wide_conv_t *t, const int8_t *image, uint32_t y, uint32_t x, uint32_t count, int8_t *out) {
+  const jlt_conv_params_t *p = t->params;
+  const int32_t y0 = (int32_t)(y * p->stride_h) - p->pad_top;
+  for (uint32_t end = x + count; x < end;) {
+    const uint32_t now = end - x < JLT_WIDE_STRIP_PIXELS ? end - x : JLT_WIDE_STRIP_PIXELS;
+    const int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
+    const int32_t columns = (int32_t)((now - 1u) * p->stride_w + p->k_w);
+    if (t->is_4) {
+      gather(t, image, y0, x0, columns, 1, jlt_take_bytes, jlt_repeat_bytes);
+    } else {
+      gather(t, image, y0, x0, columns, JLT_ELEMENT_BYTES_8, jlt_take_8, jlt_repeat_8);
+    }
+    run_strip(t, now, out);
+    out += (size_t)now * p->out_c;
+    x += now;
+  }
+}
+
+// Windows of single pixels side by side: one long row.
+static bool is_pointwise(const jlt_conv_params_t *p) {
+  return p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->in_h == p->out_h && p->in_w == p->out_w;
+}
+
+static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
+  jlt_conv_params_t p = *(const jlt_conv_params_t *)call->params;
+  if (is_pointwise(&p)) {
+    p.in_w = p.out_w = p.n * p.out_h * p.out_w;
+    p.n = p.in_h = p.out_h = 1;
+  }
+  const uint32_t pixels = p.n * p.out_h * p.out_w;
+  const bool is_4 = call->weights.high && !call->weights.low;
+  const uint32_t together = is_4 ? 8u : JLT_K_8;
+  jlt_wide_conv_t t = {
+      .params = &p,
+      .weights = &call->weights,
+      .strip = call->scratch,
+      .row_bytes = jlt_wide_strip_bytes(&p),
+      .pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8),
+      .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
+      .steps = (uint32_t)(jlt_align_up((uint64_t)p.k_w * p.in_c, together) / together),
+      .end_block = (uint32_t)jlt_wide_blocks(&p),
+      .is_4 = is_4,
+      .output = jlt_output(p.out_zero_point, p.act_min, p.act_max),
+  };
+  t.finish = (jlt_finish_t *)(void *)(t.strip + p.k_h * t.row_bytes);
+  jlt_span_t span = {.end = 1};
+  if (pixels == 1) {  // a unit is a block
+    t.first_block = call->begin;
+    t.end_block = call->end < t.end_block ? call->end : t.end_block;
+  } else {
+    span = jlt_tile(call, JLT_UNIT_PIXELS, pixels);
+  }
+  for (uint32_t block = t.first_block; block < t.end_block; block++) {
+    prepare_block(&t, block, &t.finish[block - t.first_block]);
+  }
+  int8_t *out = (int8_t *)call->out + (size_t)span.begin * p.out_c;
+  uint32_t x = span.begin % p.out_w;
+  for (uint32_t row = span.begin / p.out_w, left = span.end - span.begin; left > 0; row++, x = 0) {
+    const uint32_t count = p.out_w - x < left ? p.out_w - x : left;
+    const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p.out_h) * p.in_h * p.in_w * p.in_c;
+    run_row(&t, image, row % p.out_h, x, count, out);
+    out += (size_t)count * p.out_c;
+    left -= count;
+  }
+}
+
+#endif

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights for SIMD lanes (AVX2, AVX512VNNI, NEON): csrc/kernels/wide/layout.h.
+
+Output channels come in blocks of 16, the last one padded with zeros: 16 sums of weights, then the weights.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    from joulet.plan.steps import ConvParams
+
+_CHANNELS = 16
+_ALIGN_BYTES = 64
+
+
+def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, together: int) -> bytes:
+    """Return a convolution's packed copy.
+
+    Parameters
+    ----------
+    weights : ndarray of int8, shape (channels, k_h * k_w * in_c)
+        Canonical weights.
+    params
+        The op's parameters.
+    bits
+        8: int8 ``[R / together][16][together]`` a row of the window. 4: ``[R / 8][16][4]`` bytes, u = (q + 128) >> 4 of four
+        elements in the low nibbles and of the next four in the high ones; sums are of u.
+    together
+        Products that one instruction adds up at 8 bits, 2 or 4.
+    """
+    step = together if bits == 8 else 8
+    values = weights if bits == 8 else ((weights.astype(np.int16) + 128) >> 4).astype(np.int8)
+    channels, row = len(values), params.k_w * params.in_c
+    padded = np.zeros((-(-channels // _CHANNELS) * _CHANNELS, params.k_h, -(-row // step) * step), np.int8)
+    padded[:channels, :, :row] = values.reshape(channels, params.k_h, row)
+    blocks = padded.reshape(len(padded) // _CHANNELS, _CHANNELS, -1)
+    sums = blocks.sum(axis=2, dtype=np.int64).astype("<i4")
+    if bits == 8:
+        body = blocks.reshape(len(blocks), _CHANNELS, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
+    else:
+        nibbles = blocks.reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4)
+        body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
+    whole = np.zeros((len(blocks), -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
+    whole[:, : body.shape[1]] = body
+    return _with_sums(sums, whole.view(np.uint8))
+
+
+def pack_dwconv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, lanes: npt.NDArray[np.intp]) -> bytes:
+    """Return a depthwise convolution's packed copy: int16 ``[taps / 2][16][2]``, at 4 bits 16u - 120.
+
+    Parameters
+    ----------
+    weights : ndarray of int8, shape (1, taps * channels)
+        Canonical weights.
+    params
+        The op's parameters.
+    bits
+        8 or 4.
+    lanes : ndarray of int, shape (16,)
+        The order in which the kernel's registers hold the channels of a block.
+    """
+    taps, channels = params.k_h * params.k_w, params.out_c
+    values = weights.reshape(taps, channels).astype(np.int16)
+    if bits == 4:
+        values = 16 * ((values + 128) >> 4) - 120
+    padded = np.zeros((-(-taps // 2) * 2, -(-channels // _CHANNELS) * _CHANNELS), "<i2")
+    padded[:taps, :channels] = values
+    blocks = padded.reshape(len(padded), -1, _CHANNELS).transpose(1, 0, 2)
+    sums = blocks.sum(axis=1, dtype=np.int64).astype("<i4")
+    body = blocks[:, :, lanes].reshape(len(blocks), -1, 2, _CHANNELS).transpose(0, 1, 3, 2)
+    return _with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
+
+
+def _with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:
+    """Put each block's sums before its weights."""
+    head = np.ascontiguousarray(sums).view(np.uint8)
+    return np.concatenate([head, np.ascontiguousarray(body).reshape(len(head), -1)], axis=1).tobytes()
