@@ -89,7 +89,7 @@ typedef struct {
 } jlt_container_t;
 
 // Checks every byte once, in time linear in the bytes; `base` must be 64-byte aligned. After JLT_OK nothing the
-// engine does with `out` can read outside [base, base + bytes) or outside its arena.
+// engine does with `out` can read outside [base, base + bytes) or outside its arena; after an error `out` is empty.
 JLT_MUST_CHECK jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out);
 
 // Opens bytes that jlt_container_check has passed before and that cannot have changed since; the caller vouches for that as

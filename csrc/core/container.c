@@ -28,10 +28,11 @@ static jlt_status_t check_header(const jlt_header_t *header, uint32_t bytes) {
   if (table > header->file_bytes || header->n_sections > SECTIONS_LIMIT) {
     return JLT_ERR_SECTION;
   }
-  jlt_header_t zeroed = *header;
-  zeroed.crc32 = 0;
-  uint32_t crc = jlt_crc32(0, &zeroed, sizeof(zeroed));
-  crc = jlt_crc32(crc, header + 1, (size_t)table - sizeof(*header));
+  static const uint32_t zero = 0;  // stands for the field itself
+  const size_t at = offsetof(jlt_header_t, crc32);
+  uint32_t crc = jlt_crc32(0, header, at);
+  crc = jlt_crc32(crc, &zero, sizeof(zero));
+  crc = jlt_crc32(crc, (const uint8_t *)header + at + sizeof(zero), (size_t)table - at - sizeof(zero));
   return crc == header->crc32 ? JLT_OK : JLT_ERR_CRC;
 }
 
@@ -184,22 +185,27 @@ static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_cont
   return JLT_ERR_ABSENT;
 }
 
+// Changes `c` even where it fails.
+static jlt_status_t use(jlt_container_t *c, uint32_t isa, bool checked) {
+  c->isa = JLT_ISA_REF;
+  c->packed = NULL;
+  c->packings = NULL;
+  c->packed_bytes = 0;
+  c->arena = c->f32_arena;
+  c->arena_offsets = c->f32_offsets;
+  if (isa == JLT_ISA_REF) {
+    return JLT_OK;
+  }
+  const jlt_status_t err = view_plan((const jlt_header_t *)(const void *)c->base, isa, c);
+  return err || checked ? err : jlt_check_plan(c);
+}
+
 jlt_status_t jlt_container_use(jlt_container_t *container, uint32_t isa, bool checked) {
   if (!container) {
     return JLT_ERR_ARGUMENT;
   }
   jlt_container_t found = *container;
-  found.isa = JLT_ISA_REF;
-  found.packed = NULL;
-  found.packings = NULL;
-  found.packed_bytes = 0;
-  found.arena = found.f32_arena;
-  found.arena_offsets = found.f32_offsets;
-  jlt_status_t err = JLT_OK;
-  if (isa != JLT_ISA_REF) {
-    err = view_plan((const jlt_header_t *)(const void *)container->base, isa, &found);
-    err = err || checked ? err : jlt_check_plan(&found);
-  }
+  const jlt_status_t err = use(&found, isa, checked);
   if (!err) {
     *container = found;
   }
@@ -221,20 +227,19 @@ static jlt_status_t open_container(const void *base, uint32_t bytes, bool vouche
   if (err) {
     return err;
   }
-  jlt_container_t found = {.base = base, .bytes = header->file_bytes};
-  err = view(header, !vouched, &found);
+  *out = (jlt_container_t){.base = base, .bytes = header->file_bytes};
+  err = view(header, !vouched, out);
   if (!err && !vouched) {
-    err = check_contents(&found);
+    err = check_contents(out);
   }
   if (!err && JLT_ISA_BUILD != JLT_ISA_REF) {
-    err = jlt_container_use(&found, JLT_ISA_BUILD, vouched);
-    err = err == JLT_ERR_ABSENT ? JLT_OK : err;
+    err = use(out, JLT_ISA_BUILD, vouched);
+    err = err == JLT_ERR_ABSENT ? JLT_OK : err;  // the reference kernels run in the generic plan
   }
   if (err) {
-    return err;
+    *out = (jlt_container_t){0};
   }
-  *out = found;
-  return JLT_OK;
+  return err;
 }
 
 jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out) {

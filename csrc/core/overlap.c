@@ -20,8 +20,8 @@ static int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 // Lowest row or column of the input that the window at `out` reads.
 static int64_t first_read(uint32_t out, uint32_t stride, uint32_t pad, uint32_t k, uint32_t dilation, uint32_t extent) {
   const int64_t start = (int64_t)out * stride - pad;
-  const int64_t skipped = start < 0 ? (-start + dilation - 1) / dilation : 0;
-  const int64_t first = start + skipped * dilation;
+  const uint32_t skipped = start < 0 ? ((uint32_t)-start + dilation - 1u) / dilation : 0;  // no more than the padding
+  const int64_t first = start + (int64_t)skipped * dilation;
   return skipped < k && first < extent ? first : NOTHING;
 }
 
