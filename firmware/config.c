@@ -29,5 +29,6 @@ const jlt_port_t jlt_board = {
     .samples = BOARD_SLOT_SAMPLES,
     .session = BOARD_SLOT_SESSION,
     .activation = BOARD_SLOT_ACTIVATION,
+    .progress = BOARD_SLOT_PROGRESS,
     .has_cycle_counter = BOARD_HAS_CYCLE_COUNTER,
 };

@@ -56,6 +56,7 @@ typedef struct jlt_flash jlt_flash_t;
 typedef struct {
   bool (*erase)(const jlt_flash_t *flash, uintptr_t page, uint32_t bytes);  // one page; reads as 0xFF afterwards
   bool (*program)(const jlt_flash_t *flash, uintptr_t to, const uint8_t *data, uint32_t bytes);  // whole granules
+  bool (*torn)(const jlt_flash_t *flash);  // whether what was read since the last time was beyond ECC; null: no ECC
 } jlt_flash_driver_t;
 
 struct jlt_flash {
@@ -188,6 +189,7 @@ typedef struct {
   jlt_region_t samples;
   jlt_region_t session;
   jlt_region_t activation;  // two pages or more, where non-volatile memory is flash
+  jlt_region_t progress;    // as well
   bool has_cycle_counter;  // DWT CYCCNT of ARMv7-M and later
 } jlt_port_t;
 

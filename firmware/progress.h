@@ -3,6 +3,8 @@
 //
 // Two records take turns, each valid by its checksum, which is written last; the one with the higher sequence number counts.
 // Tensors lie at places of their own: none that a record needs is overwritten before the next record stands.
+//
+// In internal flash each record is an entry of a ring (ring.h), and all tensors that it needs follow it in there.
 #ifndef JLT_FIRMWARE_PROGRESS_H
 #define JLT_FIRMWARE_PROGRESS_H
 
@@ -30,6 +32,7 @@ typedef struct {
 // After the journal is open and the model is loaded. False: memory is missing or too small, and nothing survives.
 bool jlt_progress_open(uint32_t epoch);
 bool jlt_progress_ready(void);
+bool jlt_progress_appends(void);  // to a ring in flash: a record takes many times what it takes in other memory
 
 // Writes the next record; what it says is true from the moment its last word stands.
 bool jlt_progress_commit(jlt_progress_record_t *record);
@@ -55,8 +58,11 @@ void jlt_set_tensor_bit(uint32_t *bits, uint16_t tensor, bool on);
 bool jlt_progress_store_tile(jlt_tensors_t *tensors);
 bool jlt_progress_store_live(jlt_tensors_t *tensors);
 
-// What a record that has been gone back to leaves in memory.
-void jlt_progress_resume(jlt_tensors_t *tensors, uint32_t part_to);
+// What a record that has been gone back to leaves in memory; from a ring, all of it comes back into the arena at once.
+bool jlt_progress_resume(jlt_tensors_t *tensors, uint32_t part_to);
+
+// Before anything is computed: makes room for the next record where that takes an erase.
+bool jlt_progress_prepare(void);
 
 // Brings a tensor back into the arena, no more than so many bytes of it.
 bool jlt_progress_fetch(uint16_t tensor, uint32_t bytes);

@@ -195,6 +195,9 @@ bool jlt_survive_tile(const jlt_inference_t *inference, jlt_wire_reached_t *reac
     return jlt_model_tile(inference->target, 0, reached, done) == JLT_OK;
   }
   uint32_t before = 0, total = 0;
+  if (survive.on) {
+    (void)jlt_progress_prepare();  // failing, it is tried again when there is something to write
+  }
   if ((survive.on && !fetch_for_next(inference->target)) ||
       jlt_engine_units(&jlt_loaded.engine, inference->target, &before, &total) != JLT_OK) {
     return false;
@@ -213,12 +216,13 @@ bool jlt_survive_tile(const jlt_inference_t *inference, jlt_wire_reached_t *reac
   return true;
 }
 
-// A warning has come, progress is safe, and another part would only have to be copied again.
+// A warning has come, progress is safe, and another part would only have to be copied again; the dearer, the later.
 bool jlt_survive_should_rest(void) {
   uint32_t mv;
   const jlt_wire_session_t *plan = survive.plan;
+  const uint32_t quarters = jlt_progress_appends() ? 3u : 1u;
   return plan->strategy == JLT_WIRE_STRATEGY_JIT_COPY && !survive.dirty && jlt_store_read_mv(&mv) &&
-         mv < plan->warn_mv + (plan->on_mv - plan->warn_mv) / 4u;
+         mv < plan->warn_mv + quarters * ((plan->on_mv > plan->warn_mv ? plan->on_mv - plan->warn_mv : 0u) / 4u);
 }
 
 /// Beginning and taking up ///
@@ -259,7 +263,9 @@ bool jlt_survive_take_up(const jlt_input_driver_t *input, jlt_inference_t *infer
   *inference = (jlt_inference_t){record->event, record->spent_ticks, record->target};
   survive.dirty = survive.partial = false;
   survive.unit_ticks = 0;
-  jlt_progress_resume(&survive.tensors, record->part_to);
+  if (!jlt_progress_resume(&survive.tensors, record->part_to)) {
+    return false;
+  }
   const jlt_model_t *model = jlt_loaded.container.model;
   for (uint32_t i = 0; i < model->n_inputs; i++) {
     set_present(model->inputs[i], true);  // from flash, just now

@@ -367,3 +367,20 @@ def test_memory_falls_behind_only_where_the_store_can_pay_for_catching_up() -> N
         assert survival.strategy == "IN_NVM"
         assert (survival.warn_mv > 0) == relaxes
         assert survival.warn_mv < load.on_v * 1e3
+
+
+@pytest.mark.parametrize("how", ["jit-copy", "restart-from-exit"])
+def test_a_board_with_flash_only_outlives_its_store_too(job: Job, how: str) -> None:
+    board = load_board("virtual_m4_flash")
+    energy = path(1e-3, 0.5e-3, steady=True)
+    survival = survival_for(Container.from_bytes(job.container), board, energy["storage"], how)
+    settings = SessionSettings(period_s=8.0, duration_s=24.0)
+    record = run_on_board(job, board, policy=Fixed("w8@last"), settings=settings, survival=survival, **energy)
+    assert record.summary.served == record.summary.arrived == 3
+    assert int(record.settings["flash_programs"] or 0) > 3 * 19  # a record is 19 granules with its head and its sum
+    assert record.ledger.closes
+    answers = Answers(joulet.HostEngine(container()), job.inputs, job.labels, job.costs.prefixes)
+    for event in record.events:
+        assert event.path is not None
+        assert event.exit is not None
+        assert (event.confidence_q15, event.predicted) == answers.at(event.sample, event.path, event.exit)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from board_tools import need_board
-from powercut.campaign import PATHS, STRATEGIES, cases, model_of, piece
+from powercut.campaign import IN_FLASH, PATHS, STRATEGIES, cases, model_of, piece
 from powercut.runner import Runner, Tally, seeds
 from powercut.scenario import Case, Machine
 
@@ -32,7 +32,7 @@ def assert_clean(tally: Tally) -> None:
     assert tally.max_redone_intervals <= 1
 
 
-@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("strategy", STRATEGIES + IN_FLASH)
 @pytest.mark.parametrize("path", PATHS)
 def test_random_cuts_in_a_small_model(strategy: str, path: str) -> None:
     need_board()
@@ -84,6 +84,48 @@ def test_a_commit_before_what_it_stands_for_is_found_out() -> None:
             break
     assert tally.wrong_answers > 0
     assert "tensor" in tally.failures[0] or "answers" in tally.failures[0]
+
+
+def test_what_a_cut_has_torn_in_a_ring_is_passed() -> None:
+    """The newest whole entry counts, wherever torn ones lie; the board goes on from it and answers as ever."""
+    need_board()
+    case = Case(model=TINY, strategy="RESTART_FROM_EXIT", path="w8", exit=2, board="virtual_m4_flash")
+    machine = Machine(case, *model_of(TINY, ""))
+    sequences: list[int] = []
+
+    def look() -> None:
+        record = machine.record()
+        sequences.append(0 if record is None else int(record["sequence"]))
+        if len(sequences) == 4:
+            machine.board.core.stop()
+
+    machine.commits = look
+    machine.board.power_on()
+    machine.board.run(pause_s=100.0)
+    assert len(sequences) == 4
+    machine.commits = None
+    machine.board.cut()
+    ring, newest = machine.board.slot("progress"), machine.record()
+    assert newest is not None
+    assert sequences == sorted(sequences)
+    assert machine.board.counts.erases > 0  # it had been full of something else
+    # flip a bit of the newest entry's content: the one before it counts
+    entry = machine.entry()
+    assert entry is not None
+    at = ring.index(entry)
+    address = machine.board.facts.slots["progress"].address
+    machine.board.load(address + at + len(entry) - 1, bytes([entry[-1] ^ 4]))
+    before = machine.record()
+    assert before is not None
+    assert int(before["sequence"]) == int(newest["sequence"]) - 1
+    machine.board.power_on()
+    machine.board.run(pause_s=100.0)
+    after = machine.record()
+    assert after is not None
+    assert not after["running"]
+    assert int(after["sequence"]) > int(newest["sequence"])
+    assert len({int(answer["exit"]) for answer in machine.answers()}) == 3
+    assert machine.board.counts.violations == 0
 
 
 def test_steady_power_costs_little() -> None:

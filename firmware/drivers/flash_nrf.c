@@ -45,4 +45,4 @@ static bool program(const jlt_flash_t *flash, uintptr_t to, const uint8_t *data,
   return ok && closed && memcmp((const void *)to, data, bytes) == 0;
 }
 
-const jlt_flash_driver_t jlt_flash_nrf = {erase, program};
+const jlt_flash_driver_t jlt_flash_nrf = {erase, program, NULL};

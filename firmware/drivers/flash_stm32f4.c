@@ -77,4 +77,4 @@ static bool program(const jlt_flash_t *flash, uintptr_t to, const uint8_t *data,
   return finish(flash, ok);
 }
 
-const jlt_flash_driver_t jlt_flash_stm32f4 = {erase, program};
+const jlt_flash_driver_t jlt_flash_stm32f4 = {erase, program, NULL};

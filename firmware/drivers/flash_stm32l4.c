@@ -74,14 +74,25 @@ static bool program(const jlt_flash_t *flash, uintptr_t to, const uint8_t *data,
   return finish(flash, ok);
 }
 
+static volatile bool seen;  // something torn, since the last question
+
 // Reading eight bytes that a power cut has torn ends here. Nothing read from slots is believed without its sum, so the
-// program goes on.
+// program goes on; who reads asks whether it was torn.
 void jlt_nmi(void) {
-  const uint32_t torn = JLT_REG(jlt_board.flash.base + ECCR) & ECCR_TORN;
-  if (torn == 0) {
+  const uint32_t flags = JLT_REG(jlt_board.flash.base + ECCR) & ECCR_TORN;
+  if (flags == 0) {
     jlt_restart();
   }
-  JLT_REG(jlt_board.flash.base + ECCR) = torn;
+  JLT_REG(jlt_board.flash.base + ECCR) = flags;
+  seen = true;
 }
 
-const jlt_flash_driver_t jlt_flash_stm32l4 = {erase, program};
+static bool torn(const jlt_flash_t *flash) {
+  (void)flash;
+  __asm volatile("dsb" ::: "memory");  // after all that has been read
+  const bool answer = seen;
+  seen = false;
+  return answer;
+}
+
+const jlt_flash_driver_t jlt_flash_stm32l4 = {erase, program, torn};

@@ -30,4 +30,4 @@ static bool program(const jlt_flash_t *flash, uintptr_t to, const uint8_t *data,
   return true;
 }
 
-const jlt_flash_driver_t jlt_flash_virtual = {erase, program};
+const jlt_flash_driver_t jlt_flash_virtual = {erase, program, NULL};

@@ -14,8 +14,11 @@ static bool read(const jlt_nvm_t *nvm, uint32_t from, void *to, uint32_t bytes) 
   if (!in_range(nvm, from, bytes)) {
     return false;
   }
+  const jlt_flash_t *flash = &jlt_board.flash;
+  const bool asks = flash->driver->torn != NULL;
+  (void)(asks && flash->driver->torn(flash));
   memcpy(to, (const void *)(nvm->region.address + from), bytes);
-  return true;
+  return !(asks && flash->driver->torn(flash));
 }
 
 static bool write(const jlt_nvm_t *nvm, uint32_t to, const void *from, uint32_t bytes) {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -42,7 +43,7 @@ class VirtualBoard:
     Parameters
     ----------
     name : str
-        ``virtual_m4`` or ``virtual_m0plus``.
+        ``virtual_m4``, ``virtual_m0plus`` or ``virtual_m4_flash``.
     power : Power, optional
         What feeds it; a bench supply without.
     firmware : Firmware, optional
@@ -66,7 +67,7 @@ class VirtualBoard:
     def __init__(self, name: str, *, power: Power | None = None, firmware: Firmware | None = None) -> None:
         self.facts: FirmwareFacts = firmware_facts(name)
         if not name.startswith("virtual_"):
-            raise UsageError(f"'{name}' is no virtual board; there are virtual_m4 and virtual_m0plus")
+            raise UsageError(f"'{name}' is no virtual board; there are virtual_m4, virtual_m0plus and virtual_m4_flash")
         board = load_board(name)
         self.clock_hz = board.load.clock_hz
         self.firmware = firmware or build_firmware(name)
@@ -104,6 +105,8 @@ class VirtualBoard:
         self._wake_low = self._latched = 0
         self._wants_reset = self._sensed_brownout = False
         self._flash_registers = {"key": 0, "address": 0, "low": 0, "status": 0}
+        self.keeps_in_flash = part["nvm"]["driver"] == "jlt_nvm_flash"
+        self._flash_open: tuple[int, bytes] | None = None  # what is being programmed or erased: place, content before
         self._devices: dict[int, Device] = {
             0x4000: self.uart,
             0x1_0000: Gpio(lambda out: self.fram.select(not out & 1)),
@@ -154,6 +157,7 @@ class VirtualBoard:
         self.uart.rx.clear()
         self._alarm_tick = _NO_ALARM
         self._wants_reset = False
+        self._flash_open = None
         self.phase = Phase.IDLE
         self._settled = self.core.cycles
         self.core.reset()
@@ -165,16 +169,56 @@ class VirtualBoard:
         self.settle()
         self.on = False
 
+    def lose_power(self, fault: str, rng: random.Random) -> None:
+        """Garble what was being written when :meth:`cut` took the power away, in FRAM and in flash.
+
+        Parameters
+        ----------
+        fault : str
+            As for :meth:`joulet.emulator.devices.Fram.lose_power`; of flash, the granule that was being programmed, or the page
+            that was being erased.
+        rng : random.Random
+            Chooses bits.
+        """
+        self.fram.lose_power(fault, rng)
+        if self._flash_open is None or fault == "clean":
+            return
+        at, before = self._flash_open
+        there = self.core.flash[at : at + len(before)]
+        old, new = np.frombuffer(before, np.uint8), there.copy()
+        mask = np.frombuffer(rng.randbytes(len(before)), np.uint8)
+        there[:] = {"dropped": old, "torn": (old & mask) | (new & ~mask), "garbage": mask}[fault]
+        self._flash_open = None
+
+    def kept(self) -> bytes:
+        """Return the memory that holds the journal, and progress where it is no flash."""
+        if not self.keeps_in_flash:
+            return bytes(self.fram.data)
+        return self.slot("nvm")
+
+    def slot(self, name: str) -> bytes:
+        """Return what flash holds of a slot."""
+        slot = self.facts.slots[name]
+        at = slot.address - self.core.flash_base
+        return self.core.flash[at : at + slot.size].tobytes()
+
     def save(self) -> tuple[Any, ...]:
-        """Return where the board stands between two instructions, for :meth:`restore`; flash and power are not in it."""
+        """Return where the board stands between two instructions, for :meth:`restore`.
+
+        Power is not in it, and of flash only what the firmware keeps there.
+        """
         line = (tuple(self.uart.rx), bytes(self.uart.tx))
         rest = (self._settled, self._alarm_tick, self._wake_low, self._latched, self.phase, self._phase_cycles, self.on)
         pins = [device.out for device in self._devices.values() if isinstance(device, Gpio)]
-        return self.core.save(), self.fram.save(), line, rest, pins
+        kept = [(name, self.slot(name)) for name in ("nvm", "progress") if self.keeps_in_flash]
+        return self.core.save(), self.fram.save(), line, rest, pins, kept
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go back to what :meth:`save` returned."""
-        core, fram, line, rest, pins = state
+        core, fram, line, rest, pins, kept = state
+        for name, content in kept:
+            self.load(self.facts.slots[name].address, content)
+        self._flash_open = None
         self.core.restore(core)
         self.fram.restore(fram)
         self.uart.rx.clear()
@@ -312,6 +356,7 @@ class VirtualBoard:
             self._alarm_tick = value << 32 | self._wake_low
         elif offset == 0x20:
             flash["key"] = value
+            self._flash_open = None
         elif offset == 0x28:
             flash["address"] = value
         elif offset == 0x2C:
@@ -325,6 +370,7 @@ class VirtualBoard:
         at = address - self.core.flash_base
         if at % self._page or not 0 <= at < len(self.core.flash):
             return False
+        self._flash_open = at, self.core.flash[at : at + self._page].tobytes()
         self.core.flash[at : at + self._page] = 0xFF
         self.counts.erases += 1
         self.core.stall(round(_ERASE_S * self.clock_hz))
@@ -337,6 +383,7 @@ class VirtualBoard:
         if (self.core.flash[at : at + 8] != 0xFF).any():
             self.counts.violations += 1
             return False
+        self._flash_open = at, self.core.flash[at : at + 8].tobytes()
         self.core.flash[at : at + 8] = np.array([self._flash_registers["low"], high], "<u4").view(np.uint8)
         self.counts.programs += 1
         self.core.stall(round(_PROGRAM_S * self.clock_hz))
@@ -347,6 +394,7 @@ class VirtualBoard:
         if phase is self.phase:
             return
         self.settle()
+        self._flash_open = None
         before = self.phase
         if before is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
             self.power.commit()

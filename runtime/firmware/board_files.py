@@ -9,6 +9,7 @@
     policy, session, samples, nvm = …       # nvm is for driver jlt_nvm_flash only
     model_b, policy_b = …                   # what comes over the link goes there and back in turns
     activation = …                          # two pages or more, with jlt_nvm_flash: which of the two is used
+    progress = …                            # with jlt_nvm_flash: inferences that survive a cut; see firmware/ring.h
 
     [firmware]
     flags = ["-mcpu=cortex-m4", …]          # GCC's
@@ -35,7 +36,7 @@ from joulet.boards import board_table, firmware_source
 from joulet.errors import UsageError
 
 SIGNED_STACK_BYTES = 1_024  # that checking a signature takes beyond all else
-_SLOTS = ("model", "model_b", "policy", "policy_b", "samples", "session", "activation")
+_SLOTS = ("model", "model_b", "policy", "policy_b", "samples", "session", "activation", "progress")
 # field of the C struct: key of board.toml; descriptions that hold a pointer to a bus name it here
 _DESCRIPTIONS: Mapping[str, tuple[str, ...]] = {
     "uart": ("base", "clock_hz", "baud", "irq"),

@@ -26,8 +26,8 @@ from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 _ROOMS = ("core", "kernels", "link", "front")
 _FIRMWARE = (
     "start.c", "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "model.c", "transfer.c", "journal.c",
-    "session.c", "survive.c", "store.c", "input.c", "pcm.c", "trust.c", "progress.c", "activation.c", "signature.c",
-    "libc/string.c",
+    "session.c", "survive.c", "store.c", "input.c", "pcm.c", "trust.c", "progress.c", "ring.c", "activation.c",
+    "signature.c", "libc/string.c",
 )  # fmt: skip
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 # reference kernels are what remains where an instruction set's own take an op not

@@ -13,7 +13,7 @@ from joulet.link import wire
 _CRC_BYTES = 4
 
 
-def read_journal(nvm: bytes, epoch: int) -> npt.NDArray[np.void]:
+def read_journal(nvm: bytes, epoch: int, *, flash: bool = False) -> npt.NDArray[np.void]:
     """Return the records of an epoch in their order, EventRecord.
 
     Parameters
@@ -22,13 +22,17 @@ def read_journal(nvm: bytes, epoch: int) -> npt.NDArray[np.void]:
         Content of the memory.
     epoch : int
         CRC of the session plan, which seeds that of each record.
+    flash
+        The memory is flash: records that a cut has torn lie between others, and what is erased comes after them.
     """
     dtype = wire.dtype("EventRecord")
     records = np.frombuffer(nvm, dtype, (len(nvm) - wire.JOURNAL_AT) // dtype.itemsize, wire.JOURNAL_AT)
-    count = 0
-    for record in records:
-        if zlib.crc32(record.tobytes()[:-_CRC_BYTES], epoch) != int(record["crc32"]):
+    whole = []
+    for index, record in enumerate(records):
+        raw = record.tobytes()
+        if zlib.crc32(raw[:-_CRC_BYTES], epoch) == int(record["crc32"]):
+            whole.append(index)
+        elif not flash or raw == b"\xff" * len(raw):
             break
-        count += 1
-    found: npt.NDArray[np.void] = records[:count].copy()
+    found: npt.NDArray[np.void] = records[whole].copy()
     return found

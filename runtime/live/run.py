@@ -146,7 +146,7 @@ def run_on_board(
     virtual.power = power
     _run(virtual, power, progress)
     epoch = int(np.frombuffer(session, wire.dtype("SlotHeader"), 1)[0]["crc32"])
-    records = read_journal(bytes(virtual.fram.data), epoch)
+    records = read_journal(virtual.kept(), epoch, flash=virtual.keeps_in_flash)
     events = _events(records, times_s, order, job, supply, deadline_s, survival.strategy != "NONE")
     decisions = sum(event.decisions for event in events)
     sources = {**dict(provenance or {}), "cycles": CYCLES}
@@ -185,6 +185,8 @@ def run_on_board(
             "boots": virtual.resets - 1,
             "instructions": virtual.core.instructions - commissioned[0],
             "cycles": virtual.core.cycles - commissioned[1],
+            "flash_programs": virtual.counts.programs,
+            "flash_erases": virtual.counts.erases,
             "nvm_line_writes": int(virtual.fram.writes.sum()),
             "nvm_most_writes_of_a_line": int(virtual.fram.writes.max()),
             "firmware_build": virtual.firmware.build_id.hex(),

@@ -34,6 +34,8 @@ from powercut.runner import Runner, Tally, seeds
 from powercut.scenario import WARN_MV, Case
 
 STRATEGIES = ("IN_NVM", "IN_NVM-RELAXED", "JIT_COPY", "RESTART_FROM_EXIT")
+IN_FLASH = ("JIT_COPY-FLASH", "RESTART_FROM_EXIT-FLASH")  # of models whose copies fit a ring
+FLASH_MODELS = ("tiny", "ad", "kws")
 PATHS = ("w8", "w4", "w4>w8@0")
 MODELS = {
     "kws": "kws_ref_model_int8",
@@ -69,13 +71,14 @@ def model_of(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
 def cases(models: Sequence[str], shared: str) -> list[Case]:
     """Return all cases of some models."""
     found = []
-    for model, strategy, path in itertools.product(models, STRATEGIES, PATHS):
+    for model, strategy, path in itertools.product(models, STRATEGIES + IN_FLASH, PATHS):
         engine = HostEngine(model_of(model, shared)[0])
-        if path in engine.path_names:
+        if path in engine.path_names and (strategy in STRATEGIES or model in FLASH_MODELS):
             found += [
                 Case(
                     model=model,
-                    strategy=strategy.removesuffix("-RELAXED"),
+                    strategy=strategy.removesuffix("-RELAXED").removesuffix("-FLASH"),
+                    board="virtual_m4_flash" if strategy in IN_FLASH else "virtual_m4",
                     path=path,
                     exit=exit,
                     every=every,

@@ -171,7 +171,7 @@ class Runner:
         board = self.machine.board
         self._writing = int(board.phase is Phase.COMMIT)
         board.cut()
-        board.fram.lose_power(fault, rng)
+        board.lose_power(fault, rng)
         self.machine.supply.voltage_v = 2.4
 
     def _judge(self, identity: str, tally: Tally, whole: bool) -> None:

@@ -22,6 +22,8 @@ from joulet.live.journal import read_journal
 # firmware/progress.c
 RECORDS_AT, RECORD_ROOM = 65536, 256
 TENSORS_AT = RECORDS_AT + 2 * RECORD_ROOM
+RING_STRIDE = 64  # firmware/ring.c
+HEAD = np.dtype([("tag", "<u4"), ("sequence", "<u4"), ("bytes", "<u4"), ("crc32", "<u4")])
 _EVERY_EXIT = 0x100
 _INPUT = CODES["TensorFlag"]["INPUT"]
 _SIZES = {CODES["DType"]["S8"]: 1, CODES["DType"]["S32"]: 4, CODES["DType"]["F32"]: 4}
@@ -76,7 +78,8 @@ class Case:
     @property
     def name(self) -> str:
         """Of the case, as a campaign shows it."""
-        return f"{self.model}/{self.strategy}{'-RELAXED' if self.relaxed else ''}/{self.path}@{self.exit}"
+        variant = "-RELAXED" if self.relaxed else "-FLASH" if self.board.endswith("_flash") else ""
+        return f"{self.model}/{self.strategy}{variant}/{self.path}@{self.exit}"
 
     @property
     def relaxed(self) -> bool:
@@ -148,6 +151,10 @@ class Machine:
         self.supply = Supply(self._load)
         self.board.power = self.supply
         self.board.fram.data[wire.JOURNAL_AT :] = bytes(len(self.board.fram.data) - wire.JOURNAL_AT)
+        # a journal that begins, and a ring that is full of what is of no use any more
+        for name, byte in (("nvm", b"\xff"), ("progress", b"\x5a")) if self.board.keeps_in_flash else ():
+            slot = self.board.facts.slots[name]
+            self.board.load(slot.address, byte * slot.size)
 
     def _phase(self, before: Phase, after: Phase) -> None:
         if before is Phase.COMMIT and after is not Phase.COMMIT and self.commits is not None:
@@ -165,12 +172,17 @@ class Machine:
         return places
 
     def tensor(self, index: int) -> bytes:
-        """Return what memory holds of a tensor."""
+        """Return what memory holds of a tensor; of a ring, what its newest entry holds."""
         at, n_bytes = self.places[index]
+        if self.board.keeps_in_flash:
+            return self._in_entry(index)
         return bytes(self.board.fram.data[at : at + n_bytes])
 
     def record(self) -> np.void | None:
         """Return the newest valid progress record."""
+        if self.board.keeps_in_flash:
+            content = self.entry()
+            return None if content is None else np.frombuffer(content[: RECORD.itemsize], RECORD, 1)[0]
         found = None
         for slot in range(2):
             at = RECORDS_AT + slot * RECORD_ROOM
@@ -184,7 +196,36 @@ class Machine:
 
     def answers(self) -> np.ndarray:
         """Return the valid records of the journal."""
-        return read_journal(bytes(self.board.fram.data), self.epoch)
+        return read_journal(self.board.kept(), self.epoch, flash=self.board.keeps_in_flash)
+
+    def entry(self) -> bytes | None:
+        """Return the content of the newest valid entry of the ring in flash (firmware/ring.c)."""
+        ring, found = self.board.slot("progress"), None
+        for at in range(0, len(ring) - HEAD.itemsize, RING_STRIDE):
+            raw = ring[at : at + HEAD.itemsize]
+            head = np.frombuffer(raw, HEAD, 1)[0]
+            begin, n_bytes = at + HEAD.itemsize, int(head["bytes"])
+            tail = begin + -(-n_bytes // 8) * 8
+            if zlib.crc32(raw[:-4]) != int(head["crc32"]) or tail + 8 > len(ring):
+                continue
+            content = ring[begin : begin + n_bytes]
+            crc = zlib.crc32(content, int(head["crc32"]))
+            whole = np.frombuffer(ring, "<u4", 2, tail).tolist() == [int(head["sequence"]), crc]
+            if whole and (found is None or int(head["sequence"]) > found[0]):
+                found = int(head["sequence"]), content
+        return None if found is None else found[1]
+
+    def _in_entry(self, index: int) -> bytes:
+        content, record = self.entry(), self.record()
+        assert content is not None
+        assert record is not None
+        at = RECORD.itemsize
+        for tensor in sorted(self.live(int(record["next_op"])) if record["running"] else ()):
+            n_bytes = self.places[tensor][1]
+            if tensor == index:
+                return content[at : at + n_bytes]
+            at += n_bytes
+        return b""
 
     def live(self, next_op: int) -> set[int]:
         """Return the kept tensors that ops from ``next_op`` on read; straight from the container, not from the engine."""
