@@ -161,6 +161,8 @@ static void stop_here(void) {
   if (session.inference.event.exit != 255u) {
     finish();
   } else {
+    session.inference.event.end_us = jlt_now_us();
+    commit(JLT_WIRE_EVENT_STATUS_DROPPED);
     forget();
   }
 }
@@ -386,7 +388,11 @@ bool jlt_session_go(bool go) {
   const jlt_wire_slot_header_t *header = (const void *)jlt_board.session.address;
   jlt_journal_begin(header->crc32);
   session.running = true;
-  session.interval_ticks = (uint64_t)plan->commit_cycles * jlt_board.timer.tick_hz / jlt_board.clock_hz;
+  const jlt_survive_plan_t kept = jlt_survive_plan(plan);
+  session.interval_ticks = (uint64_t)kept.commit_cycles * jlt_board.timer.tick_hz / jlt_board.clock_hz;
+  if (session.interval_ticks == 0 && kept.strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
+    session.interval_ticks = 1;  // a warning in the middle of an op must be seen: a look after every unit
+  }
   session.cap_ticks = plan->cap_kcycles
                           ? (uint64_t)plan->cap_kcycles * 1000u * jlt_board.timer.tick_hz / jlt_board.clock_hz
                           : UINT64_MAX;
@@ -394,7 +400,8 @@ bool jlt_session_go(bool go) {
     session.interval_ticks = session.cap_ticks / CAP_PARTS;
   }
   jlt_survive_open(&(jlt_survive_settings_t){
-      .plan = plan,
+      .session = plan,
+      .plan = kept,
       .interval_ticks = session.interval_ticks,
       .running_nw = session.running_nw,
       .epoch = header->crc32,

@@ -5,13 +5,20 @@
 
 #include "board.h"
 #include "clock.h"
+#include "core/nvm_plan.h"
 #include "model.h"
 #include "port.h"
 #include "progress.h"
 #include "store.h"
 
+_Static_assert((int)JLT_NVM_STRATEGY_IN_NVM == (int)JLT_WIRE_STRATEGY_IN_NVM &&
+                   (int)JLT_NVM_STRATEGY_JIT_COPY == (int)JLT_WIRE_STRATEGY_JIT_COPY &&
+                   (int)JLT_NVM_STRATEGY_RESTART_FROM_EXIT == (int)JLT_WIRE_STRATEGY_RESTART_FROM_EXIT,
+               "containers and sessions number the strategies alike");
+
 static struct {
-  const jlt_wire_session_t *plan;
+  const jlt_wire_session_t *session;
+  jlt_survive_plan_t plan;
   jlt_progress_record_t record;  // as it is written next
   jlt_tensors_t tensors;
   uint64_t interval_ticks;  // between two commits
@@ -61,29 +68,29 @@ static bool keep_written(void) { return jlt_progress_store_tile(&survive.tensors
 
 // Whether the store is above the warning, and for how long if nothing comes in. One that cannot be read counts as full.
 static bool is_plenty(void) {
-  const jlt_wire_session_t *plan = survive.plan;
-  const uint32_t warn_mv = plan->warn_mv;
+  const jlt_wire_session_t *session = survive.session;
+  const uint32_t warn_mv = survive.plan.warn_mv;
   uint32_t mv;
   if (!jlt_store_read_mv(&mv)) {
-    mv = plan->full_mv > warn_mv ? plan->full_mv : warn_mv;
+    mv = session->full_mv > warn_mv ? session->full_mv : warn_mv;
   }
   if (mv < warn_mv) {
     survive.spare_ticks = 0;
     return false;
   }
-  survive.spare_ticks = plan->capacity_nf * ((uint64_t)mv * mv - (uint64_t)warn_mv * warn_mv) / 2u / survive.tick_fj;
+  survive.spare_ticks = session->capacity_nf * ((uint64_t)mv * mv - (uint64_t)warn_mv * warn_mv) / 2u / survive.tick_fj;
   return true;
 }
 
 // Plenty is stored, or all since the last exit is done again anyway.
 static bool may_fall_behind(void) {
-  switch (survive.plan->strategy) {
+  switch (survive.plan.strategy) {
     case JLT_WIRE_STRATEGY_RESTART_FROM_EXIT:
       return true;
     case JLT_WIRE_STRATEGY_JIT_COPY:
       return is_plenty();
     default:
-      return survive.plan->warn_mv > 0 && is_plenty();
+      return survive.plan.warn_mv > 0 && is_plenty();
   }
 }
 
@@ -93,7 +100,7 @@ static bool follow(const jlt_inference_t *inference) {
     survive.dirty = true;
     return true;
   }
-  if (survive.dirty || survive.plan->strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
+  if (survive.dirty || survive.plan.strategy == JLT_WIRE_STRATEGY_JIT_COPY) {
     return keep_all(inference);
   }
 #if BOARD_BROKEN_COMMIT
@@ -158,7 +165,7 @@ static bool fetch_for_next(uint8_t target) {
   }
   // memory that follows the arena anyway keeps the part that was written before the cut; else it is brought back too
   if (e->unit > 0 && !is_present(op->output)) {
-    survive.partial = survive.plan->strategy == JLT_WIRE_STRATEGY_IN_NVM;
+    survive.partial = survive.plan.strategy == JLT_WIRE_STRATEGY_IN_NVM;
     // no further than it was written: it may lie on an input of which the rest is still to be read
     ok = ok && (survive.partial || jlt_progress_fetch(op->output, survive.tensors.part_to));
   }
@@ -171,7 +178,7 @@ static bool fetch_for_next(uint8_t target) {
 // costs some cycles of its own. 0: the rest of the op.
 static uint32_t chunk(void) {
   const bool relaxed = survive.dirty && !survive.capped;
-  const bool restarts = relaxed && survive.plan->strategy == JLT_WIRE_STRATEGY_RESTART_FROM_EXIT;
+  const bool restarts = relaxed && survive.plan.strategy == JLT_WIRE_STRATEGY_RESTART_FROM_EXIT;
   if (survive.interval_ticks == 0 || restarts) {
     return 0;
   }
@@ -219,22 +226,34 @@ bool jlt_survive_tile(const jlt_inference_t *inference, jlt_wire_reached_t *reac
 // A warning has come, progress is safe, and another part would only have to be copied again; the dearer, the later.
 bool jlt_survive_should_rest(void) {
   uint32_t mv;
-  const jlt_wire_session_t *plan = survive.plan;
+  const uint32_t on_mv = survive.session->on_mv, warn_mv = survive.plan.warn_mv;
   const uint32_t quarters = jlt_progress_appends() ? 3u : 1u;
-  return plan->strategy == JLT_WIRE_STRATEGY_JIT_COPY && !survive.dirty && jlt_store_read_mv(&mv) &&
-         mv < plan->warn_mv + quarters * ((plan->on_mv > plan->warn_mv ? plan->on_mv - plan->warn_mv : 0u) / 4u);
+  return survive.plan.strategy == JLT_WIRE_STRATEGY_JIT_COPY && !survive.dirty && jlt_store_read_mv(&mv) &&
+         mv < warn_mv + quarters * ((on_mv > warn_mv ? on_mv - warn_mv : 0u) / 4u);
 }
 
 /// Beginning and taking up ///
 
+jlt_survive_plan_t jlt_survive_plan(const jlt_wire_session_t *session) {
+  const jlt_nvm_plan_t *plan;
+  if (session->strategy == JLT_WIRE_STRATEGY_PLANNED) {
+    // where tensors lie is not taken from it: the firmware gives each a place of its own
+    return jlt_nvm_plan_head(&jlt_loaded.container, jlt_board.name, &plan) == JLT_OK
+               ? (jlt_survive_plan_t){plan->strategy, plan->commit_cycles, plan->warn_mv}
+               : (jlt_survive_plan_t){.strategy = JLT_WIRE_STRATEGY_NONE};
+  }
+  return (jlt_survive_plan_t){session->strategy, session->commit_cycles, session->warn_mv};
+}
+
 void jlt_survive_open(const jlt_survive_settings_t *settings) {
   const uint64_t tick_fj = settings->running_nw * 1000000ull / jlt_board.timer.tick_hz;
+  survive.session = settings->session;
   survive.plan = settings->plan;
   survive.interval_ticks = settings->interval_ticks;
   survive.tick_fj = tick_fj > 0 ? tick_fj : 1u;
   survive.spare_ticks = 0;
   survive.capped = settings->capped;
-  survive.on = settings->plan->strategy != JLT_WIRE_STRATEGY_NONE && settings->from_flash &&
+  survive.on = settings->plan.strategy != JLT_WIRE_STRATEGY_NONE && settings->from_flash &&
                jlt_loaded.container.model->n_tensors <= JLT_TENSORS_KEPT && jlt_progress_open(settings->epoch);
 }
 

@@ -17,11 +17,21 @@ typedef struct {
   uint8_t target;        // exit it runs to
 } jlt_inference_t;
 
+// What survives, and how: the session says it, or else what the container plans for this board.
 typedef struct {
-  const jlt_wire_session_t *plan;
+  uint32_t strategy;
+  uint32_t commit_cycles;
+  uint32_t warn_mv;
+} jlt_survive_plan_t;
+
+jlt_survive_plan_t jlt_survive_plan(const jlt_wire_session_t *session);
+
+typedef struct {
+  const jlt_wire_session_t *session;
+  jlt_survive_plan_t plan;
   uint64_t interval_ticks;  // of computing between two commits, or two looks at what has been spent; 0: whole ops
   uint32_t running_nw;      // from the store while the core runs
-  uint32_t epoch;           // checksum of the plan
+  uint32_t epoch;           // checksum of the session
   bool from_flash;          // samples can be read again: else nothing survives
   bool capped;
 } jlt_survive_settings_t;

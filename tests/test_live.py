@@ -13,6 +13,7 @@ from board_tools import container, need_board, samples
 
 import joulet
 from joulet.boards import load_board
+from joulet.container.parts import with_nvm_plan
 from joulet.container.read import Container
 from joulet.emulator.board import VirtualBoard, VirtualPort
 from joulet.energy.capacitor import Capacitor
@@ -28,6 +29,7 @@ from joulet.live.measure import measured_costs
 from joulet.live.run import Job, Survival, run_on_board
 from joulet.live.survive import survival_for
 from joulet.plan.cost import cost_table
+from joulet.plan.nvm import plan_nvm
 from joulet.policies.fixed import Fixed
 from joulet.policies.shadow import Shadow
 from joulet.records import Action, Decision, Observation, RunRecord, Status
@@ -384,3 +386,35 @@ def test_a_board_with_flash_only_outlives_its_store_too(job: Job, how: str) -> N
         assert event.path is not None
         assert event.exit is not None
         assert (event.confidence_q15, event.predicted) == answers.at(event.sample, event.path, event.exit)
+
+
+def test_a_capped_inference_without_an_answer_is_written_down_as_dropped(job: Job) -> None:
+    load = load_board(BOARD).load
+    step = job.costs.steps[job.costs.path_names.index("w8")][0][-1]
+    assert step is not None
+    cap_j = 0.5 * step.cycles * load.energy_pj_per_cycle * 1e-12
+    settings = SessionSettings(period_s=0.5, duration_s=2.0, cap_j=cap_j)
+    energy = path(10e-3, 20e-3, steady=True)
+    record = run_on_board(job, load_board(BOARD), policy=Fixed("w8@last"), settings=settings, **energy)
+    assert [event.status for event in record.events] == [Status.DROPPED] * 4
+    assert all(event.start_s is not None for event in record.events)
+
+
+def test_the_containers_plan_is_used_where_the_session_names_no_strategy(job: Job) -> None:
+    """One that dies without it gets there; the session's own word counts more."""
+    decoded, board = Container.from_bytes(job.container), load_board(BOARD)
+    plan = plan_nvm(decoded, board, capacitor_f=1e-3, strategy="in-nvm").plan
+    assert plan is not None
+    planned = replace(job, container=with_nvm_plan(job.container, replace(plan, commit_cycles=20_000)))
+    settings = SessionSettings(period_s=5.0, duration_s=5.0)
+    served = {}
+    for name, which, strategy in (
+        ("planned", planned, "PLANNED"),
+        ("overridden", planned, "NONE"),
+        ("nothing planned", job, "PLANNED"),
+    ):
+        energy = path(39e-6, 1e-3, steady=True)
+        survival = Survival(strategy=strategy)
+        record = run_on_board(which, board, policy=Fixed("w8@last"), settings=settings, survival=survival, **energy)
+        served[name] = record.summary.served
+    assert served == {"planned": 1, "overridden": 0, "nothing planned": 0}

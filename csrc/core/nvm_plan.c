@@ -129,8 +129,7 @@ static bool is_named(const jlt_nvm_plan_t *plan, const char *board) {
   return length < sizeof(plan->name) && memcmp(plan->name, board, length) == 0 && plan->name[length] == 0;
 }
 
-jlt_status_t jlt_nvm_plan_find(const jlt_container_t *c, const char *board, uint32_t nvm_bytes,
-                               jlt_nvm_plan_view_t *out) {
+jlt_status_t jlt_nvm_plan_head(const jlt_container_t *c, const char *board, const jlt_nvm_plan_t **out) {
   if (!c || !board || !out) {
     return JLT_ERR_ARGUMENT;
   }
@@ -150,12 +149,25 @@ jlt_status_t jlt_nvm_plan_find(const jlt_container_t *c, const char *board, uint
     if (plan->n_tensors != c->model->n_tensors || s->bytes != sizeof(*plan) + 4u * (uint64_t)plan->n_tensors) {
       return JLT_ERR_SECTION;
     }
-    const jlt_nvm_plan_view_t view = {plan, (const uint32_t *)(const void *)(plan + 1)};
-    const jlt_status_t err = check_plan(c, &view, nvm_bytes);
-    if (!err) {
-      *out = view;
-    }
-    return err;
+    *out = plan;
+    return plan->strategy >= JLT_NVM_STRATEGY_IN_NVM && plan->strategy <= JLT_NVM_STRATEGY_RESTART_FROM_EXIT
+               ? JLT_OK
+               : JLT_ERR_SECTION;
   }
   return JLT_ERR_ABSENT;
+}
+
+jlt_status_t jlt_nvm_plan_find(const jlt_container_t *c, const char *board, uint32_t nvm_bytes,
+                               jlt_nvm_plan_view_t *out) {
+  const jlt_nvm_plan_t *plan = NULL;
+  jlt_status_t err = out ? jlt_nvm_plan_head(c, board, &plan) : JLT_ERR_ARGUMENT;
+  if (err) {
+    return err;
+  }
+  const jlt_nvm_plan_view_t view = {plan, (const uint32_t *)(const void *)(plan + 1)};
+  err = check_plan(c, &view, nvm_bytes);
+  if (!err) {
+    *out = view;
+  }
+  return err;
 }

@@ -73,10 +73,11 @@ enum {
 };
 
 enum {
-  JLT_WIRE_STRATEGY_NONE = 0,
+  JLT_WIRE_STRATEGY_PLANNED = 0,
   JLT_WIRE_STRATEGY_IN_NVM = 1,
   JLT_WIRE_STRATEGY_JIT_COPY = 2,
   JLT_WIRE_STRATEGY_RESTART_FROM_EXIT = 3,
+  JLT_WIRE_STRATEGY_NONE = 4,
 };
 
 enum {
@@ -323,7 +324,7 @@ typedef struct {
   uint32_t input;  // Input code: where samples come from
   uint32_t commit_cycles;  // of computing between two commits of progress; 0: whole ops
   uint32_t warn_mv;  // JIT_COPY: store at which progress is copied; IN_NVM: store from which on it is not
-  uint32_t strategy;  // Strategy code: what of an inference survives a power cut
+  uint32_t strategy;  // Strategy code: what survives a power cut; PLANNED: what the container plans for this board
   uint32_t cap_kcycles;  // most cycles of one inference, in thousands, whatever the input; 0: any
   uint32_t reserved;  // 0
   uint16_t fixed_path;  // 0xFFFF: ask the policy; else every inference runs this path

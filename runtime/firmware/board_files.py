@@ -139,6 +139,7 @@ def board_header(
         f"#define BOARD_ENERGY_MODE {int(energy_mode)}",
         f"#define BOARD_SIGNED {int(key is not None)}",
         f"#define BOARD_BROKEN_COMMIT {int(broken_commit)}",
+        f"#define BOARD_KEEPS_IN_FLASH {int((part.get('nvm') or {}).get('driver') == 'jlt_nvm_flash')}",
         f"#define BOARD_INIT {part.get('init', '0')}",
     ]
     if "init" in part:

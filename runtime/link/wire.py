@@ -49,7 +49,7 @@ CODES = {
     "Read": {"ANSWER": 0, "LEDGER": 1, "EVENTS": 2, "FEATURES": 3, "SENSORS": 4, "FIRMWARE": 5},
     "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32, "SIGNED": 64},
     "Input": {"FLASH": 0, "LINK": 1},
-    "Strategy": {"NONE": 0, "IN_NVM": 1, "JIT_COPY": 2, "RESTART_FROM_EXIT": 3},
+    "Strategy": {"PLANNED": 0, "IN_NVM": 1, "JIT_COPY": 2, "RESTART_FROM_EXIT": 3, "NONE": 4},
     "EventStatus": {"RUNNING": 1, "ANSWERED": 2, "DROPPED": 3, "EXPIRED": 4, "CUT": 5},
 }
 
@@ -269,7 +269,11 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("input", "u32", "Input code: where samples come from"),
             _f("commit_cycles", "u32", "of computing between two commits of progress; 0: whole ops"),
             _f("warn_mv", "u32", "JIT_COPY: store at which progress is copied; IN_NVM: store from which on it is not"),
-            _f("strategy", "u32", "Strategy code: what of an inference survives a power cut"),
+            _f(
+                "strategy",
+                "u32",
+                "Strategy code: what survives a power cut; PLANNED: what the container plans for this board",
+            ),
             _f("cap_kcycles", "u32", "most cycles of one inference, in thousands, whatever the input; 0: any"),
             _f("reserved", "u32", "0"),
             _f("fixed_path", "u16", "0xFFFF: ask the policy; else every inference runs this path"),

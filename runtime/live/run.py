@@ -42,7 +42,8 @@ class Survival:
     Attributes
     ----------
     strategy
-        ``NONE``, ``IN_NVM``, ``JIT_COPY`` or ``RESTART_FROM_EXIT``; DESIGN.md says what each does.
+        ``NONE``, ``IN_NVM``, ``JIT_COPY`` or ``RESTART_FROM_EXIT``; DESIGN.md says what each does. ``PLANNED``: what the
+        container plans for the board, and nothing where it plans nothing; the other fields do not count then.
     commit_cycles
         Of computing between two commits of progress; 0 for whole ops.
     warn_mv
@@ -266,6 +267,9 @@ def _events(
         events.append(event)
         record = last.get(index)
         if record is None or int(record["exit"]) == _NO_EXIT:
+            if record is not None and int(record["status"]) == _STATUS["DROPPED"]:
+                event.start_s, event.status = int(record["start_us"]) / _US, Status.DROPPED
+                continue
             until_s = min(arrival_s + deadline_s, times_s[index + 1] if index + 1 < len(times_s) else math.inf)
             event.status = _without_answer(arrival_s, until_s, arrival_s + deadline_s, outages, supply.now_s)
             continue
