@@ -33,6 +33,7 @@ COMMANDS = {
     "power": "what rails draw, live: meters, boards, this machine",
     "profile": "measured energy and latency of an inference, per path and exit",
     "bench": "instructions, cycles and energy of an inference, per path and exit",
+    "compare": "two profiles or runs: what changed; fails when it got worse",
     "report": "make the report of run folders again",
 }
 

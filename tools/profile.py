@@ -98,6 +98,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--allow-estimate", action="store_true", help="also take what is not measured, marked as such")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the profile there, for joulet compare")
+    parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write the rows there")
+    parser.add_argument(
+        "--trace",
+        type=Path,
+        metavar="FILE",
+        help="write what was recorded: .ppk2 for Nordic's Power Profiler, .json for Perfetto",
+    )
     parser.add_argument("--json", action="store_true", help="print the profile as one JSON object")
 
 
@@ -115,6 +122,10 @@ def run(args: argparse.Namespace) -> int:
     profile = _on_board(args) if kind in ("virtual", "serial") else _on_host(args)
     if args.out is not None:
         profile.save(args.out)
+    if args.csv is not None:
+        from joulet.profile.export import rows_csv
+
+        args.csv.write_text(rows_csv(profile), encoding="utf-8")
     print(json.dumps(profile.to_dict()) if args.json else text_of(profile))
     return 0
 
@@ -158,6 +169,10 @@ def _on_board(args: argparse.Namespace) -> Profile:
         taken = take(engine, board, counter, recorder, sample, cases, args.repeats, _progress)
         windows, sync, doubt_j = _synced(args, taken)
         rows = rows_of(taken, windows, sync, engine.exit_names, doubt_j)
+        if args.trace is not None:
+            from joulet.profile.export import write_trace
+
+            write_trace(args.trace, taken, windows, engine.exit_names, Machine().wall())
         count = len(taken.trace.power_w)
         notes = [*meter.notes]
         if taken.trace.lost or taken.trace.uncertain:
@@ -276,6 +291,10 @@ def _on_host(args: argparse.Namespace) -> Profile:
     from joulet.profile.counted import Integrator, measure
     from joulet.tools.power import best_source
 
+    if args.trace is not None:
+        raise UsageError(
+            "--trace: on this machine nothing is sampled fast enough to be worth a trace; joulet power --csv"
+        )
     if args.sync == "markers":
         raise UsageError("--sync markers: this machine has no marker pins; leave --sync out")
     window_s = parse_quantity(args.window, "s", what="--window")
