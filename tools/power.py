@@ -64,6 +64,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--rate", type=float, default=10.0, metavar="N", help="readings a second (10)")
     parser.add_argument("--window", default="10s", metavar="T", help="of min, mean and max (10s)")
     parser.add_argument("--csv", type=Path, metavar="FILE", help="write every reading there, line by line")
+    parser.add_argument(
+        "--web",
+        nargs="?",
+        type=int,
+        const=0,
+        metavar="PORT",
+        help="also serve a page that plots live, and /metrics for Prometheus",
+    )
     parser.add_argument("--allow-estimate", action="store_true", help="also take what is not measured, marked as such")
     parser.add_argument("--json", action="store_true", help="print JSON Lines: note, reading, event, summary")
 
@@ -309,6 +317,17 @@ def _q(value: float | None, unit: str) -> str:
 
 
 def _shower(args: argparse.Namespace, began_s: float, window_s: float) -> Any:
+    view = _terminal(args, began_s, window_s)
+    if args.web is None:
+        return view
+    from joulet.tools.power_web import WebView
+
+    web = WebView(view, args.web, began_s, window_s)
+    print(f"joulet: live at {web.address}, for Prometheus at {web.address}metrics", file=sys.stderr, flush=True)
+    return web
+
+
+def _terminal(args: argparse.Namespace, began_s: float, window_s: float) -> Any:
     if args.json:
         return _Json(began_s)
     if sys.stdout.isatty():
