@@ -6,6 +6,7 @@ SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts study-ppk2 study-profile wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -85,6 +86,9 @@ update-cuts: $(VENV)/.test  ## updates cut at random instructions: what boots is
 study-ppk2: $(VENV)/.test  ## a simulated PPK2 at 100,000 samples a second: none lost, what the driver takes of a core; SECS=60
 	$(PY) tests/studies/ppk2_rate.py --seconds $(or $(SECS),60)
 	$(PY) tests/studies/ppk2_rate.py --seconds 10 --ramp
+
+study-profile: $(VENV)/.test  ## energy per exit through a simulated PPK2, markers and clock, against what the virtual board drew
+	$(PY) tests/studies/profile_exits.py --shared $(SHARED)
 
 wheel: $(VENV)/.test
 	$(PY) -m build

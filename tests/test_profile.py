@@ -5,23 +5,24 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from board_tools import container, need_board, samples
+from ppk2_pty import on_pty, steady
+from profile_truth import Truth, measure
 
-from joulet.boards import load_board
-from joulet.emulator.power import Phase
-from joulet.errors import DataError
+from joulet.errors import DataError, MeterError
+from joulet.meters import Stream, open_meter
+from joulet.meters.ppk2_device import Ppk2Device
 from joulet.profile import Profile, Row, Sync, load_profile
-from joulet.profile.board import Taken, rows_of, take, windows_by_clock, windows_by_markers
 from joulet.profile.figures import Interval, interval
 from joulet.profile.recorder import Recorder
 from joulet.profile.sync import find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
 from joulet.tools.main import main
-from joulet.tools.profile import cases_of, virtual_bench
 
 # by hand
 
@@ -110,77 +111,62 @@ def test_a_profile_comes_back_from_its_file(tmp_path: Path) -> None:
 # a virtual board through a simulated kit
 
 
-def measured(
-    sync: str, repeats: int = 6, name: str = "virtual_m4", **others: bool
-) -> tuple[Sequence[Row], dict[tuple[str, str], float], Taken]:
-    """Return rows, the board's true energy by path and exit [J], and what was taken."""
+def measured(sync: str, repeats: int = 6, **others: bool) -> Truth:
     need_board()
-    true: list[list[float]] = []
-    with virtual_bench(container(), name, **others) as (engine, board, counter, meter, _):
-        virtual = engine.board._port.board  # type: ignore[attr-defined]
-
-        def on_phase(before: Phase, after: Phase) -> None:
-            drawn_j = virtual.power.drawn_j
-            if after is Phase.INFER:
-                while len(true) < len(counter.stamps):
-                    true.append([drawn_j, drawn_j])
-            if before is Phase.INFER:
-                true[-1][1] = drawn_j
-
-        cases = cases_of(engine, None, None)
-        begin = counter.begin
-
-        def begun() -> None:
-            begin()
-            if len(counter.stamps) == 1:
-                true.clear()  # what came before was to warm up
-
-        counter.begin = begun  # type: ignore[method-assign]
-        virtual.on_phase = on_phase
-        recorder = Recorder(meter, counter.clock, threaded=False)  # type: ignore[arg-type]
-        taken = take(
-            engine, board, counter, recorder, [samples("residual_int8")[:1]], cases, repeats, lambda done, all: None
-        )
-        doubt_j = None
-        if sync == "markers":
-            windows, how = windows_by_markers(taken, 0)
-        else:
-            windows, how, doubt_j = windows_by_clock(taken)
-        rows = rows_of(taken, windows, how, engine.exit_names, doubt_j)
-        names = [(case.path, engine.exit_names[case.exit]) for case in cases]
-    assert len(true) == len(taken.stamps) == repeats * len(cases)
-    spent_j = np.array([end - start for start, end in true]).reshape(repeats, len(cases)).mean(axis=0)
-    return rows, dict(zip(names, spent_j.tolist(), strict=True)), taken
+    return measure(container(), samples("residual_int8")[:1], sync, repeats, **others)
 
 
 @pytest.mark.parametrize("sync", ["markers", "clock"])
 def test_the_true_energy_per_exit_is_found_within_two_percent(sync: str) -> None:
-    rows, true_j, taken = measured(sync, repeats=10, markers=sync == "markers")
-    assert len(rows) == len(true_j) >= 8
-    pj_per_cycle = load_board("virtual_m4").load.energy_pj_per_cycle
-    for number, row in enumerate(rows):
-        assert row.energy_j.mean == pytest.approx(true_j[row.path, row.exit], rel=0.02), (row.path, row.exit)
+    truth = measured(sync, repeats=10, markers=sync == "markers")
+    assert len(truth.rows) >= 8
+    for row, ops_j, start_j in zip(truth.rows, truth.ops_j, truth.start_j, strict=True):
+        assert row.energy_j.mean == pytest.approx(ops_j, rel=0.02), (row.path, row.exit)
         # by its clock the board counts from START, some hundred cycles before the first op
-        own_j = np.mean([stamp.cycles for stamp in taken.stamps[number :: len(rows)]]) * pj_per_cycle * 1e-12
-        inside_j = true_j[row.path, row.exit] if sync == "markers" else own_j
-        assert row.energy_j.low <= inside_j <= row.energy_j.high
+        assert row.energy_j.low <= (ops_j if sync == "markers" else start_j) <= row.energy_j.high
         assert row.energy_j.half < 0.05 * row.energy_j.mean
         assert (row.n, row.excluded) == (10, 0)
 
 
 def test_inferences_with_lost_samples_are_left_out() -> None:
-    rows, true_j, taken = measured("markers", lossy=True)
-    assert taken.trace.lost > 50
-    assert np.isnan(taken.trace.power_w).sum() == taken.trace.lost
-    assert sum(row.excluded for row in rows) > 0
-    assert all(row.n + row.excluded == 6 for row in rows)
-    for row in rows:
-        assert row.energy_j.mean == pytest.approx(true_j[row.path, row.exit], rel=0.03)
+    truth = measured("markers", lossy=True)
+    assert truth.taken.trace.lost > 50
+    assert np.isnan(truth.taken.trace.power_w).sum() == truth.taken.trace.lost
+    assert sum(row.excluded for row in truth.rows) > 0
+    assert all(row.n + row.excluded == 6 for row in truth.rows)
+    for row, ops_j in zip(truth.rows, truth.ops_j, strict=True):
+        assert row.energy_j.mean == pytest.approx(ops_j, rel=0.03)
 
 
 def test_without_wires_markers_are_an_error_that_says_so() -> None:
     with pytest.raises(DataError, match="are the board's marker pins in D0 to D2"):
         measured("markers", repeats=2, markers=False)
+
+
+def test_a_thread_takes_a_real_stream_down() -> None:
+    with on_pty(Ppk2Device(steady(0.004, logic=1))) as pty:
+        meter = open_meter(f"ppk2:{pty.name},voltage=3V")
+        assert isinstance(meter, Stream)
+        recorder = Recorder(meter, time.monotonic, threaded=True)
+        time.sleep(0.3)
+        recorder.poll()
+        trace = recorder.stop()
+        meter.close()
+    assert len(trace.power_w) > 10_000
+    assert trace.power_w == pytest.approx(12e-3, rel=2e-3)
+    assert trace.lost == 0
+    fit = fit_arrivals(trace.arrivals[:, 0], trace.arrivals[:, 1], trace.period_s)
+    assert fit.rate == pytest.approx(1.0, abs=0.05)
+
+
+def test_a_meter_that_is_lost_while_recording_is_an_error() -> None:
+    with on_pty(Ppk2Device(steady(0.004))) as pty:
+        meter = open_meter(f"ppk2:{pty.name},voltage=3V")
+        recorder = Recorder(meter, time.monotonic, threaded=True)  # type: ignore[arg-type]
+        time.sleep(0.1)
+    time.sleep(0.2)  # the line is gone
+    with pytest.raises(MeterError):
+        recorder.stop()
 
 
 # the command

@@ -55,7 +55,8 @@ measured. On this machine (--engine host, litert) any source of joulet power wil
 --sync says how power and inferences are put together: markers (the firmware shows its phase on three pins, wired to D0, D1 and
 D2 of the meter), clock (its time stamps, and the host's clock), or auto, which takes markers where they are seen. A window
 ends with the last op of an inference; sending the input and fetching the answer lie outside. Intervals are 95 % of the mean
-(Student's t) and what the sync may be off. Energies include idle power.
+(Student's t), what the sync may be off, and 100 ppm for clocks; what the meter's gain may be off is not in them. Energies
+include idle power.
 """
 _WITHOUT = "to the end of the last op; without sending the input and fetching the answer"
 _INSIDE = {

@@ -18,6 +18,7 @@ from joulet.profile.recorder import Recorder, Trace
 from joulet.profile.sync import ClockFit, busy_around, find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
 
 _SLACK_S = 0.02  # how far USB may hold samples or frames back without telling
+_CRYSTAL = 100e-6  # by which a meter's clock may be off, and so a length and an energy by it
 
 
 @dataclass(slots=True)
@@ -58,7 +59,10 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Taken:
-    """Everything that one recording holds: cases in the order they ran, ``repeats`` of each, and the clock's questions."""
+    """Everything that one recording holds: cases in the order they ran, ``repeats`` of each, and the clock's questions.
+
+    One more inference lies before the first: it brings the input.
+    """
 
     cases: tuple[Case, ...]
     repeats: int
@@ -110,25 +114,11 @@ def windows_by_markers(taken: Taken, first_line: int) -> tuple[npt.NDArray[np.fl
         If the pins do not show as many inferences as there were.
     """
     trace = taken.trace
-    warmed = _after_warm_up(taken)
-    starts, ends = find_pulses(trace.logic[warmed:], first_line)
-    runs = group_runs(starts + warmed, ends + warmed, len(taken.stamps))
+    starts, ends = find_pulses(trace.logic, first_line)
+    runs = group_runs(starts, ends, 1 + len(taken.stamps))[1:]  # the first one brought the input
     lines = f"D{first_line} to D{first_line + 2}"
     detail = f"phase of the firmware on {lines}, {len(starts)} ops seen in {len(runs)} inferences"
     return runs.astype(float), Sync(method="markers", error_s=trace.period_s, detail=detail)
-
-
-def _after_warm_up(taken: Taken) -> int:
-    """Return a sample between the inference that brought the input and the first that counts."""
-    fit = fit_arrivals(taken.trace.arrivals[:, 0], taken.trace.arrivals[:, 1], taken.trace.period_s)
-    at = (float(taken.questions[0, 1]) - fit.offset_s) / fit.rate / taken.trace.period_s
-    starts, ends = find_pulses(taken.trace.logic)
-    # the clock was asked in a pause: its middle is farthest from either inference
-    before = ends[ends <= at + _SLACK_S / taken.trace.period_s]
-    after = starts[starts >= at]
-    if len(before) and len(after) and before[-1] <= after[0]:
-        return int((before[-1] + after[0]) // 2)
-    return max(0, int(at))
 
 
 def windows_by_clock(taken: Taken) -> tuple[npt.NDArray[np.float64], Sync, npt.NDArray[np.float64]]:
@@ -190,7 +180,8 @@ def rows_of(
     """Return a row for each case: energies of windows without lost samples, and how long they were.
 
     The interval of the energy is that of the scatter, wider by what an end that is off by the sync's error would change; with
-    ``doubt_j`` by the largest doubt of the case, and the length is the board's own and exact to a tick.
+    ``doubt_j`` by the largest doubt of the case, and the length is the board's own and exact to a tick. Either is wider by
+    what a clock may be off. What the meter's gain may be off is not in it.
     """
     trace = taken.trace
     energy_j = _energy_j(trace.cumulative_j(), windows)
@@ -211,6 +202,7 @@ def rows_of(
         bias_j, bias_s = sync.error_s * abs(power_w - (idle_w if idle_w is not None else 0.0)), sync.error_s
         if doubt_j is not None:
             bias_j, bias_s = float(doubt_j[good].max()), 1.0 / taken.tick_hz
+        bias_j, bias_s = bias_j + _CRYSTAL * power_w * length_s[good].mean(), bias_s + _CRYSTAL * length_s[good].mean()
         rows.append(
             Row(
                 path=case.path, exit=exit_names[case.exit], n=len(good), excluded=len(mine) - len(good),

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A virtual board profiled through a simulated PPK2, beside what it truly drew between the edges of its markers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulet.boards import load_board
+from joulet.emulator.power import Phase
+from joulet.profile import Row, Sync
+from joulet.profile.board import Taken, rows_of, take, windows_by_clock, windows_by_markers
+from joulet.profile.recorder import Recorder
+from joulet.tools.profile import cases_of, virtual_bench
+
+
+@dataclass(frozen=True, kw_only=True)
+class Truth:
+    """Rows as measured; ``ops_j`` from the first op's beginning to the last one's end, ``start_j`` from START on, of each [J]."""
+
+    rows: Sequence[Row]
+    ops_j: Sequence[float]
+    start_j: Sequence[float]
+    taken: Taken
+    sync: Sync
+
+
+def measure(
+    model: bytes, sample: np.ndarray, sync: str, repeats: int = 6, board: str = "virtual_m4", **others: bool
+) -> Truth:
+    """Profile every path to every exit."""
+    drawn: list[list[float]] = []
+    with virtual_bench(model, board, **others) as (engine, link, counter, meter, _):
+        virtual = link._port.board  # type: ignore[attr-defined]
+
+        def on_phase(before: Phase, after: Phase) -> None:
+            now_j = virtual.power.drawn_j
+            if after is Phase.INFER:
+                while len(drawn) < len(counter.stamps):
+                    drawn.append([now_j, now_j])
+            if before is Phase.INFER:
+                drawn[-1][1] = now_j
+
+        cases = cases_of(engine, None, None)
+        begin = counter.begin
+
+        def begun() -> None:
+            begin()
+            if len(counter.stamps) == 1:
+                drawn.clear()  # what came before was to warm up
+
+        counter.begin = begun  # type: ignore[method-assign]
+        virtual.on_phase = on_phase
+        recorder = Recorder(meter, counter.clock, threaded=False)  # type: ignore[arg-type]
+        taken = take(engine, link, counter, recorder, [sample], cases, repeats, lambda done, all: None)
+        doubt_j = None
+        if sync == "markers":
+            windows, how = windows_by_markers(taken, 0)
+        else:
+            windows, how, doubt_j = windows_by_clock(taken)
+        rows = rows_of(taken, windows, how, engine.exit_names, doubt_j)
+    assert len(drawn) == len(taken.stamps) == repeats * len(cases)
+    load = load_board(board).load
+    running_w = load.clock_hz * load.energy_pj_per_cycle * 1e-12  # of a core that does not sleep in between
+    length_s = np.array([stamp.ticks for stamp in taken.stamps], float).reshape(repeats, len(cases)) / taken.tick_hz
+    spent_j = np.array([end - start for start, end in drawn]).reshape(repeats, len(cases))
+    return Truth(
+        rows=rows,
+        ops_j=spent_j.mean(axis=0).tolist(),
+        start_j=(length_s.mean(axis=0) * running_w).tolist(),
+        taken=taken,
+        sync=how,
+    )
