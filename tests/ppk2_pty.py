@@ -36,7 +36,8 @@ class Pty:
         stale: bytes = b"", limit: int | None = None,
     ) -> None:  # fmt: skip
         self.device = device
-        self._drop, self._cut = [list(each) for each in drop or []], [list(each) for each in cut or []]
+        lost = [(4 * at, 4 * count) for at, count in drop or []] + [(4 * at + 2, count) for at, count in cut or []]
+        self._lost = sorted(lost, reverse=True)
         self._limit = limit
         self.master, self._slave = os.openpty()
         tty.setraw(self.master)
@@ -76,16 +77,21 @@ class Pty:
         if self._limit is not None:
             due = min(due, self._limit)
         first = self.device.sent
-        data = self.device.produce(due - first)
-        for faults, whole in ((self._drop, True), (self._cut, False)):
-            for fault in [each for each in faults if first <= each[0] < first + len(data) // 4]:
-                at = 4 * (fault[0] - first) + (0 if whole else 2)
-                data = data[:at] + data[at + (4 * fault[1] if whole else fault[1]) :]
-                faults.remove(fault)
+        data = self._faulty(first, self.device.produce(due - first))
         if len(self._out) > 4 * _HELD_S * RATE_HZ:
             self.overrun += len(data) // 4
         else:
             self._out += data
+
+    def _faulty(self, first: int, data: bytes) -> bytes:
+        """Lose bytes of the stream by their place in it, wherever this stretch of it begins and ends."""
+        begin, end = 4 * first, 4 * first + len(data)
+        for start, count in self._lost:
+            low, high = max(start, begin) - begin, min(start + count, end) - begin
+            if low < high:
+                # from behind: places in front stay where they are
+                data = data[:low] + data[high:]
+        return data
 
     def close(self) -> None:
         self.stop.set()

@@ -10,6 +10,8 @@ import importlib.util
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,6 +23,8 @@ from joulet.meters.machine import UsbPort
 from joulet.meters.ppk2 import Ppk2, levels
 from joulet.meters.ppk2_device import DevicePort, Ppk2Device
 from joulet.meters.ppk2_wire import RANGE_ENDS_A, Decoder, Modifiers, encode, parse_metadata, regulator
+from joulet.meters.tally import Tally
+from joulet.meters.watch import Watch
 
 # the judge: what an ordinary user of ppk2-api writes; prints µA and logic of a fixed number of samples
 JUDGE = """
@@ -227,7 +231,12 @@ def test_readings_are_means_with_extremes_and_an_integral() -> None:
     assert (reading.low_w, reading.high_w) == pytest.approx((6e-3, 12e-3), rel=2e-3)
     assert reading.energy_j == pytest.approx(9e-3, rel=2e-3)
     assert reading.quality == Quality.OK
-    now[0] = 4.0
+    # 64 samples of every 128 are lost, which the counter cannot tell: the clock does, once it is much
+    line.now, now[0] = 200_000, 5.0
+    (reading,) = meter.read()
+    assert Quality.GAP in reading.quality
+    assert (reading.time_s, reading.lost_s) == pytest.approx((5.0, 3.0))
+    now[0] = 8.0
     with pytest.raises(MeterError, match="no samples for 3"):
         meter.read()
     line.gone = True
@@ -246,3 +255,39 @@ def test_source_mode_supplies_the_board() -> None:
 
 def test_levels_of_the_digital_inputs() -> None:
     assert levels(np.array([0b101], np.uint8))[0].tolist() == [True, False, True] + [False] * 5
+
+
+def test_unplugged_and_plugged_in_again_on_a_terminal(tmp_path: Path) -> None:
+    link = tmp_path / "ttyACM0"
+    source = f"ppk2:{link},voltage=3V"
+    kinds: list[str] = []
+    tally, counts = Tally(60.0, 5.0), [0]
+
+    def polled(watch: Watch, done: Callable[[], bool]) -> None:
+        ends_s = time.monotonic() + 30.0
+        while not done() and time.monotonic() < ends_s:
+            readings, news = watch.poll()
+            kinds.extend(each.kind for each in news if each.kind != "note")
+            if any(each.kind == "lost" for each in news):
+                tally.interrupt(source)
+            for name, reading in readings:
+                tally.add(name, reading)
+                counts[-1] += 1
+            time.sleep(0.02)
+
+    with on_pty(Ppk2Device(steady(0.004))) as pty:
+        link.symlink_to(pty.name)
+        watch = Watch([source], Machine(), allow_estimate=False, late_s=60.0)
+        polled(watch, lambda: counts[-1] >= 5)
+        link.unlink()
+    polled(watch, lambda: bool(kinds))
+    assert kinds == ["lost"]
+    with on_pty(Ppk2Device(steady(0.004))) as pty:
+        link.symlink_to(pty.name)
+        counts.append(0)
+        polled(watch, lambda: counts[-1] >= 5)
+        watch.close()
+    assert kinds == ["lost", "back"]
+    ((_, f),) = tally.figures()
+    assert f.missed_s > 1.0  # it is asked again after a second
+    assert f.energy_j == pytest.approx(12e-3 * f.covered_s, rel=2e-3)

@@ -12,15 +12,20 @@ from joulet.meters.seam import Quality, Reading, Samples, Stream
 
 _SILENT_S = 2.0
 _WAIT_S = 0.2
+_BEHIND_S = 2.0  # no line keeps back so much: what is missing then was lost without the stream's own check seeing it
 
 
 class Condenser:
-    """Keeps the integral of one stream. Lost samples are in no figure, and say so in the quality."""
+    """Keeps the integral of one stream. Lost samples are in no figure, and say so in the quality.
+
+    Readings are timed by the samples' own count, beginning when the first arrived: a reader that comes late changes nothing.
+    """
 
     def __init__(self, rail: str, provenance: str, now_s: float) -> None:
         self._rail, self._provenance = rail, provenance
-        self._energy_j = 0.0
+        self._energy_j = self._covered_s = 0.0
         self._heard_s = now_s
+        self._anchor_s: float | None = None
 
     def read(self, stream: Stream, clock: Callable[[], float]) -> tuple[Reading, ...]:
         """Return one reading, or none when nothing has arrived yet.
@@ -47,22 +52,37 @@ class Condenser:
         self._heard_s = now_s
         return (self._reading(parts, now_s),)
 
+    def _time_s(self, end_s: float, now_s: float) -> tuple[float, float]:
+        """Return when the last sample was taken, and how much time was lost unseen since the last reading [s]."""
+        anchor_s = now_s - end_s
+        if self._anchor_s is None or anchor_s < self._anchor_s:
+            self._anchor_s = anchor_s  # nothing arrives before it was taken
+        unseen_s = 0.0
+        if anchor_s - self._anchor_s > _BEHIND_S:
+            unseen_s, self._anchor_s = anchor_s - self._anchor_s, anchor_s
+        return self._anchor_s + end_s, unseen_s
+
     def _reading(self, parts: list[Samples], now_s: float) -> Reading:
         current_a = np.concatenate([part.current_a for part in parts])
         voltage_v, period_s = parts[0].voltage_v, parts[0].period_s
         known = current_a[np.isfinite(current_a)]
-        quality = Quality.OK
-        if len(known) < len(current_a) or any(part.uncertain for part in parts):
-            quality |= Quality.GAP
-        if not len(known):
-            return Reading(
-                time_s=now_s, rail=self._rail, voltage_v=voltage_v, energy_j=self._energy_j, quality=quality,
-                provenance=self._provenance,
-            )  # fmt: skip
+        time_s, unseen_s = self._time_s((parts[-1].first + parts[-1].count) * period_s, now_s)
+        lost_s = unseen_s + (len(current_a) - len(known)) * period_s
+        quality = Quality.GAP if lost_s > 0.0 or any(part.uncertain for part in parts) else Quality.OK
         self._energy_j += float(known.sum()) * voltage_v * period_s
-        mean_a = float(known.mean())
+        self._covered_s += len(known) * period_s
+        mean_a = float(known.mean()) if len(known) else None
         return Reading(
-            time_s=now_s, rail=self._rail, voltage_v=voltage_v, current_a=mean_a, power_w=mean_a * voltage_v,
-            low_w=float(known.min()) * voltage_v, high_w=float(known.max()) * voltage_v, energy_j=self._energy_j,
-            provenance=self._provenance, quality=quality,
-        )  # fmt: skip
+            time_s=time_s,
+            rail=self._rail,
+            voltage_v=voltage_v,
+            current_a=mean_a,
+            power_w=None if mean_a is None else mean_a * voltage_v,
+            low_w=float(known.min()) * voltage_v if len(known) else None,
+            high_w=float(known.max()) * voltage_v if len(known) else None,
+            energy_j=self._energy_j,
+            covered_s=self._covered_s,
+            lost_s=lost_s,
+            provenance=self._provenance,
+            quality=quality,
+        )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from joulet.errors import MeterError, UsageError
 from joulet.meters.battery import BatteryMeter, find_batteries
 from joulet.meters.board import BoardMeter
+from joulet.meters.gauges import Ltc2942, Max17048
 from joulet.meters.hwmon import find_devices, find_iio, hwmon_channels, iio_channels, negotiated, open_hwmon, open_iio
 from joulet.meters.ina import InaMeter
 from joulet.meters.ina_chips import CHIPS
@@ -37,6 +38,8 @@ OPENERS: dict[str, Opener] = {
     "hwmon": open_hwmon,
     "iio": open_iio,
     **{name: lambda machine, spec, allow: InaMeter(machine, spec) for name in CHIPS},
+    "ltc2942": lambda machine, spec, allow: Ltc2942(machine, spec),
+    "max17048": Max17048,
     "ppk2": lambda machine, spec, allow: Ppk2(machine, spec),
     "lpm01a": lambda machine, spec, allow: Lpm01a(machine, spec),
     "replay": lambda machine, spec, allow: ReplayMeter(machine, spec),

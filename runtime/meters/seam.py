@@ -48,6 +48,10 @@ class Reading:
         Extremes of the samples that this reading is the mean of; None where it is a single one [W].
     energy_j
         Since the meter was opened, by a counter or integral of its own; None without one [J].
+    covered_s
+        Time that ``energy_j`` stands for, by the meter's own clock; None where it is all time since the meter was opened [s].
+    lost_s
+        Of the time since the last reading, for which samples were lost: ``energy_j`` lacks it [s].
     counts
         Belongs in the sum over rails: False for what another rail contains already.
     provenance
@@ -65,6 +69,8 @@ class Reading:
     low_w: float | None = None
     high_w: float | None = None
     energy_j: float | None = None
+    covered_s: float | None = None
+    lost_s: float = 0.0
     counts: bool = True
     quality: Quality = Quality.OK
 

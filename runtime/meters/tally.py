@@ -90,7 +90,9 @@ class RailTally:
             return
         if before.energy_j is not None and reading.energy_j is not None:
             self._energy_j += reading.energy_j - before.energy_j
-            self._covered_s += passed_s
+            own = before.covered_s is not None and reading.covered_s is not None
+            self._covered_s += (reading.covered_s or 0.0) - (before.covered_s or 0.0) if own else passed_s
+            self._missed_s += reading.lost_s
         elif passed_s > self._gap_s or before.power_w is None or reading.power_w is None:
             self._missed_s += passed_s
         else:

@@ -83,6 +83,11 @@ class Recorder:
             self._arrivals.append((part.first + part.count, self._clock()))
         return bool(part.count)
 
+    @property
+    def count(self) -> int:
+        """Samples so far, the lost ones among them."""
+        return sum(part.count for part in self._parts)
+
     def poll(self) -> None:
         """Take down what there is, where no thread does.
 
