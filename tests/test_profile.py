@@ -14,6 +14,7 @@ import pytest
 from board_tools import container, need_board, samples
 from ppk2_pty import on_pty, steady
 from profile_truth import Truth, measure
+from serial_desk import desk
 
 from joulet.errors import DataError, MeterError
 from joulet.meters import Stream, open_meter
@@ -233,3 +234,19 @@ def test_wrong_wishes_are_one_line(
 ) -> None:
     assert main(["profile", str(model), *words]) == 2
     assert message in capsys.readouterr().err
+
+
+def test_a_board_and_a_kit_on_serial_ports(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_board()
+    with desk() as here:
+        words = ["--engine", f"serial:{here.board_port}", "--meter", f"ppk2:{here.kit_port},voltage=2.4V"]
+        more = ["--precision", "w8", "--repeats", "3", "--sync", "markers", "--json"]
+        assert main(["profile", str(model), *words, *more]) == 0
+    table = json.loads(capsys.readouterr().out)
+    assert table["sync"]["method"] == "markers"
+    assert table["provenance"].startswith("measured: ppk2:")
+    assert table["coverage"] == 1.0
+    truth = measured("markers", repeats=3)
+    known_j = {(row.path, row.exit): ops_j for row, ops_j in zip(truth.rows, truth.ops_j, strict=True)}
+    for row in table["rows"]:
+        assert row["energy_j"]["mean"] == pytest.approx(known_j[row["path"], row["exit"]], rel=0.02)
