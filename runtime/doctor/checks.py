@@ -34,6 +34,8 @@ _EXTRAS = (
     ("pvlib", "pvlib", "irradiance of the sun", "solar"),
     ("h5py", "h5py", "Shepherd traces", "shepherd"),
     ("distributed", "distributed", "sweeps on a cluster", "cluster"),
+    ("smbus2", "smbus2", "power monitors on I2C", "i2c"),
+    ("rich", "rich", "the live view of joulet power", "ui"),
 )
 _PROGRAMS = (
     ("cmake", "CMake projects around the firmware", "build", "sudo apt install cmake"),
