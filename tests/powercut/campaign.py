@@ -28,11 +28,14 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from joulet.boards import load_board
 from joulet.compile import compile_model
+from joulet.container.isa_plan import with_isa_plan
 from joulet.engine.host import HostEngine
 from powercut.runner import Runner, Tally, seeds
 from powercut.scenario import WARN_MV, Case
 
+BOARD = "virtual_m4"
 STRATEGIES = ("IN_NVM", "IN_NVM-RELAXED", "JIT_COPY", "RESTART_FROM_EXIT")
 IN_FLASH = ("JIT_COPY-FLASH", "RESTART_FROM_EXIT-FLASH")  # of models whose copies fit a ring
 FLASH_MODELS = ("tiny", "ad", "kws")
@@ -50,7 +53,12 @@ TELL_S = 30.0  # between two lines of progress, unless somebody looks on
 
 @cache
 def model_of(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
-    """Return a container with two early exits, and an input. ``tiny`` needs no shared data."""
+    """Return a container with two early exits and the board's plan, and an input. ``tiny`` needs no shared data."""
+    content, sample = _compiled(name, shared)
+    return with_isa_plan(content, load_board(BOARD).isa), sample
+
+
+def _compiled(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
     root = Path(__file__).resolve().parents[2]
     path = (
         root / "tests" / "models" / "residual_int8.tflite"
