@@ -7,6 +7,7 @@ SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -nam
 
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts study-ppk2 study-profile wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-cold-start study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -70,6 +71,9 @@ study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is 
 
 study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones
 	$(PY) tests/studies/mfcc.py --shared $(SHARED)
+
+study-cold-start: $(VENV)/.test  ## instructions from power-up to the first op on the virtual M4, the container checked before
+	$(PY) tests/studies/cold_start.py --shared $(SHARED)
 
 bytes: $(VENV)/.test  ## every int8 model of the shared corpus against TensorFlow Lite Micro, byte for byte
 	$(PY) tests/studies/bytes.py --shared $(SHARED)

@@ -14,8 +14,10 @@
 
 #if defined(__GNUC__)
 #define JLT_MUST_CHECK __attribute__((warn_unused_result))
+#define JLT_NO_INLINE __attribute__((noinline))  // what it takes of the stack is given back before its caller goes on
 #else
 #define JLT_MUST_CHECK
+#define JLT_NO_INLINE
 #endif
 
 enum {
@@ -93,7 +95,7 @@ typedef struct {
 JLT_MUST_CHECK jlt_status_t jlt_container_check(const void *base, uint32_t bytes, jlt_container_t *out);
 
 // Opens bytes that jlt_container_check has passed before and that cannot have changed since; the caller vouches for that as
-// it does for its own code, which lies in the same flash. Only the header and the section table are checked. A board that
+// it does for its own code, which lies in the same flash. The section table is read once and nothing is summed up. A board that
 // loses power with every cloud must not read all of its model each time.
 JLT_MUST_CHECK jlt_status_t jlt_container_reopen(const void *base, uint32_t bytes, jlt_container_t *out);
 

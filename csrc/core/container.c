@@ -13,7 +13,7 @@ bool jlt_in_pool(const jlt_container_t *c, uint32_t offset, uint64_t bytes, uint
   return offset % alignment == 0 && jlt_within(offset, bytes, c->pool_bytes);
 }
 
-static jlt_status_t check_header(const jlt_header_t *header, uint32_t bytes) {
+static jlt_status_t check_header(const jlt_header_t *header, uint32_t bytes, bool vouched) {
   static const uint8_t magic[] = JLT_MAGIC_BYTES;
   if (memcmp(header->magic, magic, sizeof(magic)) != 0) {
     return JLT_ERR_MAGIC;
@@ -28,6 +28,9 @@ static jlt_status_t check_header(const jlt_header_t *header, uint32_t bytes) {
   if (table > header->file_bytes || header->n_sections > SECTIONS_LIMIT) {
     return JLT_ERR_SECTION;
   }
+  if (vouched) {
+    return JLT_OK;
+  }
   static const uint32_t zero = 0;  // stands for the field itself
   const size_t at = offsetof(jlt_header_t, crc32);
   uint32_t crc = jlt_crc32(0, header, at);
@@ -36,7 +39,7 @@ static jlt_status_t check_header(const jlt_header_t *header, uint32_t bytes) {
   return crc == header->crc32 ? JLT_OK : JLT_ERR_CRC;
 }
 
-static jlt_status_t check_section(const jlt_header_t *header, const jlt_section_t *section, bool sums) {
+static jlt_status_t check_section(const jlt_header_t *header, const jlt_section_t *section) {
   if (!(section->flags & JLT_SECTION_FLAG_PRESENT)) {
     return section->offset == 0 ? JLT_OK : JLT_ERR_SECTION;
   }
@@ -48,15 +51,15 @@ static jlt_status_t check_section(const jlt_header_t *header, const jlt_section_
     return JLT_ERR_SECTION;
   }
   const uint8_t *content = (const uint8_t *)header + section->offset;
-  return !sums || jlt_crc32(0, content, section->bytes) == section->crc32 ? JLT_OK : JLT_ERR_CRC;
+  return jlt_crc32(0, content, section->bytes) == section->crc32 ? JLT_OK : JLT_ERR_CRC;
 }
 
 // Bounds, checksums, and no two sections over each other or twice the same of one part.
-static jlt_status_t check_sections(const jlt_header_t *header, bool sums) {
+static jlt_status_t check_sections(const jlt_header_t *header) {
   const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
   for (uint32_t i = 0; i < header->n_sections; i++) {
     const jlt_section_t *a = &sections[i];
-    const jlt_status_t err = check_section(header, a, sums);
+    const jlt_status_t err = check_section(header, a);
     if (err) {
       return err;
     }
@@ -72,76 +75,82 @@ static jlt_status_t check_sections(const jlt_header_t *header, bool sums) {
   return JLT_OK;
 }
 
-// The content of a part's section, 0 for the canonical one; null when it is not there or empty.
-static const void *find_in(const jlt_header_t *header, uint16_t part, uint16_t code, uint32_t *bytes) {
+// Sections of the canonical part by their code, null when not there or empty; found in one pass.
+typedef struct {
+  const jlt_header_t *header;
+  const jlt_section_t *of[JLT_SECTION_ARENA + 1];
+} index_t;
+
+static index_t index_of(const jlt_header_t *header) {
   const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
-  *bytes = 0;
-  for (uint32_t i = 0; i < header->n_sections; i++) {
-    const jlt_section_t *s = &sections[i];
-    if (s->code == code && s->part == part && (s->flags & JLT_SECTION_FLAG_PRESENT) && s->bytes > 0) {
-      *bytes = s->bytes;
-      return (const uint8_t *)header + s->offset;
+  index_t index = {.header = header};
+  for (const jlt_section_t *s = sections; s < sections + header->n_sections; s++) {
+    if (s->part == 0 && s->code <= JLT_SECTION_ARENA && (s->flags & JLT_SECTION_FLAG_PRESENT) && s->bytes > 0) {
+      index.of[s->code] = s;
     }
   }
-  return NULL;
+  return index;
 }
 
-static const void *find(const jlt_header_t *header, uint16_t code, uint32_t *bytes) {
-  return find_in(header, 0, code, bytes);
+static const void *content_of(const jlt_header_t *header, const jlt_section_t *section) {
+  return (const uint8_t *)header + section->offset;
 }
 
-static const void *find_records(const jlt_header_t *header, uint16_t code, uint64_t count, uint32_t size, bool *ok) {
+static const void *find(const index_t *index, uint16_t code, uint32_t *bytes) {
+  const jlt_section_t *s = index->of[code];
+  *bytes = s ? s->bytes : 0;
+  return s ? content_of(index->header, s) : NULL;
+}
+
+static const void *find_records(const index_t *index, uint16_t code, uint64_t count, uint32_t size, bool *ok) {
   uint32_t bytes;
-  const void *records = find(header, code, &bytes);
+  const void *records = find(index, code, &bytes);
   *ok = *ok && bytes == count * size;
   return records;
 }
 
-static jlt_status_t view_records(const jlt_header_t *header, jlt_container_t *c) {
+static jlt_status_t view_records(const index_t *index, jlt_container_t *c) {
   uint32_t bytes;
-  c->model = find(header, JLT_SECTION_MODEL, &bytes);
+  c->model = find(index, JLT_SECTION_MODEL, &bytes);
   if (bytes != sizeof(*c->model)) {
     return JLT_ERR_SECTION;
   }
   const jlt_model_t *m = c->model;
   const uint64_t layers = (uint64_t)m->n_precisions * m->n_weights;
   bool ok = true;
-  c->tensors = find_records(header, JLT_SECTION_TENSORS, m->n_tensors, sizeof(jlt_tensor_t), &ok);
-  c->ops = find_records(header, JLT_SECTION_OPS, m->n_ops, sizeof(jlt_op_t), &ok);
-  c->weights = find_records(header, JLT_SECTION_WEIGHTS, m->n_weights, sizeof(jlt_weight_t), &ok);
-  c->layers = find_records(header, JLT_SECTION_LAYERS, layers, sizeof(jlt_layer_t), &ok);
-  c->precisions = find_records(header, JLT_SECTION_PRECISIONS, m->n_precisions, sizeof(jlt_precision_t), &ok);
-  c->exits = find_records(header, JLT_SECTION_EXITS, m->n_exits, sizeof(jlt_exit_t), &ok);
-  c->paths = find_records(header, JLT_SECTION_PATHS, m->n_paths, sizeof(jlt_path_t), &ok);
-  c->confidence = find(header, JLT_SECTION_CONFIDENCE, &bytes);
+  c->tensors = find_records(index, JLT_SECTION_TENSORS, m->n_tensors, sizeof(jlt_tensor_t), &ok);
+  c->ops = find_records(index, JLT_SECTION_OPS, m->n_ops, sizeof(jlt_op_t), &ok);
+  c->weights = find_records(index, JLT_SECTION_WEIGHTS, m->n_weights, sizeof(jlt_weight_t), &ok);
+  c->layers = find_records(index, JLT_SECTION_LAYERS, layers, sizeof(jlt_layer_t), &ok);
+  c->precisions = find_records(index, JLT_SECTION_PRECISIONS, m->n_precisions, sizeof(jlt_precision_t), &ok);
+  c->exits = find_records(index, JLT_SECTION_EXITS, m->n_exits, sizeof(jlt_exit_t), &ok);
+  c->paths = find_records(index, JLT_SECTION_PATHS, m->n_paths, sizeof(jlt_path_t), &ok);
+  c->confidence = find(index, JLT_SECTION_CONFIDENCE, &bytes);
   c->n_confidence = bytes / (JLT_CONFIDENCE_BINS * 2u);
   ok = ok && bytes % (JLT_CONFIDENCE_BINS * 2u) == 0;
-  c->arena = find_records(header, JLT_SECTION_ARENA, 1, (uint32_t)(sizeof(jlt_arena_t) + 4u * m->n_tensors), &ok);
+  c->arena = find_records(index, JLT_SECTION_ARENA, 1, (uint32_t)(sizeof(jlt_arena_t) + 4u * m->n_tensors), &ok);
   return ok && c->arena ? JLT_OK : JLT_ERR_SECTION;
 }
 
-static jlt_status_t view_data(const jlt_header_t *header, jlt_container_t *c) {
+static jlt_status_t view_data(const index_t *index, jlt_container_t *c) {
   uint32_t low_bytes;
-  c->pool = find(header, JLT_SECTION_POOL, &c->pool_bytes);
-  c->data_s8 = find(header, JLT_SECTION_DATA_S8, &c->data_s8_bytes);
-  c->plane_high = find(header, JLT_SECTION_PLANE_HIGH, &c->plane_bytes);
-  c->plane_low = find(header, JLT_SECTION_PLANE_LOW, &low_bytes);
-  c->data_f32 = find(header, JLT_SECTION_DATA_F32, &c->data_f32_bytes);
+  c->pool = find(index, JLT_SECTION_POOL, &c->pool_bytes);
+  c->data_s8 = find(index, JLT_SECTION_DATA_S8, &c->data_s8_bytes);
+  c->plane_high = find(index, JLT_SECTION_PLANE_HIGH, &c->plane_bytes);
+  c->plane_low = find(index, JLT_SECTION_PLANE_LOW, &low_bytes);
+  c->data_f32 = find(index, JLT_SECTION_DATA_F32, &c->data_f32_bytes);
   return c->plane_low && low_bytes != c->plane_bytes ? JLT_ERR_SECTION : JLT_OK;
 }
 
-static jlt_status_t view(const jlt_header_t *header, bool sums, jlt_container_t *c) {
-  jlt_status_t err = check_sections(header, sums);
-  if (err) {
-    return err;
-  }
-  err = view_records(header, c);
+static JLT_NO_INLINE jlt_status_t view(const jlt_header_t *header, jlt_container_t *c) {
+  const index_t index = index_of(header);
+  const jlt_status_t err = view_records(&index, c);
   if (err) {
     return err;
   }
   c->f32_arena = c->arena;
   c->arena_offsets = c->f32_offsets = (const uint32_t *)(c->arena + 1);
-  return view_data(header, c);
+  return view_data(&index, c);
 }
 
 static jlt_status_t check_contents(const jlt_container_t *c) {
@@ -157,29 +166,42 @@ static jlt_status_t check_contents(const jlt_container_t *c) {
   return err ? err : jlt_check_arena(c);
 }
 
+static const jlt_section_t *arena_of(const jlt_header_t *header, uint16_t part) {
+  const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
+  for (const jlt_section_t *s = sections; s < sections + header->n_sections; s++) {
+    if (s->part == part && s->code == JLT_SECTION_ARENA) {
+      return s;
+    }
+  }
+  return NULL;
+}
+
+static const jlt_packed_t *packed_in(const jlt_header_t *header, const jlt_section_t *s) {
+  const bool there = s->code == JLT_SECTION_PACKED && (s->flags & JLT_SECTION_FLAG_PRESENT);
+  return there && s->bytes >= sizeof(jlt_packed_t) ? content_of(header, s) : NULL;
+}
+
 // The part whose packed weights are for an instruction set.
 static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_container_t *c) {
   const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
   const uint32_t head = (uint32_t)sizeof(jlt_packed_t) + c->model->n_weights * (uint32_t)sizeof(jlt_packing_t);
-  for (uint32_t i = 0; i < header->n_sections; i++) {
-    const jlt_section_t *s = &sections[i];
-    uint32_t bytes;
-    const jlt_packed_t *packed = s->code == JLT_SECTION_PACKED ? find_in(header, s->part, s->code, &bytes) : NULL;
-    if (!packed || bytes < sizeof(*packed) || packed->isa != isa) {
+  for (const jlt_section_t *s = sections; s < sections + header->n_sections; s++) {
+    const jlt_packed_t *packed = packed_in(header, s);
+    if (!packed || packed->isa != isa) {
       continue;
     }
-    uint32_t arena_bytes;
-    const jlt_arena_t *arena = find_in(header, s->part, JLT_SECTION_ARENA, &arena_bytes);
-    if (bytes < head || packed->n_weights != c->model->n_weights || !arena ||
-        arena_bytes != sizeof(*arena) + 4u * c->model->n_tensors) {
+    const jlt_section_t *arena = arena_of(header, s->part);
+    if (s->bytes < head || packed->n_weights != c->model->n_weights || !arena ||
+        !(arena->flags & JLT_SECTION_FLAG_PRESENT) ||
+        arena->bytes != sizeof(jlt_arena_t) + 4u * c->model->n_tensors) {
       return JLT_ERR_SECTION;
     }
     c->isa = isa;
     c->packed = (const uint8_t *)packed;
-    c->packed_bytes = bytes;
+    c->packed_bytes = s->bytes;
     c->packings = (const jlt_packing_t *)(packed + 1);
-    c->arena = arena;
-    c->arena_offsets = (const uint32_t *)(arena + 1);
+    c->arena = content_of(header, arena);
+    c->arena_offsets = (const uint32_t *)(c->arena + 1);
     return JLT_OK;
   }
   return JLT_ERR_ABSENT;
@@ -204,10 +226,10 @@ jlt_status_t jlt_container_use(jlt_container_t *container, uint32_t isa, bool ch
   if (!container) {
     return JLT_ERR_ARGUMENT;
   }
-  jlt_container_t found = *container;
-  const jlt_status_t err = use(&found, isa, checked);
-  if (!err) {
-    *container = found;
+  const jlt_container_t before = *container;
+  const jlt_status_t err = use(container, isa, checked);
+  if (err) {
+    *container = before;
   }
   return err;
 }
@@ -223,12 +245,15 @@ static jlt_status_t open_container(const void *base, uint32_t bytes, bool vouche
   if (bytes < sizeof(*header)) {
     return JLT_ERR_TRUNCATED;
   }
-  jlt_status_t err = check_header(header, bytes);
+  jlt_status_t err = check_header(header, bytes, vouched);
+  if (!err && !vouched) {
+    err = check_sections(header);
+  }
   if (err) {
     return err;
   }
   *out = (jlt_container_t){.base = base, .bytes = header->file_bytes};
-  err = view(header, !vouched, out);
+  err = view(header, out);
   if (!err && !vouched) {
     err = check_contents(out);
   }

@@ -208,6 +208,35 @@ class Core:
                 self._uc.ctl_remove_cache(start, until)
         return bool(counter.stopped)
 
+    def run_to(self, address: int) -> None:
+        """Run until the instruction at an address is next, one that code jumps to or returns to; or until a ``wfi``.
+
+        Raises
+        ------
+        EngineError
+            If the core faults.
+        """
+        self._counter.most_instructions = self._counter.most_cycles = _FOREVER
+        self._counter.stopped = self._counter.strayed = False
+        until = address & ~1
+        # translated again, so that it ends there; and once more, so that it does not from then on
+        self._uc.ctl_remove_cache(until, until + 2)
+        self._emulate(until)
+        self._uc.ctl_remove_cache(until, until + 2)
+
+    def register(self, name: str) -> int:
+        """Return a register by its name, such as ``R0`` or ``LR``."""
+        return int(self._uc.reg_read(getattr(self._arm, f"UC_ARM_REG_{name}")))
+
+    def enter(self, function: int, *arguments: int) -> None:
+        """Go to the beginning of a function with up to four words, as if the next instruction had called it."""
+        arm = self._arm
+        registers = (arm.UC_ARM_REG_R0, arm.UC_ARM_REG_R1, arm.UC_ARM_REG_R2, arm.UC_ARM_REG_R3)
+        for register, value in zip(registers, arguments, strict=False):
+            self._uc.reg_write(register, value)
+        self._uc.reg_write(arm.UC_ARM_REG_LR, self._pc | 1)
+        self._pc = function
+
     def _after(self, count: int) -> int:
         """Return the address behind ``count`` instructions from the next one on."""
         at = self._pc - self.flash_base
