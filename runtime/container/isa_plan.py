@@ -13,7 +13,7 @@ from joulet.container.assemble import PartSection, assemble, read_table
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
-from joulet.plan.packings import Weights, pack
+from joulet.plan.packings import Scales, Weights, pack
 from joulet.plan.steps import ConvParams
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
@@ -128,6 +128,17 @@ def weight_values(container: Container, weight: int) -> Weights:
     return values
 
 
+def weight_scales(container: Container, weight: int) -> Scales:
+    """Return the multipliers and shifts of a weight's output channels."""
+    entry = container.weights[weight]
+    count = int(entry["n_multipliers"])
+    multipliers, shifts = (
+        np.broadcast_to(np.frombuffer(container.pool, "<i4", count, int(entry[offset])), int(entry["channels"]))
+        for offset in ("multiplier_offset", "shift_offset")
+    )
+    return Scales(multipliers=multipliers, shifts=shifts)
+
+
 def conv_params(container: Container, op: int) -> ConvParams:
     """Return the parameters of a CONV, DWCONV or FC op."""
     entry = np.frombuffer(container.pool, layout.dtype("ConvParams"), 1, int(container.ops[op]["params_offset"]))[0]
@@ -156,6 +167,7 @@ def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
                 weight_values(container, weight),
                 conv_params(container, op),
                 bits,
+                weight_scales(container, weight),
             )
             if len(content) != need.packed[bits]:
                 raise PlanError(

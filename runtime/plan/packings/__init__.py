@@ -3,29 +3,51 @@
 
 A packer takes the canonical int8 weights, the op's parameters and the bits, and returns as many bytes as the C side's
 ``packed_bytes`` says; at 4 bits it keeps the high nibble plane only, u = (q + 128) >> 4. What is read often and never changes,
-such as sums of weights, belongs into the packed copy too.
+such as sums of weights, belongs into the packed copy too. A packer in ``SCALED_PACKERS`` also gets the multipliers and shifts,
+the same at every precision, to lay them beside the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import PlanError
+from joulet.plan.packings import armv7em
+from joulet.plan.packings.nibbles import high_nibbles
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
 
+__all__ = ["PACKERS", "SCALED_PACKERS", "Packer", "ScaledPacker", "Scales", "Weights", "high_nibbles", "pack"]
+
 Weights = npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scales:
+    """Multipliers [q31] and shifts of every output channel, int32, shape (channels,)."""
+
+    multipliers: npt.NDArray[np.int32]
+    shifts: npt.NDArray[np.int32]
+
+
 Packer = Callable[[Weights, "ConvParams", int], bytes]
+ScaledPacker = Callable[[Weights, "ConvParams", int, Scales], bytes]
 
 PACKERS: Mapping[tuple[str, str], Packer] = {}
+SCALED_PACKERS: Mapping[tuple[str, str], ScaledPacker] = {
+    ("ARMV7EM", "CONV"): armv7em.pack_conv,
+    ("ARMV7EM", "FC"): armv7em.pack_fc,
+    ("ARMV7EM", "DWCONV"): armv7em.pack_dwconv,
+}
 
 
-def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int) -> bytes:
+def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return one weight's packed copy.
 
     Parameters
@@ -40,18 +62,18 @@ def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int) -
         The op's parameters.
     bits
         8 or 4.
+    scales
+        Of the output channels.
 
     Raises
     ------
     PlanError
         When there is no packer: a kernel in C without one in Python.
     """
+    scaled = SCALED_PACKERS.get((isa, code))
+    if scaled is not None:
+        return scaled(weights, params, bits, scales)
     packer = PACKERS.get((isa, code))
     if packer is None:
         raise PlanError(f"nothing packs weights of {code} for {isa}; kernels.def and runtime/plan/packings disagree")
     return packer(weights, params, bits)
-
-
-def high_nibbles(weights: Weights) -> npt.NDArray[np.uint8]:
-    """Return u = (q + 128) >> 4, what 4 bits keep of int8 weights."""
-    return ((weights.astype(np.int16) + 128) >> 4).astype(np.uint8)

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What 4 bits keep of 8."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+
+def high_nibbles(weights: npt.NDArray[np.int8]) -> npt.NDArray[np.uint8]:
+    """Return u = (q + 128) >> 4, what 4 bits keep of int8 weights."""
+    return ((weights.astype(np.int16) + 128) >> 4).astype(np.uint8)
