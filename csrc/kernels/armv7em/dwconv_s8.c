@@ -97,19 +97,30 @@ static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
   }
 }
 
+// Operands of the sums, in registers that are named after what they hold behind them.
+#define X "%[multiplier]"
+#define Y "%[power]"
+#define A0 "%[zero_point]"
+#define A1 "%[step]"
+#define A2 "%[twice_bias]"
+#define B0 "%[out]"
+#define B1 "%[bias]"
+#define B2 "%[b2]"
+
 // A kernel column meets the words of a column of the input: the even bytes of its word the first, the odd ones the second.
 #define WEIGHTS                          \
-  "ldrd %[a0], %[a1], [%[weights]]\n\t"  \
-  "ldr %[a2], [%[weights], #8]\n\t"      \
-  "sxtb16 %[b0], %[a0], ror #8\n\t"      \
-  "sxtb16 %[a0], %[a0]\n\t"              \
-  "sxtb16 %[b1], %[a1], ror #8\n\t"      \
-  "sxtb16 %[a1], %[a1]\n\t"              \
-  "sxtb16 %[b2], %[a2], ror #8\n\t"      \
-  "sxtb16 %[a2], %[a2]\n\t"
-#define COLUMN_AT(n) "ldrd %[x], %[y], [%[from], #" #n "*24]\n\t"
-#define BEGIN(sum) "smuad %[" sum "], %[x], %[a0]\n\tsmlad %[" sum "], %[y], %[b0], %[" sum "]\n\t"
-#define ADD(sum, k) "smlad %[" sum "], %[x], %[a" #k "], %[" sum "]\n\tsmlad %[" sum "], %[y], %[b" #k "], %[" sum "]\n\t"
+  "ldrd " A0 ", " A1 ", [%[weights]]\n\t"  \
+  "ldr " A2 ", [%[weights], #8]\n\t"      \
+  "sxtb16 " B0 ", " A0 ", ror #8\n\t"      \
+  "sxtb16 " A0 ", " A0 "\n\t"              \
+  "sxtb16 " B1 ", " A1 ", ror #8\n\t"      \
+  "sxtb16 " A1 ", " A1 "\n\t"              \
+  "sxtb16 " B2 ", " A2 ", ror #8\n\t"      \
+  "sxtb16 " A2 ", " A2 "\n\t"
+#define COLUMN_AT(n) "ldrd " X ", " Y ", [%[from], #" #n "*24]\n\t"
+#define BEGIN(sum) "smuad %[" sum "], " X ", " A0 "\n\tsmlad %[" sum "], " Y ", " B0 ", %[" sum "]\n\t"
+#define ADD(sum, k) \
+  "smlad %[" sum "], " X ", " A##k ", %[" sum "]\n\tsmlad %[" sum "], " Y ", " B##k ", %[" sum "]\n\t"
 
 #define FOUR_CLOSE                                                                                           \
   COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
@@ -120,54 +131,77 @@ static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
   ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) BEGIN("s2") COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) ADD("s2", 2)     \
   BEGIN("s3") COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
 #define ONE COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
-#define KEEP_FOUR "strd %[s0], %[s1], %[sums01]\n\tstrd %[s2], %[s3], %[sums23]\n\t"
-#define KEEP_ONE "str %[s0], %[sums01]\n\t"
+// What the sums need in the end: the scale is behind the weights; the registers of those are free.
+#define SCALE_AND_PLACE                                  \
+  "ldrd " X ", " Y ", [%[weights], #12]\n\t"               \
+  "add %[weights], %[weights], #20\n\t"                  \
+  "ldrd " A0 ", " A1 ", %[fixed]\n\t"                      \
+  "ldrd " B0 ", " B1 ", %[moving]\n\t"                     \
+  "ldr " A2 ", [" B1 "], #4\n\t"                           \
+  "lsl " A2 ", " A2 ", #1\n\t"
+#define NEXT_PLACE "add " B0 ", " B0 ", #1\n\tstrd " B0 ", " B1 ", %[moving]\n\t"
+#define PUT_FOUR JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
+#define PUT_ONE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
 
-#define PAIR(first) (*(int32_t(*)[2])(void *)&(first))
-#define SUM(pixels, keep)                                                                                       \
-  __asm__(WEIGHTS pixels keep                                                                                   \
-          : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [x] "=&r"(t4), [y] "=&r"(t5),       \
-            [a0] "=&r"(t6), [a1] "=&r"(t7), [a2] "=&r"(t8), [b0] "=&r"(t9), [b1] "=&r"(t10), [b2] "=&r"(t11),   \
-            [sums01] "=m"(PAIR(sums[0])), [sums23] "=m"(PAIR(sums[2]))                                          \
-          : [from] "r"(from), [weights] "r"(weights)                                                            \
-          : "memory")
+#define CHANNEL(pixels, put)                                                                                    \
+  __asm__ volatile(WEIGHTS pixels SCALE_AND_PLACE put NEXT_PLACE                                                \
+                   : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3),                            \
+                     [multiplier] "=&r"(t4), [power] "=&r"(t5), [zero_point] "=&r"(t6), [step] "=&r"(t7),       \
+                     [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10), [b2] "=&r"(t11), [weights] "+r"(weights), [moving] "+m"(moving)           \
+                   : [from] "r"(from), [fixed] "m"(fixed)                                                       \
+                   : "memory")
 
-#define PUT_FOUR                                                                                                \
-  __asm__ volatile(                                                                                             \
-      "ldrd %[s0], %[s1], %[sums01]\n\t"                                                                        \
-      "ldrd %[s2], %[s3], %[sums23]\n\t"                                                                        \
-      JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")                                                       \
-      : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3)                                          \
-      : [multiplier] "r"(scale.multiplier), [power] "r"(scale.power), [twice_bias] "r"(twice_bias),             \
-        [zero_point] "r"(zero_point), [step] "r"(step), [out] "r"(out), [sums01] "m"(PAIR(sums[0])),            \
-        [sums23] "m"(PAIR(sums[2]))                                                                             \
-      : "memory")
+// Channels' words are 3, -2 and 3 apart.
+#define CHANNELS(pixels, put)                                              \
+  for (int32_t left = LANES - lane, d = lane % 2 ? -2 : 3; left > 0; left--) { \
+    CHANNEL(pixels, put);                                                  \
+    from += d;                                                             \
+    d = 1 - d;                                                             \
+  }
 
-static void convolve(const block_t *b, uint32_t channel, const uint32_t *from) {
-  const uint32_t *weights = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-  const jlt_v7_scale_t scale = {.multiplier = (int32_t)weights[3], .power = (int32_t)weights[4]};
-  const int32_t twice_bias = 2 * b->call->weights.bias[channel];
-  const int32_t zero_point = b->p->out_zero_point;
-  const uint32_t step = b->p->out_c;
+static const uint32_t *first_words(const uint32_t *columns, int32_t lane) { return columns + lane / 2 + lane % 2 * 3; }
+
+static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+  const struct {
+    int32_t zero_point;
+    uint32_t step;
+  } fixed = {b->p->out_zero_point, b->p->out_c};
   const uint32_t stride = b->p->stride_w;
   int8_t *out = b->out + channel;
-  int32_t sums[4];
-  for (uint32_t left = b->pixels, n; left > 0; left -= n, out += n * step, from += n * stride * COLUMN) {
+  for (uint32_t pixels = b->pixels, n; pixels > 0; pixels -= n) {
+    const uint32_t *weights = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
+    const uint32_t *from = first_words(columns, lane);
+    struct {
+      int8_t *out;
+      const int32_t *bias;
+    } moving = {out, b->call->weights.bias + channel};
     int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11;
-    n = left < 4 ? 1 : 4;
+    n = pixels < 4 ? 1 : 4;
     if (n == 1) {
-      SUM(ONE, KEEP_ONE);
+      CHANNELS(ONE, PUT_ONE);
     } else if (stride == 1) {
-      SUM(FOUR_CLOSE, KEEP_FOUR);
+      CHANNELS(FOUR_CLOSE, PUT_FOUR);
     } else {
-      SUM(FOUR_APART, KEEP_FOUR);
+      CHANNELS(FOUR_APART, PUT_FOUR);
     }
-    if (!b->quick) {
-      jlt_v7_requantise_slow(b->call, channel, sums, n, out);
-    } else if (n == 1) {
-      *out = (int8_t)jlt_v7_requantise(sums[0], twice_bias, scale, zero_point);
-    } else {
-      PUT_FOUR;
+    out += n * fixed.step;
+    columns += n * stride * COLUMN;
+  }
+}
+
+// The same for scales out of the ordinary.
+static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+  for (; lane < LANES; lane++, channel++) {
+    const uint32_t *w = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
+    const uint32_t *from = first_words(columns, lane);
+    int8_t *out = b->out + channel;
+    for (uint32_t i = 0; i < b->pixels; i++, from += b->p->stride_w * COLUMN, out += b->p->out_c) {
+      int32_t sum = 0;
+      for (uint32_t k = 0; k < 3; k++) {
+        sum = jlt_dot_pair(from[k * COLUMN], jlt_widen_even(0, w[k]), sum);
+        sum = jlt_dot_pair(from[k * COLUMN + 1], jlt_widen_odd(0, w[k]), sum);
+      }
+      jlt_v7_requantise_slow(b->call, channel, &sum, 1, out);
     }
   }
 }
@@ -177,14 +211,15 @@ static void run_block(const block_t *b) {
   const uint32_t channels = b->p->in_c;
   memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
   for (uint32_t c = 0; c < channels; c += LANES) {
-    static const uint8_t places[LANES] = {0, 3, 1, 4};  // of a channel's two words
     const uint32_t at = c + LANES <= channels ? c : channels - LANES;
     widen(b, at, columns);
-    for (uint32_t lane = c - at; lane < LANES; lane++) {
-      convolve(b, at + lane, columns + places[lane]);
+    if (b->quick) {
+      convolve(b, c, (int32_t)(c - at), columns);
+    } else {
+      convolve_slowly(b, c, (int32_t)(c - at), columns);
     }
   }
-  jlt_v7_clamp(b->p, b->out, b->pixels * channels);
+  jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * channels);
 }
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }

@@ -166,7 +166,7 @@ static void multiply(const jlt_call_t *call, jlt_span_t channels) {
       }
     }
   }
-  jlt_v7_clamp(p, out + channels.begin, channels.end - channels.begin);
+  jlt_v7_clamp(p->act_min, p->act_max, out + channels.begin, channels.end - channels.begin);
 }
 
 void jlt_fc_s8__armv7em(const jlt_call_t *call) {

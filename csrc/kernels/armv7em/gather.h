@@ -8,9 +8,16 @@
 
 #include "kernels/armv7em/packed.h"
 
-// `count` pixels from `first` on, at most JLT_V7_PIXELS. What no pixel reaches is left as it is, but for the end of the last group.
-void jlt_v7_gather(const jlt_conv_params_t *p, jlt_v7_patch_t patch, const int8_t *in, uint32_t first, uint32_t count,
-                   uint32_t *to);
+typedef struct {
+  const jlt_conv_params_t *p;
+  const int8_t *in;
+  jlt_v7_patch_t patch;
+  uint32_t minus;   // the zero point, twice
+  uint32_t in_row;  // [bytes]
+} jlt_v7_gather_t;
+
+// `count` pixels from `first` on, at most JLT_V7_PIXELS. What no pixel reaches is left as it is.
+void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uint32_t *to);
 
 // Sums over a block's patches, a pixel each.
 void jlt_v7_sum_patches(const uint32_t *patches, uint32_t groups, int32_t *sums);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernels of Cortex-M4, M7 and M33 take and ask for; plain C, the same answer on every machine.
+#include "kernels/armv7em/add.h"
 #include "kernels/armv7em/packed.h"
 #include "kernels/variants.h"
 
@@ -59,6 +60,39 @@ uint64_t jlt_dwconv_s8_packed_bytes__armv7em(const void *params, const jlt_weigh
   (void)weight;
   (void)bits;
   return (uint64_t)((const jlt_conv_params_t *)params)->out_c * JLT_V7_DW_WORDS * 4u;
+}
+
+static bool scales_right(int32_t shift) { return shift <= -1; }
+
+// Whether an input is the output's shape, element after element.
+static bool is_dense(const jlt_binary_params_t *p, const uint32_t *stride) {
+  uint64_t step = 1;
+  bool dense = true;
+  for (uint32_t d = 6; d-- > 0; step *= p->dims[d]) {
+    dense = dense && (p->dims[d] == 1 || stride[d] == step);
+  }
+  return dense;
+}
+
+bool jlt_add_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
+  (void)weight;
+  const jlt_binary_params_t *p = params;
+  const bool halves = (jlt_v7_halves(p->a_multiplier, p->a_shift) && scales_right(p->b_shift)) ||
+                      (jlt_v7_halves(p->b_multiplier, p->b_shift) && scales_right(p->a_shift));
+  return halves && p->left_shift == 20 && scales_right(p->out_shift) && is_dense(p, p->stride_a) && is_dense(p, p->stride_b);
+}
+
+uint64_t jlt_add_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
+  (void)params;
+  (void)weight;
+  return 0;
+}
+
+uint64_t jlt_add_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)params;
+  (void)weight;
+  (void)bits;
+  return 0;
 }
 
 #endif

@@ -13,7 +13,7 @@ bool jlt_v7_is_quick(const jlt_weights_t *weights, uint32_t begin, uint32_t end)
   for (uint32_t o = begin; o < end; o++) {
     const int32_t bias = weights->bias[o];
     most |= (uint32_t)(bias ^ (bias >> 31));
-    quick = quick && (weights->shifts[o * step] <= -2 || weights->multipliers[o * step] == 0);
+    quick = quick && (weights->shifts[o * step] <= -1 || weights->multipliers[o * step] == 0);
   }
   return quick && most < 1u << 29;
 }
@@ -40,17 +40,17 @@ static uint32_t least_of(uint32_t a, uint32_t b) {
   return result;
 }
 
-void jlt_v7_clamp(const jlt_conv_params_t *p, int8_t *bytes, uint32_t count) {
-  if (p->act_min <= -128 && p->act_max >= 127) {
+void jlt_v7_clamp(int32_t least, int32_t most, int8_t *bytes, uint32_t count) {
+  if (least <= -128 && most >= 127) {
     return;
   }
-  const uint32_t least = (uint32_t)(uint8_t)p->act_min * 0x01010101u;
-  const uint32_t most = (uint32_t)(uint8_t)p->act_max * 0x01010101u;
+  const uint32_t least_4 = (uint32_t)(uint8_t)least * 0x01010101u;
+  const uint32_t most_4 = (uint32_t)(uint8_t)most * 0x01010101u;
   for (; count >= 4; count -= 4, bytes += 4) {
-    jlt_put_word(bytes, least_of(most_of(jlt_word_at(bytes), least), most));
+    jlt_put_word(bytes, least_of(most_of(jlt_word_at(bytes), least_4), most_4));
   }
   for (; count > 0; count--, bytes++) {
-    *bytes = (int8_t)jlt_clamp(*bytes, p->act_min, p->act_max);
+    *bytes = (int8_t)jlt_clamp(*bytes, least, most);
   }
 }
 #endif

@@ -107,8 +107,8 @@ def _lanes(nibbles: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint16]:
 
 
 def _with_scales(words: npt.NDArray[np.uint8], scales: Scales, block: int) -> bytes:
-    """Put each block's scales behind its words: the multiplier and 2^(32 - right shift), 0 where that is no int32."""
-    powers = [1 << 32 + shift if -31 <= shift <= -2 else 0 for shift in scales.shifts.tolist()]
+    """Put each block's scales behind its words: the multiplier and -2^(32 - right shift), 0 where that is no int32."""
+    powers = [-(1 << 32 + shift) if -31 <= shift <= -1 else 0 for shift in scales.shifts.tolist()]
     pairs = np.stack([scales.multipliers, np.array(powers, np.int64)], axis=1).astype("<i4")
     pairs = np.pad(pairs, ((0, -len(pairs) % block), (0, 0))).reshape(-1, 2 * block)
     blocks = words.reshape(len(pairs), -1)
