@@ -15,7 +15,7 @@ from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
 from joulet.plan.overlap_arena import plan_overlapping
-from joulet.plan.packings import Weights, pack
+from joulet.plan.packings import Scales, Weights, pack
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]
@@ -129,6 +129,17 @@ def weight_values(container: Container, weight: int) -> Weights:
     return values
 
 
+def weight_scales(container: Container, weight: int) -> Scales:
+    """Return the multipliers and shifts of a weight's output channels."""
+    entry = container.weights[weight]
+    count = int(entry["n_multipliers"])
+    multipliers, shifts = (
+        np.broadcast_to(np.frombuffer(container.pool, "<i4", count, int(entry[offset])), int(entry["channels"]))
+        for offset in ("multiplier_offset", "shift_offset")
+    )
+    return Scales(multipliers=multipliers, shifts=shifts)
+
+
 def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
     n_weights = len(container.weights)
     packings = np.full((n_weights, 2), layout.NO_OFFSET, np.uint32)
@@ -151,6 +162,7 @@ def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
                 weight_values(container, weight),
                 conv_params(container, op),
                 bits,
+                weight_scales(container, weight),
             )
             if len(content) != need.packed[bits]:
                 raise PlanError(

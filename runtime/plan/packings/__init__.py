@@ -3,22 +3,37 @@
 
 A packer takes the canonical int8 weights, the op's parameters and the bits, and returns as many bytes as the C side's
 ``packed_bytes`` says; at 4 bits it keeps the high nibble plane only, u = (q + 128) >> 4. What is read often and never changes,
-such as sums of weights, belongs into the packed copy too.
+such as sums of weights, belongs into the packed copy too. A packer in ``SCALED_PACKERS`` also gets the multipliers and shifts,
+the same at every precision, to lay them beside the weights.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
 from joulet.errors import PlanError
-from joulet.plan.packings import armv6m, avx2
+from joulet.plan.packings import armv6m, armv7em, avx2
 from joulet.plan.packings.nibbles import Weights
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scales:
+    """Multipliers [q31] and shifts of every output channel, int32, shape (channels,)."""
+
+    multipliers: npt.NDArray[np.int32]
+    shifts: npt.NDArray[np.int32]
+
+
 Packer = Callable[[Weights, "ConvParams", int], bytes]
+ScaledPacker = Callable[[Weights, "ConvParams", int, Scales], bytes]
 
 PACKERS: Mapping[tuple[str, str], Packer] = {
     ("ARMV6M", "CONV"): armv6m.pack_conv,
@@ -27,9 +42,14 @@ PACKERS: Mapping[tuple[str, str], Packer] = {
     ("AVX2", "FC"): avx2.pack_conv,
     ("AVX2", "DWCONV"): avx2.pack_dwconv,
 }
+SCALED_PACKERS: Mapping[tuple[str, str], ScaledPacker] = {
+    ("ARMV7EM", "CONV"): armv7em.pack_conv,
+    ("ARMV7EM", "FC"): armv7em.pack_fc,
+    ("ARMV7EM", "DWCONV"): armv7em.pack_dwconv,
+}
 
 
-def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int) -> bytes:
+def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return one weight's packed copy.
 
     Parameters
@@ -44,12 +64,17 @@ def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int) -
         The op's parameters.
     bits
         8 or 4.
+    scales
+        Of the output channels.
 
     Raises
     ------
     PlanError
         When there is no packer: a kernel in C without one in Python.
     """
+    scaled = SCALED_PACKERS.get((isa, code))
+    if scaled is not None:
+        return scaled(weights, params, bits, scales)
     packer = PACKERS.get((isa, code))
     if packer is None:
         raise PlanError(f"nothing packs weights of {code} for {isa}; kernels.def and runtime/plan/packings disagree")

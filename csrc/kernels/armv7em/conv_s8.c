@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolution for cores with SMLAD: blocks of two output channels and four pixels.
+//
+// Tensors and arithmetic as ref/conv_s8.c. Packed weights: a head, then for every two output channels, of each group of four
+// elements in the order of gather.h, two words (8 bits: first and second row's element 0, then 2; then 1 and 3) or one (4 bits:
+// nibbles of elements 0 and 1 in the low lane, 2 and 3 in the high one), then two scales. Scratch: four widened patches.
+#include "kernels/variants.h"
+
+#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#include <string.h>
+
+#include "kernels/armv7em/dot.h"
+#include "kernels/armv7em/gather.h"
+#include "kernels/armv7em/requantise.h"
+#include "kernels/armv7em/simd.h"
+
+enum { APART = 4, STACKED = 8 };  // bytes of code behind the jump
+
+typedef struct {
+  const jlt_call_t *call;
+  const uint32_t *patches;
+  const uint32_t *patches_end;
+  const uint32_t *weights;  // of the first channel
+  jlt_span_t channels;
+  uint32_t groups;
+  int8_t *out;                  // of channel 0
+  int32_t less[JLT_V7_PIXELS];  // at 4 bits: q = 16u - 120, so 16 times the sum of u x, less 120 times that of x
+  uint32_t entry;     // where the loop is entered: bytes of code behind the jump
+  uint32_t entry_4;
+  int32_t zero_point;
+  uint32_t step;  // between pixels of the output
+  bool is_4;
+  bool quick;
+} block_t;
+
+// Registers are named after what they hold when the sums are done.
+#define W "%[multiplier]"
+#define E "%[power]"
+#define X "%[out]"
+#define Y "%[step]"
+#define WEIGHTS "%[zero_point]"
+#define PATCHES "%[twice_bias]"
+#define E0 "%[e0]"
+#define E1 "%[e1]"
+#define E2 "%[e2]"
+#define E3 "%[e3]"
+#define B0 "%[b0]"
+#define B1 "%[b1]"
+#define B2 "%[b2]"
+#define B3 "%[b3]"
+
+#define PAIR8(second_row)                     \
+  "ldr " W ", [" WEIGHTS "], #4\n\t"            \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
+  "sxtb16 " E ", " W "\n\t" second_row          \
+  "smlad " E0 ", " E ", " X ", " E0 "\n\t"        \
+  "smlad " B0 ", " W ", " X ", " B0 "\n\t"        \
+  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"        \
+  "smlad " B1 ", " W ", " Y ", " B1 "\n\t"        \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
+  "smlad " E2 ", " E ", " X ", " E2 "\n\t"        \
+  "smlad " B2 ", " W ", " X ", " B2 "\n\t"        \
+  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"        \
+  "smlad " B3 ", " W ", " Y ", " B3 "\n\t"
+#define GROUP8 PAIR8("") PAIR8("")
+#define GROUP8_APART PAIR8("sxtb16 " W ", " W ", ror #8\n\t") PAIR8("sxtb16 " W ", " W ", ror #8\n\t")
+
+// Four elements of both rows are the nibbles of one word; the odd nibble, with the even one below it, is 16 times the second row's.
+#define GROUP4                                \
+  "ldr " W ", [" WEIGHTS "], #4\n\t"            \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
+  "and " E ", " W ", #0x000F000F\n\t"           \
+  "smlad " E0 ", " E ", " X ", " E0 "\n\t"        \
+  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"        \
+  "uxtb16 " E ", " W "\n\t"                     \
+  "smlad " B0 ", " E ", " X ", " B0 "\n\t"        \
+  "smlad " B1 ", " E ", " Y ", " B1 "\n\t"        \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
+  "smlad " B2 ", " E ", " X ", " B2 "\n\t"        \
+  "smlad " B3 ", " E ", " Y ", " B3 "\n\t"        \
+  "and " E ", " E ", #0x000F000F\n\t"           \
+  "smlad " E2 ", " E ", " X ", " E2 "\n\t"        \
+  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"        \
+  "uxtb16 " W ", " W ", ror #8\n\t"             \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
+  "and " E ", " W ", #0x000F000F\n\t"           \
+  "smlad " E0 ", " E ", " X ", " E0 "\n\t"        \
+  "smlad " B0 ", " W ", " X ", " B0 "\n\t"        \
+  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"        \
+  "smlad " B1 ", " W ", " Y ", " B1 "\n\t"        \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
+  "smlad " E2 ", " E ", " X ", " E2 "\n\t"        \
+  "smlad " B2 ", " W ", " X ", " B2 "\n\t"        \
+  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"        \
+  "smlad " B3 ", " W ", " Y ", " B3 "\n\t"
+
+#define UNTIL_END(loop)            \
+  "ldr " X ", %[patches_end]\n\t"   \
+  "cmp " PATCHES ", " X "\n\t"       \
+  "bne " loop "\n\t"
+
+#define APART8(even, odd) "sub " odd ", " odd ", " even "\n\tasr " odd ", " odd ", #8\n\t"
+#define WEIGH4(even, odd, less)         \
+  "sub " odd ", " odd ", " even "\n\t"  \
+  "add " odd ", " odd ", " less "\n\t"  \
+  "add " even ", " less ", " even ", lsl #4\n\t"
+
+// Pairs of rows until `out` comes to its end. A jump enters the loop of the weights' kind: `add pc` counts from behind the nop, and
+// kinds but the most frequent have a branch there. Eight sums, two pointers and four operands are all registers there are; all
+// else lies in memory, by twos where it is wanted by twos. The odd row of a pair goes first, at a distance of 1; with one of 0
+// the even one lies over it, which is how a last single row is done, as a single pixel is with a step of 0.
+#define ROWS                                                                                                        \
+  "0:\n\t"                                                                                                          \
+  "ldr " WEIGHTS ", %[weights_at]\n\t"                                                                               \
+  "ldr " PATCHES ", %[patches_at]\n\t"                                                                               \
+  "mov " E0 ", #0\n\tmov " E1 ", #0\n\tmov " E2 ", #0\n\tmov " E3 ", #0\n\t"                                            \
+  "mov " B0 ", #0\n\tmov " B1 ", #0\n\tmov " B2 ", #0\n\tmov " B3 ", #0\n\t"                                            \
+  "ldr " X ", %[entry]\n\t"                                                                                          \
+  "add pc, " X "\n\t"                                                                                                \
+  "nop.n\n\t"                                                                                                       \
+  "b.w 4f\n\t"                                                                                                      \
+  "b.w 2f\n"                                                                                                        \
+  "1:\n\t" GROUP8 GROUP8 GROUP8 GROUP8 UNTIL_END("1b")                                                              \
+  APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)               \
+  "b 6f\n"                                                                                                          \
+  "2:\n\t" GROUP8_APART UNTIL_END("2b")                                                                             \
+  "b 6f\n"                                                                                                          \
+  "4:\n\t"                                                                                                          \
+  "ldr " X ", %[entry_4]\n\t"                                                                                        \
+  "add pc, " X "\n\t"                                                                                                \
+  "nop.n\n"                                                                                                         \
+  "5:\n\t" GROUP4 GROUP4 GROUP4 GROUP4 UNTIL_END("5b")                                                              \
+  "ldrd " W ", " E ", %[less01]\n\t"                                                                                  \
+  "ldrd " X ", " Y ", %[less23]\n\t"                                                                                  \
+  WEIGH4(E0, B0, W) WEIGH4(E1, B1, E) WEIGH4(E2, B2, X)                \
+  WEIGH4(E3, B3, Y)                                                                                  \
+  "6:\n\t"
+
+#define PUT_ROWS                                                                                                    \
+  "str " WEIGHTS ", %[weights_at]\n\t"                                                                               \
+  "ldrd %[multiplier], %[power], [" WEIGHTS ", #8]\n\t"                                                              \
+  "ldrd %[out], %[step], %[moving]\n\t"                                                                             \
+  "ldr %[twice_bias], %[distance]\n\t"                                                                              \
+  "add %[out], %[out], %[twice_bias]\n\t"                                                                           \
+  "ldr %[twice_bias], [%[step], #4]\n\t"                                                                            \
+  "ldrd %[zero_point], %[step], %[fixed]\n\t"                                                                       \
+  "lsl %[twice_bias], %[twice_bias], #1\n\t"                                                                        \
+  JLT_V7_PUT_FOUR(B0, B1, B2, B3)                                                               \
+  "ldr " B0 ", %[weights_at]\n\t"                                                                                    \
+  "ldrd %[multiplier], %[power], [" B0 "], #16\n\t"                                                                  \
+  "str " B0 ", %[weights_at]\n\t"                                                                                    \
+  "ldrd %[out], " B1 ", %[moving]\n\t"                                                                               \
+  "ldr %[twice_bias], [" B1 "], #8\n\t"                                                                              \
+  "lsl %[twice_bias], %[twice_bias], #1\n\t"                                                                        \
+  JLT_V7_PUT_FOUR(E0, E1, E2, E3)                                                               \
+  "add %[out], %[out], #2\n\t"                                                                                      \
+  "strd %[out], " B1 ", %[moving]\n\t"                                                                               \
+  "ldr " B0 ", %[out_end]\n\t"                                                                                       \
+  "cmp %[out], " B0 "\n\t"                                                                                           \
+  "bne 0b\n\t"
+#define PAIR(first) (*(int32_t(*)[2])(void *)&(first))
+
+// `bias` and `out`: of the first of the rows.
+static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias, int8_t *out, uint32_t pairs,
+                 uint32_t distance) {
+  const int8_t *const out_end = out + 2u * pairs;
+  const uint32_t *const patches = b->patches;
+  const uint32_t *const patches_end = b->patches_end;
+  const uint32_t entry = b->entry;
+  const uint32_t entry_4 = b->entry_4;
+  int32_t less[JLT_V7_PIXELS] = {b->less[0], b->less[1], b->less[2], b->less[3]};
+  struct {
+    int8_t *out;
+    const int32_t *bias;
+  } moving = {out, bias};
+  const struct {
+    int32_t zero_point;
+    uint32_t step;
+  } fixed = {b->zero_point, b->step};
+  int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13;
+  __asm__ volatile(ROWS PUT_ROWS
+                   : [e0] "=&r"(t0), [e1] "=&r"(t1), [e2] "=&r"(t2), [e3] "=&r"(t3), [b0] "=&r"(t4), [b1] "=&r"(t5),
+                     [b2] "=&r"(t6), [b3] "=&r"(t7), [multiplier] "=&r"(t8), [power] "=&r"(t9), [out] "=&r"(t10),
+                     [step] "=&r"(t11), [zero_point] "=&r"(t12), [twice_bias] "=&r"(t13), [weights_at] "+m"(weights),
+                     [moving] "+m"(moving)
+                   : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end), [entry] "m"(entry),
+                     [entry_4] "m"(entry_4), [out_end] "m"(out_end), [distance] "m"(distance), [less01] "m"(PAIR(less[0])),
+                     [less23] "m"(PAIR(less[2]))
+                   : "cc", "memory");
+}
+
+// One pixel of two rows, for scales out of the ordinary.
+static void pixel_slowly(const block_t *b, const uint32_t *weights, uint32_t channel, uint32_t pixel) {
+  const bool stacked = b->entry >= STACKED;
+  int32_t sums[2] = {0, 0};
+  for (uint32_t i = 0; i < 2u * b->groups; i++) {
+    const uint32_t x = b->patches[i * JLT_V7_PIXELS + pixel];
+    const uint32_t w = b->is_4 ? weights[i / 2u] >> i % 2u * 8u : weights[i];
+    sums[0] = jlt_dot_pair(b->is_4 ? w & 0x000F000Fu : jlt_widen_even(0, w), x, sums[0]);
+    sums[1] = jlt_dot_pair(b->is_4 ? w >> 4 & 0x000F000Fu : (stacked ? w : jlt_widen_odd(0, w)), x, sums[1]);
+  }
+  if (b->is_4) {
+    sums[0] = 16 * sums[0] + b->less[pixel];
+    sums[1] = 16 * sums[1] + b->less[pixel];
+  } else if (stacked) {
+    sums[1] = (sums[1] - sums[0]) >> 8;
+  }
+  for (uint32_t row = 0; row < 2 && channel + row < b->channels.end; row++) {
+    jlt_v7_requantise_slow(b->call, channel + row, &sums[row], 1, b->out + pixel * b->step + channel + row);
+  }
+}
+
+static void run_block(const block_t *b) {
+  const jlt_span_t span = b->channels;
+  const uint32_t *weights = b->weights;
+  const uint32_t words = jlt_v7_rows2_bytes(b->groups, b->is_4) / 4u;
+  const uint32_t pairs = (span.end - span.begin) / 2u;
+  if (!b->quick) {
+    for (uint32_t o = span.begin; o < span.end; o += 2, weights += words) {
+      for (uint32_t pixel = 0; pixel == 0 || (b->step > 0 && pixel < JLT_V7_PIXELS); pixel++) {
+        pixel_slowly(b, weights, o, pixel);
+      }
+    }
+    return;
+  }
+  if (pairs > 0) {
+    rows(b, weights, b->call->weights.bias + span.begin, b->out + span.begin, pairs, 1);
+  }
+  if ((span.end - span.begin) % 2u) {
+    const int32_t bias[2] = {b->call->weights.bias[span.end - 1u]};
+    rows(b, weights + pairs * words, bias, b->out + span.end - 1, 1, 0);
+  }
+}
+
+static void minus_zero_weights(block_t *b) {
+  jlt_v7_sum_patches(b->patches, b->groups, b->less);
+  for (uint32_t i = 0; i < JLT_V7_PIXELS; i++) {
+    b->less[i] *= -120;
+  }
+}
+
+static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t channels) {
+  const jlt_conv_params_t *p = call->params;
+  const bool is_4 = !call->weights.s8 && !call->weights.low;
+  const uint32_t *packed = call->weights.packed;
+  const uint32_t *patches = call->scratch;
+  return (block_t){
+      .call = call,
+      .patches = patches,
+      .patches_end = patches + (size_t)groups * (JLT_V7_GROUP_BYTES / 4),
+      .weights = packed + JLT_V7_HEAD_BYTES / 4 +
+                 (size_t)(channels.begin / 2u) * (jlt_v7_rows2_bytes(groups, is_4) / 4u),
+      .channels = channels,
+      .groups = groups,
+      .entry = is_4 ? 0u : (*packed ? STACKED + jlt_v7_behind(groups, JLT_V7_DOT8_GROUP_BYTES) : APART),
+      .entry_4 = jlt_v7_behind(groups, JLT_V7_DOT4_GROUP_BYTES),
+      .zero_point = p->out_zero_point,
+      .is_4 = is_4,
+      .quick = jlt_v7_is_quick(&call->weights, channels.begin, channels.end),
+  };
+}
+
+void jlt_conv_s8__armv7em(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  const bool one_pixel = jlt_v7_one_vector(p);
+  const jlt_span_t pixels =
+      one_pixel ? (jlt_span_t){.end = 1} : jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
+  const jlt_v7_gather_t gather = {
+      .p = p,
+      .in = call->in[0],
+      .patch = jlt_v7_patch(p),
+      .minus = jlt_minus_pair(p->in_zero_point),
+      .in_row = p->in_w * p->in_c,
+  };
+  block_t b = block_of(call, gather.patch.groups, channels);
+  // what the end of the last group has too many stays 0 throughout
+  memset((uint32_t *)call->scratch + (size_t)(b.groups - 1u) * (JLT_V7_GROUP_BYTES / 4), 0, JLT_V7_GROUP_BYTES);
+  for (uint32_t first = pixels.begin, n; first < pixels.end; first += n) {
+    n = pixels.end - first < JLT_V7_PIXELS ? 1 : JLT_V7_PIXELS;
+    b.step = n == 1 ? 0 : p->out_c;
+    b.out = (int8_t *)call->out + (size_t)first * p->out_c;
+    jlt_v7_gather(&gather, first, n, call->scratch);
+    if (b.is_4) {
+      minus_zero_weights(&b);
+    }
+    run_block(&b);
+    jlt_v7_clamp(p->act_min, p->act_max, b.out + channels.begin, n * (channels.end - channels.begin));
+  }
+}
+#endif

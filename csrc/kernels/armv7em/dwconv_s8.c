@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depthwise convolution 3 by 3 for cores with SMLAD: blocks of up to eight pixels of a row, four channels at a time.
+//
+// Tensors and arithmetic as ref/dwconv_s8.c. The columns under a block are widened into scratch, x - zero point, rows 0 and 1 of
+// a channel as a pair: six words a column: p0 e p2 p1 o p3, where pn is the pair of channel n and row 2 lies in e (channels 0 and
+// 2) and o (1 and 3). Every channel's neighbours are an ldrd. Padding is 0 there, so no sum knows of borders.
+// Packed weights: five words a channel: three kernel columns in the order of those two words, even bytes for the first; the scale.
+// The last group of channels ends with the tensor, so it may begin with channels that are done; they are not used again.
+#include "kernels/variants.h"
+
+#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#include <string.h>
+
+#include "kernels/armv7em/packed.h"
+#include "kernels/armv7em/requantise.h"
+#include "kernels/armv7em/simd.h"
+
+enum { LANES = 4, COLUMN = JLT_V7_DW_COLUMN_WORDS };
+
+typedef struct {
+  const jlt_call_t *call;
+  const jlt_conv_params_t *p;
+  uint32_t minus;
+  const int8_t *image;
+  int32_t y0;  // of the window of the block's first pixel
+  int32_t x0;
+  uint32_t begin;  // columns inside the input
+  uint32_t end;
+  uint32_t columns;
+  uint32_t pixels;
+  int8_t *out;  // of channel 0
+  bool quick;
+} block_t;
+
+// Columns of which all three rows lie in the input. A function of its own: it takes all registers but one.
+__attribute__((noinline)) static void widen_columns(const int8_t *from, uint32_t row_bytes, uint32_t step, uint32_t minus, uint32_t *to,
+                          const uint32_t *end) {
+  uint32_t t;
+  __asm__ volatile(
+      "1:\n\t"
+      "ldr r0, [%[from]]\n\t"
+      "ldr r2, [%[from], %[row]]\n\t"
+      "ldr r4, [%[from], %[row], lsl #1]\n\t"
+      "add %[from], %[from], %[step]\n\t"
+      "sxtab16 %[t], %[minus], r0, ror #8\n\t"
+      "sxtab16 r5, %[minus], r2, ror #8\n\t"
+      "pkhbt r3, %[t], r5, lsl #16\n\t"
+      "pkhtb r5, r5, %[t], asr #16\n\t"
+      "sxtab16 %[t], %[minus], r0\n\t"
+      "sxtab16 r2, %[minus], r2\n\t"
+      "pkhbt r0, %[t], r2, lsl #16\n\t"
+      "pkhtb r2, r2, %[t], asr #16\n\t"
+      "sxtab16 r1, %[minus], r4\n\t"
+      "sxtab16 r4, %[minus], r4, ror #8\n\t"
+      "stmia %[to]!, {r0-r5}\n\t"
+      "cmp %[to], %[end]\n\t"
+      "bne 1b\n\t"
+      : [from] "+r"(from), [to] "+r"(to), [t] "=&r"(t)
+      : [row] "r"(row_bytes), [step] "r"(step), [minus] "r"(minus), [end] "r"(end)
+      : "r0", "r1", "r2", "r3", "r4", "r5", "cc", "memory");
+}
+
+// The same where rows lie outside: those are 0.
+static void widen_at_border(const block_t *b, const int8_t *from, uint32_t row_bytes, uint32_t *to, const uint32_t *end) {
+  for (; to < end; to += COLUMN, from += b->p->in_c) {
+    uint32_t even[3] = {0};
+    uint32_t odd[3] = {0};
+    for (int32_t r = 0; r < 3; r++) {
+      if (b->y0 + r >= 0 && b->y0 + r < (int32_t)b->p->in_h) {
+        const uint32_t word = jlt_word_at(from + r * (int32_t)row_bytes);
+        even[r] = jlt_widen_even(b->minus, word);
+        odd[r] = jlt_widen_odd(b->minus, word);
+      }
+    }
+    to[0] = (even[0] & 0xFFFFu) | even[1] << 16;
+    to[1] = even[2];
+    to[2] = even[0] >> 16 | (even[1] & 0xFFFF0000u);
+    to[3] = (odd[0] & 0xFFFFu) | odd[1] << 16;
+    to[4] = odd[2];
+    to[5] = odd[0] >> 16 | (odd[1] & 0xFFFF0000u);
+  }
+}
+
+static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
+  const jlt_conv_params_t *p = b->p;
+  const uint32_t row_bytes = p->in_w * p->in_c;
+  const int32_t at = (b->y0 * (int32_t)p->in_w + b->x0 + (int32_t)b->begin) * (int32_t)p->in_c + (int32_t)channel;
+  uint32_t *to = columns + b->begin * COLUMN;
+  const uint32_t *end = columns + b->end * COLUMN;
+  if (b->begin >= b->end) {
+    return;
+  }
+  if (b->y0 >= 0 && b->y0 + 3 <= (int32_t)p->in_h) {
+    widen_columns(b->image + at, row_bytes, p->in_c, b->minus, to, end);
+  } else {
+    widen_at_border(b, b->image + at, row_bytes, to, end);
+  }
+}
+
+// Operands of the sums, in registers that are named after what they hold behind them.
+#define X "%[multiplier]"
+#define Y "%[power]"
+#define A0 "%[zero_point]"
+#define A1 "%[step]"
+#define A2 "%[twice_bias]"
+#define B0 "%[out]"
+#define B1 "%[bias]"
+#define B2 "%[b2]"
+
+// A kernel column meets the words of a column of the input: the even bytes of its word the first, the odd ones the second.
+#define WEIGHTS                          \
+  "ldrd " A0 ", " A1 ", [%[weights]]\n\t"  \
+  "ldr " A2 ", [%[weights], #8]\n\t"      \
+  "sxtb16 " B0 ", " A0 ", ror #8\n\t"      \
+  "sxtb16 " A0 ", " A0 "\n\t"              \
+  "sxtb16 " B1 ", " A1 ", ror #8\n\t"      \
+  "sxtb16 " A1 ", " A1 "\n\t"              \
+  "sxtb16 " B2 ", " A2 ", ror #8\n\t"      \
+  "sxtb16 " A2 ", " A2 "\n\t"
+#define COLUMN_AT(n) "ldrd " X ", " Y ", [%[from], #" #n "*24]\n\t"
+#define BEGIN(sum) "smuad %[" sum "], " X ", " A0 "\n\tsmlad %[" sum "], " Y ", " B0 ", %[" sum "]\n\t"
+#define ADD(sum, k) \
+  "smlad %[" sum "], " X ", " A##k ", %[" sum "]\n\tsmlad %[" sum "], " Y ", " B##k ", %[" sum "]\n\t"
+
+#define FOUR_CLOSE                                                                                           \
+  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
+  BEGIN("s2") COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) BEGIN("s3") COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1)      \
+  COLUMN_AT(5) ADD("s3", 2)
+#define FOUR_APART                                                                                           \
+  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2) BEGIN("s1") COLUMN_AT(3)      \
+  ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) BEGIN("s2") COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) ADD("s2", 2)     \
+  BEGIN("s3") COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
+#define ONE COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
+// What the sums need in the end: the scale is behind the weights; the registers of those are free.
+#define SCALE_AND_PLACE                                  \
+  "ldrd " X ", " Y ", [%[weights], #12]\n\t"               \
+  "add %[weights], %[weights], #20\n\t"                  \
+  "ldrd " A0 ", " A1 ", %[fixed]\n\t"                      \
+  "ldrd " B0 ", " B1 ", %[moving]\n\t"                     \
+  "ldr " A2 ", [" B1 "], #4\n\t"                           \
+  "lsl " A2 ", " A2 ", #1\n\t"
+#define NEXT_PLACE "add " B0 ", " B0 ", #1\n\tstrd " B0 ", " B1 ", %[moving]\n\t"
+#define PUT_FOUR JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
+#define PUT_ONE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
+
+#define CHANNEL(pixels, put)                                                                                    \
+  __asm__ volatile(WEIGHTS pixels SCALE_AND_PLACE put NEXT_PLACE                                                \
+                   : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3),                            \
+                     [multiplier] "=&r"(t4), [power] "=&r"(t5), [zero_point] "=&r"(t6), [step] "=&r"(t7),       \
+                     [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10), [b2] "=&r"(t11), [weights] "+r"(weights), [moving] "+m"(moving)           \
+                   : [from] "r"(from), [fixed] "m"(fixed)                                                       \
+                   : "memory")
+
+// Channels' words are 3, -2 and 3 apart.
+#define CHANNELS(pixels, put)                                              \
+  for (int32_t left = LANES - lane, d = lane % 2 ? -2 : 3; left > 0; left--) { \
+    CHANNEL(pixels, put);                                                  \
+    from += d;                                                             \
+    d = 1 - d;                                                             \
+  }
+
+static const uint32_t *first_words(const uint32_t *columns, int32_t lane) { return columns + lane / 2 + lane % 2 * 3; }
+
+static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+  const struct {
+    int32_t zero_point;
+    uint32_t step;
+  } fixed = {b->p->out_zero_point, b->p->out_c};
+  const uint32_t stride = b->p->stride_w;
+  int8_t *out = b->out + channel;
+  for (uint32_t pixels = b->pixels, n; pixels > 0; pixels -= n) {
+    const uint32_t *weights = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
+    const uint32_t *from = first_words(columns, lane);
+    struct {
+      int8_t *out;
+      const int32_t *bias;
+    } moving = {out, b->call->weights.bias + channel};
+    int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11;
+    n = pixels < 4 ? 1 : 4;
+    if (n == 1) {
+      CHANNELS(ONE, PUT_ONE);
+    } else if (stride == 1) {
+      CHANNELS(FOUR_CLOSE, PUT_FOUR);
+    } else {
+      CHANNELS(FOUR_APART, PUT_FOUR);
+    }
+    out += n * fixed.step;
+    columns += n * stride * COLUMN;
+  }
+}
+
+// The same for scales out of the ordinary.
+static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+  for (; lane < LANES; lane++, channel++) {
+    const uint32_t *w = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
+    const uint32_t *from = first_words(columns, lane);
+    int8_t *out = b->out + channel;
+    for (uint32_t i = 0; i < b->pixels; i++, from += b->p->stride_w * COLUMN, out += b->p->out_c) {
+      int32_t sum = 0;
+      for (uint32_t k = 0; k < 3; k++) {
+        sum = jlt_dot_pair(from[k * COLUMN], jlt_widen_even(0, w[k]), sum);
+        sum = jlt_dot_pair(from[k * COLUMN + 1], jlt_widen_odd(0, w[k]), sum);
+      }
+      jlt_v7_requantise_slow(b->call, channel, &sum, 1, out);
+    }
+  }
+}
+
+static void run_block(const block_t *b) {
+  uint32_t *columns = b->call->scratch;
+  const uint32_t channels = b->p->in_c;
+  memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
+  for (uint32_t c = 0; c < channels; c += LANES) {
+    const uint32_t at = c + LANES <= channels ? c : channels - LANES;
+    widen(b, at, columns);
+    if (b->quick) {
+      convolve(b, c, (int32_t)(c - at), columns);
+    } else {
+      convolve_slowly(b, c, (int32_t)(c - at), columns);
+    }
+  }
+  jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * channels);
+}
+
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  block_t b = {.call = call, .p = p, .minus = jlt_minus_pair(p->in_zero_point), .out = call->out};
+  uint32_t row = tile.begin / p->out_w;
+  uint32_t x = tile.begin % p->out_w;
+  b.out += (size_t)tile.begin * p->out_c;
+  b.quick = jlt_v7_is_quick(&call->weights, 0, p->out_c);
+  for (uint32_t left = tile.end - tile.begin; left > 0; row++, x = 0) {
+    b.image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
+    b.y0 = (int32_t)(row % p->out_h * p->stride_h) - p->pad_top;
+    for (; x < p->out_w && left > 0; x += b.pixels, left -= b.pixels, b.out += b.pixels * p->out_c) {
+      b.pixels = least(least(left, p->out_w - x), JLT_V7_DW_PIXELS);
+      b.columns = (b.pixels - 1u) * p->stride_w + 3u;
+      b.x0 = (int32_t)(x * p->stride_w) - p->pad_left;
+      b.begin = b.x0 < 0 ? (uint32_t)-b.x0 : 0u;
+      b.end = (int32_t)p->in_w > b.x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - b.x0)) : 0u;
+      run_block(&b);
+    }
+  }
+}
+#endif

@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: Apache-2.0
+// Widening patches; armv7em/gather.h.
+#include "kernels/variants.h"
+
+#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#include "kernels/armv7em/gather.h"
+#include "kernels/armv7em/simd.h"
+
+enum { PAIRS = JLT_V7_PIXELS, GROUP = 2 * JLT_V7_PIXELS };  // words
+
+static inline uint32_t *widen_word(uint32_t *to, uint32_t minus, uint32_t word) {
+  to[PAIRS] = jlt_widen_odd(minus, word);
+  to[0] = jlt_widen_even(minus, word);
+  return to + GROUP;
+}
+
+static inline uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, uint32_t groups) {
+  for (; groups >= 4; groups -= 4, from += 16) {
+    to = widen_word(to, minus, jlt_word_at(from));
+    to = widen_word(to, minus, jlt_word_at(from + 4));
+    to = widen_word(to, minus, jlt_word_at(from + 8));
+    to = widen_word(to, minus, jlt_word_at(from + 12));
+  }
+  for (; groups > 0; groups--, from += 4) {
+    to = widen_word(to, minus, jlt_word_at(from));
+  }
+  return to;
+}
+
+// What is left of each kernel row behind its whole words; the end of the last group is filled with the zero point.
+static void widen_left(const jlt_v7_gather_t *g, const int8_t *from, uint32_t *to) {
+  const uint32_t left = g->patch.left;
+  uint32_t word = 0;
+  uint32_t count = 0;
+  from += 4u * g->patch.whole;
+  for (uint32_t ky = g->p->k_h; ky > 0; ky--, from += g->in_row) {
+    for (uint32_t i = 0; i < left; i++) {
+      word = word >> 8 | (uint32_t)(uint8_t)from[i] << 24;
+      if (++count == 4) {
+        to = widen_word(to, g->minus, word);
+        count = 0;
+      }
+    }
+  }
+  for (; count > 0; count = (count + 1) % 4) {
+    word = word >> 8 | (uint32_t)g->p->in_zero_point << 24;
+    if (count == 3) {
+      widen_word(to, g->minus, word);
+    }
+  }
+}
+
+static void inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t *to) {
+  const int8_t *row = from;
+  for (uint32_t ky = g->p->k_h; ky > 0; ky--, row += g->in_row) {
+    to = widen(to, g->minus, row, g->patch.whole);
+  }
+  if (g->patch.left > 0) {
+    widen_left(g, from, to);
+  }
+}
+
+// One element of a group.
+static inline void put(uint32_t *to, uint32_t element, int32_t value) {
+  ((int16_t *)(to + (size_t)(element / 4u) * GROUP + (element & 1u) * PAIRS))[element >> 1 & 1u] = (int16_t)value;
+}
+
+// A kernel row of which the elements [begin, end) lie in the input; `from` is where element 0 would.
+static void row_at_border(const jlt_v7_gather_t *g, uint32_t ky, const int8_t *from, uint32_t begin, uint32_t end,
+                          uint32_t *to) {
+  const uint32_t whole = g->patch.whole;
+  if ((begin | end | g->patch.left) % 4u == 0) {
+    uint32_t *row = to + (size_t)ky * whole * GROUP;
+    for (uint32_t i = 0; i < whole; i++, row += GROUP) {
+      row[0] = row[PAIRS] = 0;
+    }
+    widen(to + (size_t)(ky * whole + begin / 4u) * GROUP, g->minus, from + begin, (end - begin) / 4u);
+    return;
+  }
+  for (uint32_t i = 0; i < 4u * whole + g->patch.left; i++) {
+    const uint32_t element = i < 4u * whole ? 4u * whole * ky + i
+                                            : 4u * whole * (g->p->k_h - 1u) + g->patch.left * ky + i;
+    put(to, element, i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
+  }
+}
+
+static void at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0, uint32_t *to) {
+  const jlt_conv_params_t *p = g->p;
+  const int32_t k_w = p->k_w;
+  const int32_t room = (int32_t)p->in_w - x0;
+  const int32_t first = x0 < 0 ? (-x0 < k_w ? -x0 : k_w) : 0;
+  const int32_t end = room < k_w ? (room > first ? room : first) : k_w;
+  for (uint32_t ky = 0; ky < p->k_h; ky++) {
+    const int32_t y = y0 + (int32_t)ky;
+    const bool is_in = y >= 0 && y < (int32_t)p->in_h;
+    row_at_border(g, ky, image + (y * (int32_t)p->in_w + x0) * (int32_t)p->in_c, is_in ? (uint32_t)first * p->in_c : 0u,
+                  is_in ? (uint32_t)end * p->in_c : 0u, to);
+  }
+}
+
+// Pixels of one row of the output.
+static void gather_row(const jlt_v7_gather_t *g, uint32_t row, uint32_t x, uint32_t count, uint32_t *to) {
+  const jlt_conv_params_t *p = g->p;
+  const uint32_t image_index = row / p->out_h;
+  const int8_t *image = g->in + (size_t)image_index * p->in_h * g->in_row;
+  const int32_t y0 = (int32_t)((row - image_index * p->out_h) * p->stride_h) - p->pad_top;
+  const bool rows_inside = y0 >= 0 && y0 + p->k_h <= (int32_t)p->in_h;
+  const int32_t x_limit = (int32_t)p->in_w - p->k_w;
+  int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
+  for (; count > 0; count--, to++, x0 += p->stride_w) {
+    if (rows_inside && x0 >= 0 && x0 <= x_limit) {
+      inside(g, image + (y0 * (int32_t)p->in_w + x0) * (int32_t)p->in_c, to);
+    } else {
+      at_border(g, image, y0, x0, to);
+    }
+  }
+}
+
+void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uint32_t *to) {
+  const uint32_t width = g->p->out_w;
+  uint32_t row = first / width;
+  uint32_t x = first - row * width;
+  for (uint32_t n; count > 0; count -= n, to += n, x = 0, row++) {
+    n = width - x < count ? width - x : count;
+    gather_row(g, row, x, n, to);
+  }
+}
+
+void jlt_v7_sum_patches(const uint32_t *patches, uint32_t groups, int32_t *sums) {
+  const uint32_t ones = 0x00010001u;
+  int32_t s0 = 0;
+  int32_t s1 = 0;
+  int32_t s2 = 0;
+  int32_t s3 = 0;
+  for (const uint32_t *end = patches + (size_t)groups * GROUP; patches < end; patches += PAIRS) {
+    s0 = jlt_dot_pair(patches[0], ones, s0);
+    s1 = jlt_dot_pair(patches[1], ones, s1);
+    s2 = jlt_dot_pair(patches[2], ones, s2);
+    s3 = jlt_dot_pair(patches[3], ones, s3);
+  }
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  sums[3] = s3;
+}
+#endif

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: Apache-2.0
+// Patches of a few pixels, widened, in the order in which the rows of kernels/armv7em/dot.h meet them.
+//
+// to[group][odd][pixel]: a pair of x - zero point, elements 0 and 2 of the group, or 1 and 3. Groups of kernel rows' whole words
+// come first, then what is left of each row, one after another.
+#ifndef JLT_KERNELS_ARMV7EM_GATHER_H
+#define JLT_KERNELS_ARMV7EM_GATHER_H
+
+#include "kernels/armv7em/packed.h"
+
+typedef struct {
+  const jlt_conv_params_t *p;
+  const int8_t *in;
+  jlt_v7_patch_t patch;
+  uint32_t minus;   // the zero point, twice
+  uint32_t in_row;  // [bytes]
+} jlt_v7_gather_t;
+
+// `count` pixels from `first` on, at most JLT_V7_PIXELS. What no pixel reaches is left as it is.
+void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uint32_t *to);
+
+// Sums over a block's patches, a pixel each.
+void jlt_v7_sum_patches(const uint32_t *patches, uint32_t groups, int32_t *sums);
+
+#endif

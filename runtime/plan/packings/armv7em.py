@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Packed weights of Cortex-M4, M7 and M33: the layouts at the heads of ``csrc/kernels/armv7em/*.c``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.plan.packings.nibbles import high_nibbles
+
+if TYPE_CHECKING:
+    from joulet.plan.packings import Scales, Weights
+    from joulet.plan.steps import ConvParams
+
+_FIRST, _SECOND = [0, 2], [1, 3]  # elements of a group of four that share a register
+_MOST_ACTIVATION = 255  # |x - zero point|
+_SUM_LIMIT = 2**23
+_LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of its word
+
+
+def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
+    """Return every two rows' words, group by group, and then their scales."""
+    rows = _grouped(weights, _patch_order(params), bits, 2)  # (blocks, 2, groups, 4)
+    stacked = bits == 8 and _stack(rows)
+    if bits == 8:
+        words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
+    else:
+        lanes = _lanes([rows[:, row][:, :, elements] for elements in (_FIRST, _SECOND) for row in (0, 1)])
+        words = lanes.view(np.uint8)
+    return _head(stacked) + _with_scales(words, scales, 2)
+
+
+def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
+    """Return every four rows' words, group by group, and then their scales; several vectors are a convolution."""
+    if params.n * params.out_h * params.out_w != 1:
+        return pack_conv(weights, params, bits, scales)
+    rows = _grouped(weights, np.arange(weights.shape[1]), bits, 4)
+    stacked = bits == 8 and _stack(rows)
+    if bits == 8:
+        pairs = [_bytes_of_pair(rows[:, two], each) for two in (slice(0, 2), slice(2, 4)) for each in (_FIRST, _SECOND)]
+        words = np.stack(pairs, axis=2)
+    else:
+        rows[:, 3] ^= 8  # the highest nibble of a lane is signed
+        each = [_lanes([rows[:, row][:, :, elements] for row in range(4)]) for elements in (_FIRST, _SECOND)]
+        words = np.stack(each, axis=2).view(np.uint8)
+    return _head(stacked) + _with_scales(words, scales, 4)
+
+
+def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
+    """Return every channel's three words, one a kernel column, and its scale."""
+    values = weights if bits == 8 else (16 * high_nibbles(weights).astype(np.int16) - 120).astype(np.int8)
+    taps = values.reshape(3, 3, params.out_c)
+    words = np.zeros((params.out_c, 3, 4), np.int8)
+    whole = params.out_c - params.out_c % 4
+    for channel in range(params.out_c):
+        lane = channel % 4 if channel < whole else channel - (params.out_c - 4)
+        places = (0, 2, 1) if lane < _LOW_LANES else (1, 3, 2)  # of kernel rows 0, 1, 2
+        words[channel][:, places] = taps[:, :, channel].T
+    return _with_scales(words.view(np.uint8), scales, 1)
+
+
+def _stack(rows: npt.NDArray[np.uint8]) -> bool:
+    """Make the bytes of odd rows the high ones of 256 * odd + even, where lanes and sums have the room for it."""
+    values = rows.view(np.int8)
+    even, odd = values[:, 0::2].astype(np.int32), values[:, 1::2].astype(np.int32)
+    lanes = 256 * odd + even
+    if lanes.min() < -(2**15) or np.abs(odd).sum(axis=(2, 3)).max() * _MOST_ACTIVATION >= _SUM_LIMIT:
+        return False
+    rows[:, 1::2] = (lanes >> 8).astype(np.uint8)
+    return True
+
+
+def _head(stacked: bool) -> bytes:
+    return int(stacked).to_bytes(4, "little")
+
+
+def _patch_order(params: ConvParams) -> npt.NDArray[np.intp]:
+    """Return the elements of a patch: whole groups of four of each kernel row, then what is left of each."""
+    row = params.k_w * params.in_c
+    elements = np.arange(params.k_h * row).reshape(params.k_h, row)
+    whole = row - row % 4
+    return np.concatenate([elements[:, :whole].ravel(), elements[:, whole:].ravel()])
+
+
+def _grouped(weights: Weights, order: npt.NDArray[np.intp], bits: int, block: int) -> npt.NDArray[np.uint8]:
+    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; what fills up adds nothing."""
+    rows = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
+    rows = rows[:, order]
+    padded = np.pad(rows, ((0, -rows.shape[0] % block), (0, -rows.shape[1] % 4)))
+    return padded.reshape(-1, block, padded.shape[1] // 4, 4)
+
+
+def _bytes_of_pair(rows: npt.NDArray[np.uint8], elements: list[int]) -> npt.NDArray[np.uint8]:
+    """Return ``(blocks, groups, 4)``: for two elements, the first row's and the second's."""
+    pair = rows[:, :, :, elements]  # (blocks, 2, groups, 2)
+    return np.ascontiguousarray(pair.transpose(0, 2, 3, 1)).reshape(pair.shape[0], pair.shape[2], 4)
+
+
+def _lanes(nibbles: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint16]:
+    """Return ``(blocks, groups, 2)``: four nibbles, lowest first, in each of two lanes."""
+    lanes = np.zeros(nibbles[0].shape, "<u2")
+    for place, values in enumerate(nibbles):
+        lanes |= values.astype(np.uint16) << (4 * place)
+    return lanes
+
+
+def _with_scales(words: npt.NDArray[np.uint8], scales: Scales, block: int) -> bytes:
+    """Put each block's scales behind its words: the multiplier and -2^(32 - right shift), 0 where that is no int32."""
+    powers = [-(1 << 32 + shift) if -31 <= shift <= -1 else 0 for shift in scales.shifts.tolist()]
+    pairs = np.stack([scales.multipliers, np.array(powers, np.int64)], axis=1).astype("<i4")
+    pairs = np.pad(pairs, ((0, -len(pairs) % block), (0, 0))).reshape(-1, 2 * block)
+    blocks = words.reshape(len(pairs), -1)
+    return np.concatenate([blocks, pairs.view(np.uint8)], axis=1).tobytes()
