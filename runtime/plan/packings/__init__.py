@@ -11,18 +11,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from joulet.errors import PlanError
+from joulet.plan.packings import armv6m
+from joulet.plan.packings.nibbles import Weights
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
 
-Weights = npt.NDArray[np.int8]
 Packer = Callable[[Weights, "ConvParams", int], bytes]
 
-PACKERS: Mapping[tuple[str, str], Packer] = {}
+PACKERS: Mapping[tuple[str, str], Packer] = {
+    ("ARMV6M", "CONV"): armv6m.pack_conv,
+    ("ARMV6M", "FC"): armv6m.pack_conv,
+}
 
 
 def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int) -> bytes:
@@ -50,8 +51,3 @@ def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int) -
     if packer is None:
         raise PlanError(f"nothing packs weights of {code} for {isa}; kernels.def and runtime/plan/packings disagree")
     return packer(weights, params, bits)
-
-
-def high_nibbles(weights: Weights) -> npt.NDArray[np.uint8]:
-    """Return u = (q + 128) >> 4, what 4 bits keep of int8 weights."""
-    return ((weights.astype(np.int16) + 128) >> 4).astype(np.uint8)

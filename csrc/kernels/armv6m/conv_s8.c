@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: Apache-2.0
+// Convolution and fully connected for cores without SIMD.
+//
+// x and w are taken unsigned, x + 128 = a and q + 128 = b or u, for bytes load without extension at an offset and two lanes of a
+// register do not borrow. With z = zero_point_x + 128: Σ q(x − zero_point_x) = Σ ab − 128 Σ a − z Σ q, and at 4 bits
+// Σ (16u − 120)(x − zero_point_x) = 16 Σ au − 120 Σ a − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
+// Layout of weights: layout.h. Scratch: four pixels' patches as [k][4]; of a single pixel, its own.
+#include <string.h>
+
+#include "kernels/armv6m/dot.h"
+#include "kernels/armv6m/layout.h"
+#include "kernels/armv6m/scale.h"
+#include "kernels/variants.h"
+
+#if defined(JLT_WITH_ARMV6M)
+
+typedef struct {
+  const jlt_conv_params_t *p;
+  const jlt_weights_t *w;
+  uint32_t zero;               // of the input, unsigned
+  bool is_4;                   // the precision
+  uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 120
+} frame_t;
+
+// How cells of a patch lie: bytes or halfwords, one pixel's or four pixels' side by side.
+typedef enum { CELLS_BYTES, CELLS_BYTES_OF_4, CELLS_HALVES_OF_4 } cells_t;
+
+static JLT_ALWAYS_INLINE void put(void *cells, uint32_t k, uint32_t value, cells_t as) {
+  if (as == CELLS_HALVES_OF_4) {
+    ((uint16_t *)cells)[4 * k] = (uint16_t)value;
+  } else {
+    ((uint8_t *)cells)[as == CELLS_BYTES ? k : 4 * k] = (uint8_t)value;
+  }
+}
+
+static JLT_ALWAYS_INLINE void *skip(void *cells, uint32_t k, cells_t as) {
+  return (uint8_t *)cells + k * (as == CELLS_BYTES ? 1u : as == CELLS_BYTES_OF_4 ? 4u : 8u);
+}
+
+// Copies `count` values; returns their sum.
+static JLT_ALWAYS_INLINE uint32_t take(const int8_t *from, uint32_t count, void *cells, cells_t as) {
+  uint32_t sum = 0;
+  const uint8_t *x = (const uint8_t *)from;
+  for (; count >= 4; count -= 4, x += 4, cells = skip(cells, 4, as)) {
+#pragma GCC unroll 4
+    for (uint32_t k = 0; k < 4; k++) {
+      const uint32_t value = x[k] ^ 0x80u;
+      put(cells, k, value, as);
+      sum += value;
+    }
+  }
+  for (uint32_t k = 0; k < count; k++) {
+    const uint32_t value = x[k] ^ 0x80u;
+    put(cells, k, value, as);
+    sum += value;
+  }
+  return sum;
+}
+
+static JLT_ALWAYS_INLINE uint32_t pad(uint32_t zero, uint32_t count, void *cells, cells_t as) {
+  for (uint32_t k = 0; k < count; k++) {
+    put(cells, k, zero, as);
+  }
+  return zero * count;
+}
+
+// One pixel's patch; returns Σ a.
+static JLT_ALWAYS_INLINE uint32_t gather(const frame_t *f, const int8_t *image, uint32_t out_y, uint32_t out_x, void *cells,
+                                         cells_t as) {
+  const jlt_conv_params_t *p = f->p;
+  const uint32_t c = p->in_c;
+  const int32_t k_w = p->k_w;
+  const int32_t x0 = (int32_t)(out_x * p->stride_w) - p->pad_left;
+  const int32_t room = (int32_t)p->in_w - x0;
+  const uint32_t first = (uint32_t)(x0 < 0 ? jlt_clamp(-x0, 0, k_w) : 0);
+  const uint32_t end = (uint32_t)jlt_clamp(room, (int32_t)first, k_w);
+  uint32_t sum = 0;
+  int32_t y = (int32_t)(out_y * p->stride_h) - p->pad_top;
+  for (uint32_t ky = 0; ky < p->k_h; ky++, y++) {
+    if (y < 0 || y >= (int32_t)p->in_h) {
+      sum += pad(f->zero, (uint32_t)k_w * c, cells, as);
+    } else {
+      const int8_t *row = image + ((size_t)y * p->in_w + (size_t)(x0 + (int32_t)first)) * c;
+      sum += pad(f->zero, first * c, cells, as);
+      sum += take(row, (end - first) * c, skip(cells, first * c, as), as);
+      sum += pad(f->zero, ((uint32_t)k_w - end) * c, skip(cells, end * c, as), as);
+    }
+    cells = skip(cells, (uint32_t)k_w * c, as);
+  }
+  return sum;
+}
+
+// Patches of `count` pixels from `first`, side by side.
+static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_t first, uint32_t count, void *cells,
+                                           cells_t as) {
+  const jlt_conv_params_t *p = f->p;
+  uint32_t x = first % p->out_w;
+  uint32_t row = first / p->out_w;
+  uint32_t y = row % p->out_h;
+  const int8_t *image = in + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
+  for (uint32_t i = 0; i < count; i++) {
+    uint8_t *to = (uint8_t *)cells + i * (as == CELLS_HALVES_OF_4 ? 2u : 1u);
+    f->sums_x[i] = gather(f, image, y, x, to, as) * (as == CELLS_HALVES_OF_4 ? 120u : 128u);
+    if (++x == p->out_w) {
+      x = 0;
+      if (++y == p->out_h) {
+        y = 0;
+        image += (size_t)p->in_h * p->in_w * p->in_c;
+      }
+    }
+  }
+}
+
+// Corrects and scales the sums of one channel with `count` pixels.
+static JLT_ALWAYS_INLINE void finish(const frame_t *f, uint32_t o, const uint32_t *sums, uint32_t count, int8_t *out) {
+  const jlt_weights_t *w = f->w;
+  const uint32_t m = w->record->n_multipliers > 1 ? o : 0;
+  const jlt_v6m_scale_t scale = jlt_v6m_scale_of(w->multipliers[m], w->shifts[m], f->p);
+  const uint32_t base = (uint32_t)w->bias[o] - f->zero * ((const uint32_t *)w->packed)[o];
+  for (uint32_t i = 0; i < count; i++, out += f->p->out_c) {
+    const uint32_t sum = f->is_4 ? 16u * sums[i] : sums[i];
+    *out = jlt_v6m_requantised((int32_t)(base + sum - f->sums_x[i]), &scale);
+  }
+}
+
+static JLT_ALWAYS_INLINE void multiply_block(const frame_t *f, const void *cells, uint32_t count, int8_t *out) {
+  const jlt_conv_params_t *p = f->p;
+  const uint32_t row_bytes = jlt_v6m_length(p) * (f->is_4 ? 1u : 2u);
+  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, w += row_bytes) {
+    uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
+    if (f->is_4) {
+      jlt_v6m_dot_4(cells, w, w + row_bytes, sums);
+    } else {
+      jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
+    }
+    finish(f, o, sums, count, out + o);
+    if (o + 1u < p->out_c) {
+      finish(f, o + 1u, sums + JLT_V6M_PIXELS, count, out + o + 1u);
+    }
+  }
+}
+
+static void convolve(const jlt_call_t *call, frame_t *f) {
+  const jlt_conv_params_t *p = f->p;
+  const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  for (uint32_t first = pixels.begin; first < pixels.end; first += JLT_V6M_PIXELS) {
+    const uint32_t count = pixels.end - first < JLT_V6M_PIXELS ? pixels.end - first : JLT_V6M_PIXELS;
+    int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
+    if (f->is_4) {
+      gather_block(f, call->in[0], first, count, call->scratch, CELLS_HALVES_OF_4);
+    } else {
+      gather_block(f, call->in[0], first, count, call->scratch, CELLS_BYTES_OF_4);
+    }
+    multiply_block(f, call->scratch, count, out);
+  }
+}
+
+static void multiply_vector(const jlt_call_t *call, frame_t *f) {
+  const jlt_conv_params_t *p = f->p;
+  const uint32_t length = jlt_v6m_length(p);
+  const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
+  const uint8_t *x = call->scratch;
+  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+  const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c);
+  f->sums_x[0] = gather(f, call->in[0], 0, 0, call->scratch, CELLS_BYTES) * (f->is_4 ? 120u : 128u);
+  w += (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
+  for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
+    uint32_t sums[JLT_V6M_ROWS];
+    if (f->is_4) {
+      jlt_v6m_row_4(x, x + length, w, sums);
+    } else {
+      jlt_v6m_row_8(x, x + length, w, sums);
+    }
+    for (uint32_t i = 0; i < JLT_V6M_ROWS && o + i < channels.end; i++) {
+      finish(f, o + i, sums + i, 1, (int8_t *)call->out + o + i);
+    }
+  }
+}
+
+void jlt_conv_s8__armv6m(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  frame_t frame = {
+      .p = p,
+      .w = &call->weights,
+      .zero = (uint32_t)(p->in_zero_point + 128),
+      .is_4 = call->weights.low == NULL && call->weights.high != NULL,
+  };
+  if (jlt_v6m_one_pixel(p)) {
+    multiply_vector(call, &frame);
+  } else {
+    convolve(call, &frame);
+  }
+}
+
+#endif

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: Apache-2.0
+// How runtime/plan/packings/armv6m.py lays weights out; rows of weights are padded to whole words of them.
+//
+// First the sum of each channel's weights (q, or 16u − 120 at 4 bits), int32, channels padded to whole blocks. Then, block by block:
+// Convolution, blocks of two channels: at 8 bits b = q + 128 as [k][2] bytes; at 4 bits [k] bytes, the first channel's u low.
+// One pixel (a matrix times a vector), blocks of eight: b as [k][8] bytes; at 4 bits [k / 4][4] words, in word i the
+// nibbles j of both halves are k + j of channels 2i (low half) and 2i + 1.
+// What pads is 0, so that it multiplies whatever lies beside it to 0.
+// Depthwise: weights widened to int8 (q, or 16u − 120) as [channel][k_h · k_w], behind their sums.
+#ifndef JLT_KERNELS_ARMV6M_LAYOUT_H
+#define JLT_KERNELS_ARMV6M_LAYOUT_H
+
+#include "kernels/kernels.h"
+
+enum {
+  JLT_V6M_PIXELS = 4,  // of one block of output
+  JLT_V6M_PAIR = 2,    // channels that share the reading of a pixel
+  JLT_V6M_ROWS = 8,    // channels of a block where there is but one pixel
+};
+
+static inline uint32_t jlt_v6m_up(uint32_t value, uint32_t to) { return (value + to - 1u) & ~(to - 1u); }
+
+static inline uint32_t jlt_v6m_length(const jlt_conv_params_t *p) { return jlt_v6m_up(p->k_h * p->k_w * p->in_c, 4); }
+
+static inline bool jlt_v6m_one_pixel(const jlt_conv_params_t *p) { return p->n == 1 && p->out_h == 1 && p->out_w == 1; }
+
+// Channels, padded to whole blocks.
+static inline uint32_t jlt_v6m_channels(const jlt_conv_params_t *p) {
+  return jlt_v6m_up(p->out_c, jlt_v6m_one_pixel(p) ? JLT_V6M_ROWS : JLT_V6M_PAIR);
+}
+
+#endif

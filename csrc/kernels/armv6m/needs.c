@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: Apache-2.0
+// What the kernels for cores without SIMD take, and what they ask for.
+#include "kernels/armv6m/layout.h"
+#include "kernels/variants.h"
+
+#if defined(JLT_WITH_ARMV6M)
+
+bool jlt_conv_s8_takes__armv6m(const void *params, const jlt_weight_t *weight) {
+  const jlt_conv_params_t *p = params;
+  return p->groups == 1 && p->dilation_h == 1 && p->dilation_w == 1 && weight->zero_point == 0 &&
+         weight->rounding == JLT_ROUNDING_TWICE && p->in_c < 65536u && p->out_c < 65536u;
+}
+
+// Four pixels' patches as halfwords; of one pixel, bytes.
+uint64_t jlt_conv_s8_scratch_bytes__armv6m(const void *params, const jlt_weight_t *weight) {
+  const jlt_conv_params_t *p = params;
+  (void)weight;
+  return (jlt_v6m_one_pixel(p) ? 1u : 2u * JLT_V6M_PIXELS) * (uint64_t)jlt_v6m_length(p);
+}
+
+uint64_t jlt_conv_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  const jlt_conv_params_t *p = params;
+  (void)weight;
+  return jlt_v6m_channels(p) * (4u + (uint64_t)jlt_v6m_length(p) * bits / 8u);
+}
+
+#endif

@@ -1,0 +1,45 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Weights for cores without SIMD; ``csrc/kernels/armv6m/layout.h`` says how they lie."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.plan.packings.nibbles import Weights, high_nibbles
+
+if TYPE_CHECKING:
+    from joulet.plan.steps import ConvParams
+
+PAIR = 2
+ROWS = 8
+
+
+def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
+    """Pack weights of CONV and FC, ``(rows, row_elements)``: by pairs of rows, or by eight for a matrix times a vector."""
+    one_pixel = params.n == params.out_h == params.out_w == 1
+    block = ROWS if one_pixel else PAIR
+    sums = np.zeros(-(-weights.shape[0] // block) * block, "<i4")
+    sums[: weights.shape[0]] = _values(weights, bits).sum(axis=1)
+    codes = high_nibbles(weights) if bits == 4 else (weights.astype(np.int16) + 128).astype(np.uint8)
+    padded = np.zeros((len(sums), -(-weights.shape[1] // 4) * 4), np.uint8)
+    padded[: codes.shape[0], : codes.shape[1]] = codes
+    blocks = padded.reshape(-1, block, padded.shape[1]).transpose(0, 2, 1)  # (blocks, k, block)
+    if bits == 8:
+        return sums.tobytes() + blocks.tobytes()
+    body = _words(blocks).tobytes() if one_pixel else (blocks[..., 0] | blocks[..., 1] << 4).tobytes()
+    return sums.tobytes() + body
+
+
+def _values(weights: Weights, bits: int) -> npt.NDArray[np.int32]:
+    """Return what the weights stand for at a precision."""
+    return 16 * high_nibbles(weights).astype(np.int32) - 120 if bits == 4 else weights.astype(np.int32)
+
+
+def _words(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
+    """Return ``(blocks, k, 8)`` nibbles as ``(blocks, k / 4, 4)`` words: four k of two rows each."""
+    pairs = blocks.reshape(blocks.shape[0], -1, 4, 4, 2).astype(np.uint32)  # (blocks, k / 4, j, word, half)
+    shifts = np.arange(4, dtype=np.uint32)[:, None, None] * 4 + np.arange(2, dtype=np.uint32) * 16
+    return np.bitwise_or.reduce(np.bitwise_or.reduce(pairs << shifts, axis=4), axis=2).astype("<u4")
