@@ -5,8 +5,6 @@
 // register do not borrow. With z = zero_point_x + 128: Σ q(x − zero_point_x) = Σ ab − 128 Σ a − z Σ q, and at 4 bits
 // Σ (16u − 120)(x − zero_point_x) = 16 Σ au − 120 Σ a − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
 // Layout of weights: layout.h. Scratch: four pixels' patches as [k][4]; of a single pixel, its own.
-#include <string.h>
-
 #include "kernels/armv6m/dot.h"
 #include "kernels/armv6m/layout.h"
 #include "kernels/armv6m/scale.h"
