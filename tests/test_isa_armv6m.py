@@ -172,7 +172,7 @@ def test_drawn_ops_equal_the_reference(name: str, seed: int) -> None:
 @pytest.mark.parametrize("name", sorted(EDGES))
 def test_edges_of_blocks_equal_the_reference_under_guard_bytes(name: str) -> None:
     content = EDGES[name]()
-    assert_same(content, takes="depthwise" not in name)
+    assert_same(content, takes="multiplier" not in name)
     ref, ours = HostEngine(content, isa="REF"), HostEngine(content, isa=ISA)
     x = _inputs(ref, 7)[0][3]
     for path in range(len(PRECISIONS)):

@@ -24,4 +24,23 @@ uint64_t jlt_conv_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t
   return jlt_v6m_channels(p) * (4u + (uint64_t)jlt_v6m_length(p) * bits / 8u);
 }
 
+bool jlt_dwconv_s8_takes__armv6m(const void *params, const jlt_weight_t *weight) {
+  const jlt_conv_params_t *p = params;
+  return p->in_c == p->out_c && p->dilation_h == 1 && p->dilation_w == 1 && weight->zero_point == 0;
+}
+
+// The inputs of one block.
+uint64_t jlt_dwconv_s8_scratch_bytes__armv6m(const void *params, const jlt_weight_t *weight) {
+  const jlt_conv_params_t *p = params;
+  (void)weight;
+  return (uint64_t)p->k_h * ((JLT_V6M_PIXELS - 1u) * p->stride_w + p->k_w) * p->in_c;
+}
+
+uint64_t jlt_dwconv_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  const jlt_conv_params_t *p = params;
+  (void)weight;
+  (void)bits;
+  return p->out_c * (4u + (uint64_t)p->k_h * p->k_w);
+}
+
 #endif

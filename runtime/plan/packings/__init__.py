@@ -22,6 +22,7 @@ Packer = Callable[[Weights, "ConvParams", int], bytes]
 
 PACKERS: Mapping[tuple[str, str], Packer] = {
     ("ARMV6M", "CONV"): armv6m.pack_conv,
+    ("ARMV6M", "DWCONV"): armv6m.pack_dwconv,
     ("ARMV6M", "FC"): armv6m.pack_conv,
 }
 

@@ -1,0 +1,176 @@
+// SPDX-License-Identifier: Apache-2.0
+// Depthwise convolution for cores without SIMD: one input channel for each output channel.
+//
+// Up to four neighbouring outputs of a channel share the reading of its weights and, of a window three wide, of its inputs.
+// Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x. A window that reaches over a border is copied, borders
+// and all, to scratch. All inputs of a block are read, channel by channel, before that channel is written.
+// Layout of weights: layout.h. Scratch: the inputs of four outputs.
+#include "kernels/armv6m/layout.h"
+#include "kernels/armv6m/scale.h"
+#include "kernels/variants.h"
+
+#if defined(JLT_WITH_ARMV6M)
+
+// The inputs of a block, wherever they lie.
+typedef struct {
+  const int8_t *at;
+  uint32_t column;  // bytes from one to the next
+  uint32_t row;
+} window_t;
+
+static void copy(const int8_t *from, uint32_t bytes, int8_t *to) {
+  for (uint32_t i = 0; i < bytes; i++) {
+    to[i] = from[i];
+  }
+}
+
+static void fill(int8_t *to, uint32_t bytes, int32_t value) {
+  for (uint32_t i = 0; i < bytes; i++) {
+    to[i] = (int8_t)value;
+  }
+}
+
+// Inputs of `count` outputs from (out_y, out_x) on, with what they reach beyond the borders.
+static window_t copied(const jlt_conv_params_t *p, const int8_t *image, int32_t y, int32_t x0, uint32_t columns, int8_t *to) {
+  const uint32_t c = p->in_c;
+  const int32_t x_end = x0 + (int32_t)columns;
+  const int32_t first = jlt_clamp(0, x0, x_end);
+  const int32_t end = jlt_clamp((int32_t)p->in_w, first, x_end);
+  const window_t window = {.at = to, .column = c, .row = columns * c};
+  for (uint32_t ky = 0; ky < p->k_h; ky++, y++, to += columns * c) {
+    if (y < 0 || y >= (int32_t)p->in_h) {
+      fill(to, columns * c, p->in_zero_point);
+      continue;
+    }
+    const uint32_t before = (uint32_t)(first - x0) * c;
+    const uint32_t inside = (uint32_t)(end - first) * c;
+    fill(to, before, p->in_zero_point);
+    copy(image + ((size_t)y * p->in_w + (size_t)first) * c, inside, to + before);
+    fill(to + before + inside, (uint32_t)(x_end - end) * c, p->in_zero_point);
+  }
+  return window;
+}
+
+static window_t window_of(const jlt_conv_params_t *p, const int8_t *image, uint32_t out_y, uint32_t out_x, uint32_t count,
+                          int8_t *scratch) {
+  const int32_t y = (int32_t)(out_y * p->stride_h) - p->pad_top;
+  const int32_t x = (int32_t)(out_x * p->stride_w) - p->pad_left;
+  const uint32_t columns = (count - 1u) * p->stride_w + p->k_w;
+  if (y < 0 || x < 0 || y + (int32_t)p->k_h > (int32_t)p->in_h || x + (int32_t)columns > (int32_t)p->in_w) {
+    return copied(p, image, y, x, columns, scratch);
+  }
+  return (window_t){
+      .at = image + ((size_t)y * p->in_w + (size_t)x) * p->in_c,
+      .column = p->in_c,
+      .row = p->in_w * p->in_c,
+  };
+}
+
+// One row of a window of three columns: every input is read once and meets up to three weights.
+static JLT_ALWAYS_INLINE void add_three(const int8_t *x, uint32_t column, const int8_t *w, uint32_t count, uint32_t stride,
+                                        int32_t *sums) {
+  const int32_t w0 = w[0];
+  const int32_t w1 = w[1];
+  const int32_t w2 = w[2];
+#pragma GCC unroll 16
+  for (uint32_t j = 0; j < (count - 1u) * stride + 3u; j++, x += column) {
+    const int32_t value = *x;
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < count; i++) {
+      const uint32_t k = j - i * stride;
+      if (k < 3u) {
+        sums[i] += value * (k == 0u ? w0 : k == 1u ? w1 : w2);
+      }
+    }
+  }
+}
+
+static JLT_ALWAYS_INLINE void add_any(const int8_t *x, uint32_t column, const int8_t *w, uint32_t k_w, uint32_t count,
+                                      uint32_t stride, int32_t *sums) {
+  for (uint32_t k = 0; k < k_w; k++, x += column) {
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < count; i++) {
+      sums[i] += (int32_t)w[k] * x[i * stride * column];
+    }
+  }
+}
+
+// All channels of `count` neighbouring outputs; `stride` 0 stands for any, and windows that are not three wide.
+static JLT_ALWAYS_INLINE void run_block(const jlt_call_t *call, window_t window, uint32_t count, uint32_t stride, int8_t *out) {
+  const jlt_conv_params_t *p = call->params;
+  const jlt_weights_t *weights = &call->weights;
+  const int32_t *w_sums = weights->packed;
+  const int8_t *w = (const int8_t *)(w_sums + p->out_c);
+  const uint32_t step = weights->record->n_multipliers > 1 ? 1 : 0;
+  for (uint32_t c = 0; c < p->out_c; c++) {
+    int32_t sums[JLT_V6M_PIXELS];
+    const int32_t base = weights->bias[c] - p->in_zero_point * w_sums[c];
+    const int8_t *x = window.at + c;
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < count; i++) {
+      sums[i] = base;
+    }
+    for (uint32_t ky = 0; ky < p->k_h; ky++, x += window.row, w += p->k_w) {
+      if (stride) {
+        add_three(x, window.column, w, count, stride, sums);
+      } else {
+        add_any(x, window.column, w, p->k_w, count, p->stride_w, sums);
+      }
+    }
+    const jlt_v6m_scale_t scale = jlt_v6m_scale_of(weights->multipliers[c * step], weights->shifts[c * step], p);
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < count; i++) {
+      out[i * p->out_c + c] = jlt_v6m_requantised(sums[i], &scale);
+    }
+  }
+}
+
+// The stride for which windows three wide have code of their own, else 0.
+static uint32_t own_stride(const jlt_conv_params_t *p) { return p->k_w == 3 && p->stride_w <= 2 ? p->stride_w : 0; }
+
+// How many outputs of `left` in a row go together.
+static uint32_t block_of(const jlt_conv_params_t *p, uint32_t left) {
+  if (left >= JLT_V6M_PIXELS) {
+    return left == 5 && own_stride(p) == 1 ? 3 : JLT_V6M_PIXELS;
+  }
+  return own_stride(p) == 1 ? left : 1;
+}
+
+static void run_counted(const jlt_call_t *call, window_t window, uint32_t count, int8_t *out) {
+  const uint32_t stride = own_stride(call->params);
+  if (count == 1) {
+    run_block(call, window, 1, 0, out);
+  } else if (count == 2) {
+    run_block(call, window, 2, 1, out);
+  } else if (count == 3) {
+    run_block(call, window, 3, 1, out);
+  } else if (stride == 1) {
+    run_block(call, window, 4, 1, out);
+  } else if (stride == 2) {
+    run_block(call, window, 4, 2, out);
+  } else {
+    run_block(call, window, 4, 0, out);
+  }
+}
+
+void jlt_dwconv_s8__armv6m(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
+  uint32_t left = tile.end - tile.begin;
+  uint32_t x = tile.begin % p->out_w;
+  for (uint32_t row = tile.begin / p->out_w; left > 0; row++, x = 0) {
+    const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
+    uint32_t here = p->out_w - x < left ? p->out_w - x : left;
+    left -= here;
+    while (here > 0) {
+      const uint32_t count = block_of(p, here);
+      run_counted(call, window_of(p, image, row % p->out_h, x, count, call->scratch), count, out);
+      x += count;
+      here -= count;
+      out += count * p->out_c;
+    }
+  }
+}
+
+#endif
