@@ -4,7 +4,7 @@
 // x and w are taken unsigned, x + 128 = a and q + 128 = b or u, for bytes load without extension at an offset and two lanes of a
 // register do not borrow. With z = zero_point_x + 128: Σ q(x − zero_point_x) = Σ ab − 128 Σ a − z Σ q, and at 4 bits
 // Σ (16u − 120)(x − zero_point_x) = 16 Σ au − 120 Σ a − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
-// Layout of weights: layout.h. Scratch: four pixels' patches as [k][4]; of a single pixel, its own.
+// Layout of weights: layout.h. Scratch: what channels do to their sums; four pixels' patches as [k][4], or the only pixel's.
 #include "kernels/armv6m/dot.h"
 #include "kernels/armv6m/layout.h"
 #include "kernels/armv6m/scale.h"
@@ -15,6 +15,9 @@
 typedef struct {
   const jlt_conv_params_t *p;
   const jlt_weights_t *w;
+  jlt_v6m_channel_t *channels;
+  void *cells;
+  jlt_v6m_out_t out;
   uint32_t zero;               // of the input, unsigned
   bool is_4;                   // the precision
   uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 120
@@ -109,32 +112,50 @@ static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_
   }
 }
 
-// Corrects and scales the sums of one channel with `count` pixels.
-static JLT_ALWAYS_INLINE void finish(const frame_t *f, uint32_t o, const uint32_t *sums, uint32_t count, int8_t *out) {
-  const jlt_weights_t *w = f->w;
-  const uint32_t m = w->record->n_multipliers > 1 ? o : 0;
-  const jlt_v6m_scale_t scale = jlt_v6m_scale_of(w->multipliers[m], w->shifts[m], f->p);
-  const uint32_t base = (uint32_t)w->bias[o] - f->zero * ((const uint32_t *)w->packed)[o];
-  for (uint32_t i = 0; i < count; i++, out += f->p->out_c) {
-    const uint32_t sum = f->is_4 ? 16u * sums[i] : sums[i];
-    *out = jlt_v6m_requantised((int32_t)(base + sum - f->sums_x[i]), &scale);
+// Scales the sums of one channel with `count` pixels. At 4 bits they stand for 16 times as much.
+static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, uint32_t count,
+                                     bool is_4, int8_t *out) {
+  const uint32_t out_c = f->p->out_c;
+  const uint32_t times = is_4 ? 16u : 1u;
+  if (count == JLT_V6M_PIXELS && f->out.is_simple) {
+    const jlt_v6m_channel_t c = *channel;
+#pragma GCC unroll 4
+    for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
+      out[i * out_c] = jlt_v6m_simple(c.base - f->sums_x[i] + times * sums[i], &c, &f->out);
+    }
+    return;
+  }
+  for (uint32_t i = 0; i < count; i++) {
+    out[i * out_c] = jlt_v6m_requantised(channel->base - f->sums_x[i] + times * sums[i], channel, &f->out);
   }
 }
 
-static JLT_ALWAYS_INLINE void multiply_block(const frame_t *f, const void *cells, uint32_t count, int8_t *out) {
+static JLT_V6M_APART void multiply_block_4(const frame_t *f, const uint16_t *cells, uint32_t count, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
-  const uint32_t row_bytes = jlt_v6m_length(p) * (f->is_4 ? 1u : 2u);
+  const uint32_t length = jlt_v6m_length(p);
   const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
-  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, w += row_bytes) {
+  const jlt_v6m_channel_t *channel = f->channels;
+  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += length) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    if (f->is_4) {
-      jlt_v6m_dot_4(cells, w, w + row_bytes, sums);
-    } else {
-      jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
-    }
-    finish(f, o, sums, count, out + o);
+    jlt_v6m_dot_4(cells, w, w + length, sums);
+    finish(f, channel, sums, count, true, out + o);
     if (o + 1u < p->out_c) {
-      finish(f, o + 1u, sums + JLT_V6M_PIXELS, count, out + o + 1u);
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, true, out + o + 1u);
+    }
+  }
+}
+
+static JLT_V6M_APART void multiply_block_8(const frame_t *f, const uint8_t *cells, uint32_t count, int8_t *out) {
+  const jlt_conv_params_t *p = f->p;
+  const uint32_t row_bytes = JLT_V6M_PAIR * jlt_v6m_length(p);
+  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+  const jlt_v6m_channel_t *channel = f->channels;
+  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += row_bytes) {
+    uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
+    jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
+    finish(f, channel, sums, count, false, out + o);
+    if (o + 1u < p->out_c) {
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, false, out + o + 1u);
     }
   }
 }
@@ -146,23 +167,22 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
     const uint32_t count = pixels.end - first < JLT_V6M_PIXELS ? pixels.end - first : JLT_V6M_PIXELS;
     int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
     if (f->is_4) {
-      gather_block(f, call->in[0], first, count, call->scratch, CELLS_HALVES_OF_4);
+      gather_block(f, call->in[0], first, count, f->cells, CELLS_HALVES_OF_4);
+      multiply_block_4(f, f->cells, count, out);
     } else {
-      gather_block(f, call->in[0], first, count, call->scratch, CELLS_BYTES_OF_4);
+      gather_block(f, call->in[0], first, count, f->cells, CELLS_BYTES_OF_4);
+      multiply_block_8(f, f->cells, count, out);
     }
-    multiply_block(f, call->scratch, count, out);
   }
 }
 
-static void multiply_vector(const jlt_call_t *call, frame_t *f) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t length = jlt_v6m_length(p);
+static void multiply_vector(const jlt_call_t *call, frame_t *f, jlt_span_t channels) {
+  const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
-  const uint8_t *x = call->scratch;
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
-  const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c);
-  f->sums_x[0] = gather(f, call->in[0], 0, 0, call->scratch, CELLS_BYTES) * (f->is_4 ? 120u : 128u);
-  w += (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
+  const uint8_t *x = f->cells;
+  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(f->p) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
+  const uint32_t sum_x = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 120u : 128u);
+  const jlt_v6m_channel_t *channel = f->channels;
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
     uint32_t sums[JLT_V6M_ROWS];
     if (f->is_4) {
@@ -170,22 +190,28 @@ static void multiply_vector(const jlt_call_t *call, frame_t *f) {
     } else {
       jlt_v6m_row_8(x, x + length, w, sums);
     }
-    for (uint32_t i = 0; i < JLT_V6M_ROWS && o + i < channels.end; i++) {
-      finish(f, o + i, sums + i, 1, (int8_t *)call->out + o + i);
+    for (uint32_t i = 0; i < JLT_V6M_ROWS && o + i < channels.end; i++, channel++) {
+      const uint32_t sum = f->is_4 ? 16u * sums[i] : sums[i];
+      ((int8_t *)call->out)[o + i] = jlt_v6m_requantised(channel->base - sum_x + sum, channel, &f->out);
     }
   }
 }
 
 void jlt_conv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
+  const bool one_pixel = jlt_v6m_one_pixel(p);
+  const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
   frame_t frame = {
       .p = p,
       .w = &call->weights,
+      .channels = call->scratch,
+      .cells = (uint8_t *)call->scratch + jlt_v6m_table_bytes(p),
       .zero = (uint32_t)(p->in_zero_point + 128),
       .is_4 = call->weights.low == NULL && call->weights.high != NULL,
   };
-  if (jlt_v6m_one_pixel(p)) {
-    multiply_vector(call, &frame);
+  frame.out = jlt_v6m_prepare(p, &call->weights, channels, frame.zero, frame.channels);
+  if (one_pixel) {
+    multiply_vector(call, &frame, channels);
   } else {
     convolve(call, &frame);
   }

@@ -95,21 +95,21 @@ static JLT_ALWAYS_INLINE void add_any(const int8_t *x, uint32_t column, const in
   }
 }
 
+typedef struct {
+  const jlt_conv_params_t *p;
+  const int8_t *w;
+  const jlt_v6m_channel_t *channels;
+  jlt_v6m_out_t out;
+} frame_t;
+
 // All channels of `count` neighbouring outputs; `stride` 0 stands for any, and windows that are not three wide.
-static JLT_ALWAYS_INLINE void run_block(const jlt_call_t *call, window_t window, uint32_t count, uint32_t stride, int8_t *out) {
-  const jlt_conv_params_t *p = call->params;
-  const jlt_weights_t *weights = &call->weights;
-  const int32_t *w_sums = weights->packed;
-  const int8_t *w = (const int8_t *)(w_sums + p->out_c);
-  const uint32_t step = weights->record->n_multipliers > 1 ? 1 : 0;
-  for (uint32_t c = 0; c < p->out_c; c++) {
-    int32_t sums[JLT_V6M_PIXELS];
-    const int32_t base = weights->bias[c] - p->in_zero_point * w_sums[c];
+static JLT_ALWAYS_INLINE void run_block(const frame_t *f, window_t window, uint32_t count, uint32_t stride, int8_t *out) {
+  const jlt_conv_params_t *p = f->p;
+  const int8_t *w = f->w;
+  const jlt_v6m_channel_t *channel = f->channels;
+  for (uint32_t c = 0; c < p->out_c; c++, channel++, out++) {
+    int32_t sums[JLT_V6M_PIXELS] = {0};
     const int8_t *x = window.at + c;
-#pragma GCC unroll 4
-    for (uint32_t i = 0; i < count; i++) {
-      sums[i] = base;
-    }
     for (uint32_t ky = 0; ky < p->k_h; ky++, x += window.row, w += p->k_w) {
       if (stride) {
         add_three(x, window.column, w, count, stride, sums);
@@ -117,10 +117,9 @@ static JLT_ALWAYS_INLINE void run_block(const jlt_call_t *call, window_t window,
         add_any(x, window.column, w, p->k_w, count, p->stride_w, sums);
       }
     }
-    const jlt_v6m_scale_t scale = jlt_v6m_scale_of(weights->multipliers[c * step], weights->shifts[c * step], p);
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < count; i++) {
-      out[i * p->out_c + c] = jlt_v6m_requantised(sums[i], &scale);
+      out[i * p->out_c] = jlt_v6m_requantised(channel->base + (uint32_t)sums[i], channel, &f->out);
     }
   }
 }
@@ -136,25 +135,33 @@ static uint32_t block_of(const jlt_conv_params_t *p, uint32_t left) {
   return own_stride(p) == 1 ? left : 1;
 }
 
-static void run_counted(const jlt_call_t *call, window_t window, uint32_t count, int8_t *out) {
-  const uint32_t stride = own_stride(call->params);
+static void run_counted(const frame_t *f, window_t window, uint32_t count, int8_t *out) {
+  const uint32_t stride = own_stride(f->p);
   if (count == 1) {
-    run_block(call, window, 1, 0, out);
+    run_block(f, window, 1, 0, out);
   } else if (count == 2) {
-    run_block(call, window, 2, 1, out);
+    run_block(f, window, 2, 1, out);
   } else if (count == 3) {
-    run_block(call, window, 3, 1, out);
+    run_block(f, window, 3, 1, out);
   } else if (stride == 1) {
-    run_block(call, window, 4, 1, out);
+    run_block(f, window, 4, 1, out);
   } else if (stride == 2) {
-    run_block(call, window, 4, 2, out);
+    run_block(f, window, 4, 2, out);
   } else {
-    run_block(call, window, 4, 0, out);
+    run_block(f, window, 4, 0, out);
   }
 }
 
 void jlt_dwconv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
+  jlt_v6m_channel_t *channels = call->scratch;
+  int8_t *copies = (int8_t *)call->scratch + jlt_v6m_table_bytes(p);
+  const frame_t frame = {
+      .p = p,
+      .w = (const int8_t *)call->weights.packed + 4u * p->out_c,
+      .channels = channels,
+      .out = jlt_v6m_prepare(p, &call->weights, (jlt_span_t){.end = p->out_c}, (uint32_t)p->in_zero_point, channels),
+  };
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   uint32_t left = tile.end - tile.begin;
@@ -165,7 +172,7 @@ void jlt_dwconv_s8__armv6m(const jlt_call_t *call) {
     left -= here;
     while (here > 0) {
       const uint32_t count = block_of(p, here);
-      run_counted(call, window_of(p, image, row % p->out_h, x, count, call->scratch), count, out);
+      run_counted(&frame, window_of(p, image, row % p->out_h, x, count, copies), count, out);
       x += count;
       here -= count;
       out += count * p->out_c;

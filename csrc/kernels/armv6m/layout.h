@@ -29,4 +29,7 @@ static inline uint32_t jlt_v6m_channels(const jlt_conv_params_t *p) {
   return jlt_v6m_up(p->out_c, jlt_v6m_one_pixel(p) ? JLT_V6M_ROWS : JLT_V6M_PAIR);
 }
 
+// Scratch for what each channel does to its sums.
+static inline uint32_t jlt_v6m_table_bytes(const jlt_conv_params_t *p) { return jlt_v6m_up(12u * p->out_c, 16); }
+
 #endif

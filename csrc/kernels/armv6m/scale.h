@@ -12,49 +12,63 @@
 #define JLT_V6M_IS_ARMV7M 0
 #endif
 
-// How one channel is scaled; the multiplier in two halves for cores that multiply 32 bits only.
+// What one channel does to its sums: they are added to `base` and scaled.
 typedef struct {
+  uint32_t base;
   int32_t multiplier;
-  uint32_t left;
-  uint32_t right;
-  int32_t zero_point;
-  int32_t low;   // of what is scaled, before the zero point
-  int32_t high;
-} jlt_v6m_scale_t;
+  int32_t right;  // minus the shift
+} jlt_v6m_channel_t;
 
-static JLT_ALWAYS_INLINE jlt_v6m_scale_t jlt_v6m_scale_of(int32_t multiplier, int32_t shift, const jlt_conv_params_t *p) {
-  return (jlt_v6m_scale_t){
-      .multiplier = multiplier,
-      .left = shift > 0 ? (uint32_t)shift : 0u,
-      .right = shift < 0 ? (uint32_t)-shift : 0u,
+// What the channels of an op have in common.
+typedef struct {
+  int32_t zero_point;
+  int32_t low;  // of what is scaled, before the zero point
+  int32_t high;
+  bool is_simple;  // every channel is shifted right, and nothing is clamped but to 8 bits
+} jlt_v6m_out_t;
+
+// Fills `table` for the channels of `span`; `zero` is the input's zero point as the sums of weights want it.
+static jlt_v6m_out_t jlt_v6m_prepare(const jlt_conv_params_t *p, const jlt_weights_t *w, jlt_span_t span, uint32_t zero,
+                                     jlt_v6m_channel_t *table) {
+  const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
+  const uint32_t *sums = w->packed;
+  bool is_simple = p->act_min == INT8_MIN && p->act_max == INT8_MAX;
+  for (uint32_t c = span.begin; c < span.end; c++, table++) {
+    table->base = (uint32_t)w->bias[c] - zero * sums[c];
+    table->multiplier = w->multipliers[c * step];
+    table->right = -w->shifts[c * step];
+    is_simple = is_simple && table->right > 0;
+  }
+  return (jlt_v6m_out_t){
       .zero_point = p->out_zero_point,
       .low = p->act_min - p->out_zero_point,
       .high = p->act_max - p->out_zero_point,
+      .is_simple = is_simple,
   };
 }
 
 #if JLT_V6M_IS_ARMV7M
 
-// The carries of both shifts round: bit 30 of the product, and the last bit shifted out.
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, const jlt_v6m_scale_t *s) {
+// The carries of both shifts round: bit 30 of the product, and the last bit shifted out. `right` is 1 at least.
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, int32_t multiplier, int32_t right) {
   int32_t low;
   int32_t high;
   __asm__("smull %0, %1, %2, %3\n\t"
           "lsrs %0, %0, #31\n\t"
-          "adc %0, %0, %1, lsl #1"
-          : "=&r"(low), "=&r"(high)
-          : "r"((int32_t)((uint32_t)value << s->left)), "r"(s->multiplier)
-          : "cc");
-  if (s->right == 0) {
-    return low;
-  }
-  __asm__("adds %0, %0, %0, asr #31\n\t"
-          "asrs %0, %0, %1\n\t"
+          "adcs %0, %0, %1, lsl #1\n\t"
+          "adds %0, %0, %0, asr #31\n\t"
+          "asrs %0, %0, %4\n\t"
           "adc %0, %0, #0"
-          : "+r"(low)
-          : "r"(s->right)
+          : "=&r"(low), "=&r"(high)
+          : "r"(value), "r"(multiplier), "r"(right)
           : "cc");
   return low;
+}
+
+// `right` shifts after scaling keep it far from the ends of 32 bits.
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
+  __asm__("ssat %0, #8, %0" : "+r"(value));
+  return value;
 }
 
 #else
@@ -72,19 +86,28 @@ static JLT_ALWAYS_INLINE int32_t jlt_v6m_high_mul(int32_t value, int32_t m) {
   return 2 * (a * c) + (half >> 14);
 }
 
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, const jlt_v6m_scale_t *s) {
-  const int32_t product = jlt_v6m_high_mul((int32_t)((uint32_t)value << s->left), s->multiplier);
-  if (s->right == 0) {
-    return product;
-  }
-  const int32_t doubled = (product + (product >> 31)) >> (s->right - 1u);
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, int32_t multiplier, int32_t right) {
+  const int32_t product = jlt_v6m_high_mul(value, multiplier);
+  const int32_t doubled = (product + (product >> 31)) >> (right - 1);
   return (doubled >> 1) + (doubled & 1);
+}
+
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
+  return (uint32_t)value + 128u < 256u ? value : (value >> 31) ^ INT8_MAX;
 }
 
 #endif
 
-static JLT_ALWAYS_INLINE int8_t jlt_v6m_requantised(int32_t value, const jlt_v6m_scale_t *s) {
-  return (int8_t)(jlt_clamp(jlt_v6m_scaled(value, s), s->low, s->high) + s->zero_point);
+// Where every channel is shifted right and nothing is clamped but to 8 bits.
+static JLT_ALWAYS_INLINE int8_t jlt_v6m_simple(uint32_t sum, const jlt_v6m_channel_t *c, const jlt_v6m_out_t *o) {
+  return (int8_t)jlt_v6m_saturated(jlt_v6m_scaled((int32_t)sum, c->multiplier, c->right) + o->zero_point);
+}
+
+static JLT_ALWAYS_INLINE int8_t jlt_v6m_requantised(uint32_t sum, const jlt_v6m_channel_t *c, const jlt_v6m_out_t *o) {
+  if (o->is_simple) {
+    return jlt_v6m_simple(sum, c, o);
+  }
+  return (int8_t)(jlt_clamp(jlt_scale((int32_t)sum, c->multiplier, -c->right), o->low, o->high) + o->zero_point);
 }
 
 #endif
