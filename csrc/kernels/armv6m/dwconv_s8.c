@@ -5,6 +5,8 @@
 // Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x. A window that reaches over a border is copied, borders
 // and all, to scratch. All inputs of a block are read, channel by channel, before that channel is written.
 // Layout of weights: layout.h. Scratch: the inputs of four outputs.
+#include <string.h>
+
 #include "kernels/armv6m/layout.h"
 #include "kernels/armv6m/scale.h"
 #include "kernels/variants.h"
@@ -18,18 +20,6 @@ typedef struct {
   uint32_t row;
 } window_t;
 
-static void copy(const int8_t *from, uint32_t bytes, int8_t *to) {
-  for (uint32_t i = 0; i < bytes; i++) {
-    to[i] = from[i];
-  }
-}
-
-static void fill(int8_t *to, uint32_t bytes, int32_t value) {
-  for (uint32_t i = 0; i < bytes; i++) {
-    to[i] = (int8_t)value;
-  }
-}
-
 // Inputs of `count` outputs from (out_y, out_x) on, with what they reach beyond the borders.
 static window_t copied(const jlt_conv_params_t *p, const int8_t *image, int32_t y, int32_t x0, uint32_t columns, int8_t *to) {
   const uint32_t c = p->in_c;
@@ -39,14 +29,14 @@ static window_t copied(const jlt_conv_params_t *p, const int8_t *image, int32_t 
   const window_t window = {.at = to, .column = c, .row = columns * c};
   for (uint32_t ky = 0; ky < p->k_h; ky++, y++, to += columns * c) {
     if (y < 0 || y >= (int32_t)p->in_h) {
-      fill(to, columns * c, p->in_zero_point);
+      memset(to, p->in_zero_point, columns * c);
       continue;
     }
     const uint32_t before = (uint32_t)(first - x0) * c;
     const uint32_t inside = (uint32_t)(end - first) * c;
-    fill(to, before, p->in_zero_point);
-    copy(image + ((size_t)y * p->in_w + (size_t)first) * c, inside, to + before);
-    fill(to + before + inside, (uint32_t)(x_end - end) * c, p->in_zero_point);
+    memset(to, p->in_zero_point, before);
+    memcpy(to + before, image + ((size_t)y * p->in_w + (size_t)first) * c, inside);
+    memset(to + before + inside, p->in_zero_point, (uint32_t)(x_end - end) * c);
   }
   return window;
 }
@@ -68,7 +58,7 @@ static window_t window_of(const jlt_conv_params_t *p, const int8_t *image, uint3
 
 // One row of a window of three columns: every input is read once and meets up to three weights.
 static JLT_ALWAYS_INLINE void add_three(const int8_t *x, uint32_t column, const int8_t *w, uint32_t count, uint32_t stride,
-                                        int32_t *sums) {
+                                        uint32_t *sums) {
   const int32_t w0 = w[0];
   const int32_t w1 = w[1];
   const int32_t w2 = w[2];
@@ -79,18 +69,18 @@ static JLT_ALWAYS_INLINE void add_three(const int8_t *x, uint32_t column, const 
     for (uint32_t i = 0; i < count; i++) {
       const uint32_t k = j - i * stride;
       if (k < 3u) {
-        sums[i] += value * (k == 0u ? w0 : k == 1u ? w1 : w2);
+        sums[i] += (uint32_t)(value * (k == 0u ? w0 : k == 1u ? w1 : w2));
       }
     }
   }
 }
 
 static JLT_ALWAYS_INLINE void add_any(const int8_t *x, uint32_t column, const int8_t *w, uint32_t k_w, uint32_t count,
-                                      uint32_t stride, int32_t *sums) {
+                                      uint32_t stride, uint32_t *sums) {
   for (uint32_t k = 0; k < k_w; k++, x += column) {
 #pragma GCC unroll 4
     for (uint32_t i = 0; i < count; i++) {
-      sums[i] += (int32_t)w[k] * x[i * stride * column];
+      sums[i] += (uint32_t)((int32_t)w[k] * x[i * stride * column]);
     }
   }
 }
@@ -106,21 +96,21 @@ typedef struct {
 static JLT_ALWAYS_INLINE void run_block(const frame_t *f, window_t window, uint32_t count, uint32_t stride, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
   const int8_t *w = f->w;
+  const uint32_t channels = p->out_c;
+  const uint32_t k_h = p->k_h;
+  const uint32_t k_w = stride ? 3u : p->k_w;
   const jlt_v6m_channel_t *channel = f->channels;
-  for (uint32_t c = 0; c < p->out_c; c++, channel++, out++) {
-    int32_t sums[JLT_V6M_PIXELS] = {0};
+  for (uint32_t c = 0; c < channels; c++, channel++, out++) {
+    uint32_t sums[JLT_V6M_PIXELS] = {0};
     const int8_t *x = window.at + c;
-    for (uint32_t ky = 0; ky < p->k_h; ky++, x += window.row, w += p->k_w) {
+    for (uint32_t ky = 0; ky < k_h; ky++, x += window.row, w += k_w) {
       if (stride) {
         add_three(x, window.column, w, count, stride, sums);
       } else {
-        add_any(x, window.column, w, p->k_w, count, p->stride_w, sums);
+        add_any(x, window.column, w, k_w, count, p->stride_w, sums);
       }
     }
-#pragma GCC unroll 4
-    for (uint32_t i = 0; i < count; i++) {
-      out[i * p->out_c] = jlt_v6m_requantised(channel->base + (uint32_t)sums[i], channel, &f->out);
-    }
+    jlt_v6m_store(sums, count, channel, &f->out, out, channels);
   }
 }
 

@@ -12,6 +12,13 @@
 
 #include "kernels/kernels.h"
 
+// Inlined into what calls them some functions would share its registers, and there are too few.
+#if defined(__GNUC__)
+#define JLT_V6M_APART __attribute__((noinline))
+#else
+#define JLT_V6M_APART
+#endif
+
 enum {
   JLT_V6M_PIXELS = 4,  // of one block of output
   JLT_V6M_PAIR = 2,    // channels that share the reading of a pixel

@@ -4,7 +4,7 @@
 #define JLT_KERNELS_ARMV6M_SCALE_H
 
 #include "core/requantise.h"
-#include "kernels/kernels.h"
+#include "kernels/armv6m/layout.h"
 
 #if defined(__ARM_ARCH) && __ARM_ARCH >= 7 && defined(__thumb__) && defined(__GNUC__)
 #define JLT_V6M_IS_ARMV7M 1
@@ -98,16 +98,27 @@ static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
 
 #endif
 
-// Where every channel is shifted right and nothing is clamped but to 8 bits.
-static JLT_ALWAYS_INLINE int8_t jlt_v6m_simple(uint32_t sum, const jlt_v6m_channel_t *c, const jlt_v6m_out_t *o) {
-  return (int8_t)jlt_v6m_saturated(jlt_v6m_scaled((int32_t)sum, c->multiplier, c->right) + o->zero_point);
+// Scales `count` sums of one channel, no more than a block's, each pixel `step` bytes from the last. An op that is not
+// simple is scaled as the reference does.
+static JLT_V6M_APART void jlt_v6m_store_any(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *c,
+                                            const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
+  for (uint32_t i = 0; i < count; i++, out += step) {
+    *out = (int8_t)(jlt_clamp(jlt_scale((int32_t)(c->base + sums[i]), c->multiplier, -c->right), o->low, o->high) + o->zero_point);
+  }
 }
 
-static JLT_ALWAYS_INLINE int8_t jlt_v6m_requantised(uint32_t sum, const jlt_v6m_channel_t *c, const jlt_v6m_out_t *o) {
-  if (o->is_simple) {
-    return jlt_v6m_simple(sum, c, o);
+static JLT_ALWAYS_INLINE void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
+                                            const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
+  if (!o->is_simple) {
+    jlt_v6m_store_any(sums, count, channel, o, out, step);
+    return;
   }
-  return (int8_t)(jlt_clamp(jlt_scale((int32_t)sum, c->multiplier, -c->right), o->low, o->high) + o->zero_point);
+  const jlt_v6m_channel_t c = *channel;
+  const int32_t zero_point = o->zero_point;
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < count; i++, out += step) {
+    *out = (int8_t)jlt_v6m_saturated(jlt_v6m_scaled((int32_t)(c.base + sums[i]), c.multiplier, c.right) + zero_point);
+  }
 }
 
 #endif
