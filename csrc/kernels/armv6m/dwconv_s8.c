@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depthwise convolution for cores without SIMD: one input channel for each output channel.
 //
-// Up to four neighbouring outputs of a channel share the reading of its weights and, of a window three wide, of its inputs.
+// Up to six neighbouring outputs of a channel share the reading of its weights and, of a window three wide, of its inputs.
 // Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x. A window that reaches over a border is copied, borders
 // and all, to scratch. All inputs of a block are read, channel by channel, before that channel is written.
-// Layout of weights: layout.h. Scratch: the inputs of four outputs.
+// Layout of weights: layout.h. Scratch: what channels do to their sums; the inputs of a block.
 #include <string.h>
 
 #include "kernels/armv6m/layout.h"
 #include "kernels/armv6m/scale.h"
 #include "kernels/variants.h"
+#if defined(__thumb2__) && defined(__GNUC__) && !defined(__clang__)
+#include "kernels/armv6m/window_thumb2.h"
+#elif defined(__thumb__) && defined(__GNUC__) && !defined(__clang__)
+#include "kernels/armv6m/window_thumb1.h"
+#else
+#include "kernels/armv6m/window_plain.h"
+#endif
 
 #if defined(JLT_WITH_ARMV6M)
 
@@ -56,25 +63,7 @@ static window_t window_of(const jlt_conv_params_t *p, const int8_t *image, uint3
   };
 }
 
-// One row of a window of three columns: every input is read once and meets up to three weights.
-static JLT_ALWAYS_INLINE void add_three(const int8_t *x, uint32_t column, const int8_t *w, uint32_t count, uint32_t stride,
-                                        uint32_t *sums) {
-  const int32_t w0 = w[0];
-  const int32_t w1 = w[1];
-  const int32_t w2 = w[2];
-#pragma GCC unroll 16
-  for (uint32_t j = 0; j < (count - 1u) * stride + 3u; j++, x += column) {
-    const int32_t value = *x;
-#pragma GCC unroll 4
-    for (uint32_t i = 0; i < count; i++) {
-      const uint32_t k = j - i * stride;
-      if (k < 3u) {
-        sums[i] += (uint32_t)(value * (k == 0u ? w0 : k == 1u ? w1 : w2));
-      }
-    }
-  }
-}
-
+// One row of a window.
 static JLT_ALWAYS_INLINE void add_any(const int8_t *x, uint32_t column, const int8_t *w, uint32_t k_w, uint32_t count,
                                       uint32_t stride, uint32_t *sums) {
   for (uint32_t k = 0; k < k_w; k++, x += column) {
@@ -92,21 +81,22 @@ typedef struct {
   jlt_v6m_out_t out;
 } frame_t;
 
-// All channels of `count` neighbouring outputs; `stride` 0 stands for any, and windows that are not three wide.
+// All channels of `count` neighbouring outputs; `stride`: of windows as window_*.h have them, 0 for any others.
 static JLT_ALWAYS_INLINE void run_block(const frame_t *f, window_t window, uint32_t count, uint32_t stride, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
   const int8_t *w = f->w;
   const uint32_t channels = p->out_c;
   const uint32_t k_h = p->k_h;
-  const uint32_t k_w = stride ? 3u : p->k_w;
+  const uint32_t k_w = p->k_w;
   const jlt_v6m_channel_t *channel = f->channels;
   for (uint32_t c = 0; c < channels; c++, channel++, out++) {
-    uint32_t sums[JLT_V6M_PIXELS] = {0};
+    uint32_t sums[JLT_V6M_WINDOW_MOST] = {0};
     const int8_t *x = window.at + c;
-    for (uint32_t ky = 0; ky < k_h; ky++, x += window.row, w += k_w) {
-      if (stride) {
-        add_three(x, window.column, w, count, stride, sums);
-      } else {
+    if (stride) {
+      jlt_v6m_window(x, window.column, window.row, w, k_h, count, stride, sums);
+      w += 3u * k_h;
+    } else {
+      for (uint32_t ky = 0; ky < k_h; ky++, x += window.row, w += k_w) {
         add_any(x, window.column, w, k_w, count, p->stride_w, sums);
       }
     }
@@ -114,31 +104,52 @@ static JLT_ALWAYS_INLINE void run_block(const frame_t *f, window_t window, uint3
   }
 }
 
+#define JLT_V6M_RUN(name, count, stride) \
+  static JLT_V6M_APART void run_##name(const frame_t *f, window_t window, int8_t *out) { run_block(f, window, count, stride, out); }
+JLT_V6M_RUN(any_1, 1, 0)
+JLT_V6M_RUN(any_2, 2, 0)
+JLT_V6M_RUN(any_4, 4, 0)
+JLT_V6M_RUN(2, 2, 1)
+JLT_V6M_RUN(3, 3, 1)
+JLT_V6M_RUN(4, 4, 1)
+JLT_V6M_RUN(5, 5, 1)
+JLT_V6M_RUN(6, JLT_V6M_WINDOW_MOST, 1)
+JLT_V6M_RUN(4_apart, 4, 2)
+#undef JLT_V6M_RUN
+
 // The stride for which windows three wide have code of their own, else 0.
 static uint32_t own_stride(const jlt_conv_params_t *p) { return p->k_w == 3 && p->stride_w <= 2 ? p->stride_w : 0; }
 
 // How many outputs of `left` in a row go together.
 static uint32_t block_of(const jlt_conv_params_t *p, uint32_t left) {
-  if (left >= JLT_V6M_PIXELS) {
-    return left == 5 && own_stride(p) == 1 ? 3 : JLT_V6M_PIXELS;
+  if (own_stride(p) != 1) {
+    return left >= 4 ? 4 : left >= 2 ? 2 : 1;
   }
-  return own_stride(p) == 1 ? left : 1;
+  return left <= JLT_V6M_WINDOW_MOST ? left : left < 2 * JLT_V6M_WINDOW_MOST ? (left + 1u) / 2u : JLT_V6M_WINDOW_MOST;
 }
 
 static void run_counted(const frame_t *f, window_t window, uint32_t count, int8_t *out) {
   const uint32_t stride = own_stride(f->p);
   if (count == 1) {
-    run_block(f, window, 1, 0, out);
+    run_any_1(f, window, out);
+  } else if (stride == 2 && count == 4) {
+    run_4_apart(f, window, out);
+  } else if (stride != 1) {
+    if (count == 2) {
+      run_any_2(f, window, out);
+    } else {
+      run_any_4(f, window, out);
+    }
   } else if (count == 2) {
-    run_block(f, window, 2, 1, out);
+    run_2(f, window, out);
   } else if (count == 3) {
-    run_block(f, window, 3, 1, out);
-  } else if (stride == 1) {
-    run_block(f, window, 4, 1, out);
-  } else if (stride == 2) {
-    run_block(f, window, 4, 2, out);
+    run_3(f, window, out);
+  } else if (count == 4) {
+    run_4(f, window, out);
+  } else if (count == 5) {
+    run_5(f, window, out);
   } else {
-    run_block(f, window, 4, 0, out);
+    run_6(f, window, out);
   }
 }
 

@@ -22,6 +22,7 @@
 enum {
   JLT_V6M_PIXELS = 4,  // of one block of output
   JLT_V6M_PAIR = 2,    // channels that share the reading of a pixel
+  JLT_V6M_WINDOW_BLOCK = 6,  // outputs of a depthwise convolution, at most
   JLT_V6M_ROWS = 8,    // channels of a block where there is but one pixel
 };
 

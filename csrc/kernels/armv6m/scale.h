@@ -6,12 +6,6 @@
 #include "core/requantise.h"
 #include "kernels/armv6m/layout.h"
 
-#if defined(__ARM_ARCH) && __ARM_ARCH >= 7 && defined(__thumb__) && defined(__GNUC__)
-#define JLT_V6M_IS_ARMV7M 1
-#else
-#define JLT_V6M_IS_ARMV7M 0
-#endif
-
 // What one channel does to its sums: they are added to `base` and scaled.
 typedef struct {
   uint32_t base;
@@ -47,10 +41,10 @@ static jlt_v6m_out_t jlt_v6m_prepare(const jlt_conv_params_t *p, const jlt_weigh
   };
 }
 
-#if JLT_V6M_IS_ARMV7M
+#if defined(__thumb2__) && defined(__GNUC__)
 
 // The carries of both shifts round: bit 30 of the product, and the last bit shifted out. `right` is 1 at least.
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, int32_t multiplier, int32_t right) {
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_moved(int32_t value, int32_t multiplier, int32_t right, int32_t zero_point) {
   int32_t low;
   int32_t high;
   __asm__("smull %0, %1, %2, %3\n\t"
@@ -58,43 +52,68 @@ static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, int32_t multiplie
           "adcs %0, %0, %1, lsl #1\n\t"
           "adds %0, %0, %0, asr #31\n\t"
           "asrs %0, %0, %4\n\t"
-          "adc %0, %0, #0"
+          "adc %0, %0, %5"
           : "=&r"(low), "=&r"(high)
-          : "r"(value), "r"(multiplier), "r"(right)
+          : "r"(value), "r"(multiplier), "r"(right), "r"(zero_point)
           : "cc");
   return low;
 }
 
-// `right` shifts after scaling keep it far from the ends of 32 bits.
 static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
   __asm__("ssat %0, #8, %0" : "+r"(value));
   return value;
 }
 
-#else
+#elif defined(__thumb__) && defined(__GNUC__) && !defined(__clang__)
 
-// (value · m + 2^30) >> 31 from four products of halves: with value = a·2^16 + b and m = c·2^16 + d it is
-// 2ac + ⌊(ad + ((bd >> 16) + bc) + 2^14) / 2^15⌋, and that sum of 33 bits is halved before it is added up.
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_high_mul(int32_t value, int32_t m) {
-  const int32_t a = value >> 16;
-  const uint32_t b = (uint32_t)value & 0xFFFFu;
-  const int32_t c = m >> 16;
-  const uint32_t d = (uint32_t)m & 0xFFFFu;
-  const int32_t ad = a * (int32_t)d;
-  const int32_t rest = (int32_t)(((b * d) >> 16) + b * (uint32_t)c + (1u << 14));
-  const int32_t half = (ad >> 1) + (rest >> 1) + (ad & rest & 1);
-  return 2 * (a * c) + (half >> 14);
-}
-
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, int32_t multiplier, int32_t right) {
-  const int32_t product = jlt_v6m_high_mul(value, multiplier);
-  const int32_t doubled = (product + (product >> 31)) >> (right - 1);
-  return (doubled >> 1) + (doubled & 1);
+// With value = a·2^16 + b and m = c·2^16 + d, (value · m) >> 16 is (ac + (ad >> 16))·2^16 + (ad & 0xFFFF) + ((bd >> 16) + bc); it is
+// shifted by 15 more. Carries round: the last bit shifted out. `right` is 1 at least.
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_moved(int32_t value, int32_t multiplier, int32_t right, int32_t zero_point) {
+  const int32_t c = multiplier >> 16;
+  const int32_t d = multiplier & 0xFFFF;
+  int32_t b;
+  int32_t t;
+  int32_t u;
+  __asm__(".syntax unified\n\t"
+          "uxth %[b], %[a]\n\t"
+          "asrs %[a], %[a], #16\n\t"
+          "movs %[t], %[b]\n\t"
+          "muls %[t], %[d], %[t]\n\t"
+          "lsrs %[t], %[t], #16\n\t"
+          "muls %[b], %[c], %[b]\n\t"
+          "adds %[t], %[b]\n\t"
+          "movs %[u], %[a]\n\t"
+          "muls %[u], %[d], %[u]\n\t"
+          "muls %[a], %[c], %[a]\n\t"
+          "asrs %[b], %[u], #16\n\t"
+          "adds %[a], %[b]\n\t"
+          "uxth %[u], %[u]\n\t"
+          "adds %[t], %[u]\n\t"
+          "lsrs %[t], %[t], #15\n\t"
+          "adcs %[t], %[a]\n\t"
+          "adds %[t], %[a]\n\t"
+          "asrs %[u], %[t], #31\n\t"
+          "adds %[t], %[u]\n\t"
+          "asrs %[t], %[right]\n\t"
+          "adcs %[t], %[zero]\n\t"
+          : [a] "+l"(value), [b] "=&l"(b), [t] "=&l"(t), [u] "=&l"(u)
+          : [c] "l"(c), [d] "l"(d), [right] "l"(right), [zero] "l"(zero_point)
+          : "cc");
+  return t;
 }
 
 static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
-  return (uint32_t)value + 128u < 256u ? value : (value >> 31) ^ INT8_MAX;
+  return (int8_t)value == value ? value : (value >> 31) ^ INT8_MAX;
 }
+
+#else
+
+// The same as core/requantise.h where `right` is 1 at least and the result is far from the ends of 32 bits.
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_moved(int32_t value, int32_t multiplier, int32_t right, int32_t zero_point) {
+  return jlt_shift_right_rounding(jlt_high_mul(value, multiplier), (uint32_t)right) + zero_point;
+}
+
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) { return jlt_clamp(value, INT8_MIN, INT8_MAX); }
 
 #endif
 
@@ -107,7 +126,14 @@ static JLT_V6M_APART void jlt_v6m_store_any(const uint32_t *sums, uint32_t count
   }
 }
 
-static JLT_ALWAYS_INLINE void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
+// Four times in a row this is not small where a multiplication is not.
+#if defined(__thumb__) && !defined(__thumb2__)
+#define JLT_V6M_STORE JLT_V6M_APART
+#else
+#define JLT_V6M_STORE JLT_ALWAYS_INLINE
+#endif
+
+static JLT_V6M_STORE void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
                                             const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
   if (!o->is_simple) {
     jlt_v6m_store_any(sums, count, channel, o, out, step);
@@ -115,9 +141,9 @@ static JLT_ALWAYS_INLINE void jlt_v6m_store(const uint32_t *sums, uint32_t count
   }
   const jlt_v6m_channel_t c = *channel;
   const int32_t zero_point = o->zero_point;
-#pragma GCC unroll 4
+#pragma GCC unroll 6
   for (uint32_t i = 0; i < count; i++, out += step) {
-    *out = (int8_t)jlt_v6m_saturated(jlt_v6m_scaled((int32_t)(c.base + sums[i]), c.multiplier, c.right) + zero_point);
+    *out = (int8_t)jlt_v6m_saturated(jlt_v6m_moved((int32_t)(c.base + sums[i]), c.multiplier, c.right, zero_point));
   }
 }
 
