@@ -110,6 +110,7 @@ class Board:
     ``seen`` is ``silicon`` where figures were taken on the board by this project, else ``simulated``. ``flash_bytes`` and
     ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source. ``nvm`` is
     the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
+    ``isa`` is the instruction set whose kernels the firmware has, as the container format names it; REF for none.
     """
 
     name: str
@@ -123,11 +124,7 @@ class Board:
     provenance: Mapping[str, str]
     nvm: NvmFigures | None = None
     fram: NvmFigures | None = None
-
-    @property
-    def isa(self) -> str:
-        """Instruction set whose kernels the firmware has, as the container format names it; REF for none."""
-        return _ISAS.get(self.core, "REF")
+    isa: str = "REF"
 
 
 def board_names() -> tuple[str, ...]:
@@ -262,7 +259,13 @@ def _board(table: Mapping[str, Any]) -> Board:
         provenance=provenance,
         nvm=nvm,
         fram=fram,
+        isa="REF" if reference_only(table) else _ISAS.get(table["core"], "REF"),
     )
+
+
+def reference_only(table: Mapping[str, Any]) -> bool:
+    """Tell whether a board's firmware goes without the kernels of its instruction set, by its table."""
+    return bool(table.get("firmware", {}).get("kernels") == "reference")
 
 
 def nvm_figures(table: Mapping[str, Any]) -> NvmFigures:

@@ -13,7 +13,9 @@
 // those that its compiler has (host/isa.c).
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
 #define JLT_IS_M_PROFILE 1
-#if defined(__ARM_FEATURE_MVE)
+#if defined(JLT_REFERENCE_ONLY)  // a board with little flash
+#define JLT_ISA_BUILD JLT_ISA_REF
+#elif defined(__ARM_FEATURE_MVE)
 #define JLT_ISA_BUILD JLT_ISA_MVE
 #define JLT_WITH_MVE 1
 #elif defined(__ARM_FEATURE_DSP)

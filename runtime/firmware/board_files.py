@@ -19,6 +19,7 @@
     irqs = 26                               # entries of the vector table behind the core's 16
     stack_bytes = 1408                      # at least what make boards proves
     has_cycle_counter = true                # DWT CYCCNT
+    kernels = "reference"                   # not those of the core's instruction set, where flash is short; left out, both
     front = false                           # no features from sound on the board, where flash is short; left out, true
 
     [firmware.uart]                         # and .timer; .flash, .nvm, .spi, .i2c, .store, .counter, .marker or false

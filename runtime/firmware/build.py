@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from joulet.boards import core_source, firmware_source
+from joulet.boards import core_source, firmware_source, reference_only
 from joulet.errors import MissingDependencyError
 from joulet.firmware.board_files import FirmwareFacts, board_header, firmware_facts, linker_script
 from joulet.firmware.monocypher import monocypher_source
@@ -96,6 +96,8 @@ class Recipe:
         strict = warnings() if room == "firmware" and self.toolchain.kind == "gcc" else ()
         flags = self.toolchain.compile_flags(self.facts.flags, self.facts.zig_flags)
         defines = _MONOCYPHER_DEFINES if room == "monocypher" else ()
+        if reference_only(self.facts.table):
+            defines = (*defines, "-DJLT_REFERENCE_ONLY=1")
         return [*flags, *_DEFINES, *defines, _OPTIMISE[room], *strict]
 
     def includes(self, folder: Path) -> list[Path]:
@@ -217,10 +219,12 @@ def work_bytes(firmware: Firmware) -> int:
 
 
 def _units(facts: FirmwareFacts, core: Path, firmware: Path, monocypher: Path | None) -> Iterator[Unit]:
-    for room in _ROOMS:
-        for path in sorted((core / room).rglob("*.c")):
-            if not path.stem.endswith("_f32"):
-                yield Unit(f"csrc/{path.relative_to(core)}", path, _room(path.relative_to(core)))
+    without = ("kernels",) if reference_only(facts.table) else ()
+    for folder in _ROOMS:
+        for path in sorted((core / folder).rglob("*.c")):
+            room = _room(path.relative_to(core))
+            if not path.stem.endswith("_f32") and room not in without:
+                yield Unit(f"csrc/{path.relative_to(core)}", path, room)
     for name in (*_FIRMWARE, *facts.sources):
         yield Unit(f"firmware/{name}", firmware / name, "firmware")
     for name in facts.board_sources:

@@ -4,7 +4,7 @@
 // x and w are taken unsigned, x + 128 = a and q + 128 = b or u, for bytes load without extension at an offset and two lanes of a
 // register do not borrow. With z = zero_point_x + 128: Σ q(x − zero_point_x) = Σ ab − 128 Σ a − z Σ q, and at 4 bits
 // Σ (16u − 120)(x − zero_point_x) = 16 Σ au − 120 Σ a − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
-// Layout of weights: layout.h. Scratch: four pixels' patches as [k][4]; of a single pixel, its own.
+// Layout of weights: layout.h. Scratch: what channels do to their sums; four pixels' patches as [k][4], or the only pixel's.
 #include "kernels/armv6m/dot.h"
 #include "kernels/armv6m/layout.h"
 #include "kernels/armv6m/scale.h"
@@ -15,8 +15,12 @@
 typedef struct {
   const jlt_conv_params_t *p;
   const jlt_weights_t *w;
+  jlt_v6m_channel_t *channels;
+  void *cells;
+  jlt_v6m_out_t out;
   uint32_t zero;               // of the input, unsigned
   bool is_4;                   // the precision
+  bool is_flat;                // each output has one input, in the same order
   uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 120
 } frame_t;
 
@@ -88,17 +92,90 @@ static JLT_ALWAYS_INLINE uint32_t gather(const frame_t *f, const int8_t *image, 
   return sum;
 }
 
-// Patches of `count` pixels from `first`, side by side.
-static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_t first, uint32_t count, void *cells,
-                                           cells_t as) {
+static JLT_ALWAYS_INLINE uint8_t *put_word(uint8_t *cells, uint32_t word) {
+  __builtin_memcpy(__builtin_assume_aligned(cells, 4), &word, sizeof(word));  // memcpy itself may be a call
+  return cells + sizeof(word);
+}
+
+// `count` cells of four pixels that are `step` bytes apart: one word of bytes, or two of halfwords. Adds up what they hold.
+static JLT_ALWAYS_INLINE uint8_t *take_4(const uint8_t *x, uint32_t step, uint32_t count, uint8_t *cells, bool is_4, uint32_t *sums) {
+  const uint8_t *const end = x + count;
+  while (x != end) {
+    const uint8_t *const stop = end - x > 256 ? x + 256 : end;  // as many as two lanes of a register hold
+    uint32_t even = 0;
+    uint32_t odd = 0;
+    for (; x != stop; x++) {
+      const uint32_t x0 = x[0];
+      const uint32_t x1 = x[step];
+      const uint32_t x2 = x[2 * step];
+      const uint32_t x3 = x[3 * step];
+      if (is_4) {
+        const uint32_t first = (x0 | x1 << 16) ^ 0x00800080u;
+        const uint32_t second = (x2 | x3 << 16) ^ 0x00800080u;
+        even += first;
+        odd += second;
+        cells = put_word(put_word(cells, first), second);
+      } else {
+        const uint32_t word = (x0 | x1 << 8 | x2 << 16 | x3 << 24) ^ 0x80808080u;
+        even += word & 0x00FF00FFu;
+        odd += (word >> 8) & 0x00FF00FFu;
+        cells = put_word(cells, word);
+      }
+    }
+    sums[0] += even & 0xFFFFu;
+    sums[is_4 ? 1 : 2] += even >> 16;
+    sums[is_4 ? 2 : 1] += odd & 0xFFFFu;
+    sums[3] += odd >> 16;
+  }
+  return cells;
+}
+
+// Patches of four pixels that touch neither the left nor the right border; the first begins at `column` of the image.
+static JLT_ALWAYS_INLINE void gather_inside(frame_t *f, const int8_t *image, int32_t y, uint32_t column, bool is_4) {
   const jlt_conv_params_t *p = f->p;
+  const uint32_t row = p->k_w * p->in_c;
+  const uint32_t step = p->stride_w * p->in_c;
+  const uint32_t padding = f->zero * (is_4 ? 0x00010001u : 0x01010101u);
+  uint8_t *cells = f->cells;
+  uint32_t sums[JLT_V6M_PIXELS] = {0};
+  for (uint32_t ky = 0; ky < p->k_h; ky++, y++) {
+    if (y >= 0 && y < (int32_t)p->in_h) {
+      const int8_t *from = image + ((size_t)y * p->in_w + column) * p->in_c;
+      cells = take_4((const uint8_t *)from, step, row, cells, is_4, sums);
+      continue;
+    }
+    for (uint32_t k = is_4 ? 2 * row : row; k > 0; k--) {
+      cells = put_word(cells, padding);
+    }
+    for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
+      sums[i] += f->zero * row;
+    }
+  }
+  for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
+    f->sums_x[i] = sums[i] * (is_4 ? 120u : 128u);
+  }
+}
+
+// Patches of `count` pixels from `first`, side by side.
+static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_t first, uint32_t count, bool is_4) {
+  const jlt_conv_params_t *p = f->p;
+  if (f->is_flat && count == JLT_V6M_PIXELS) {
+    gather_inside(f, in, 0, first, is_4);
+    return;
+  }
   uint32_t x = first % p->out_w;
   uint32_t row = first / p->out_w;
   uint32_t y = row % p->out_h;
   const int8_t *image = in + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
+  const int32_t column = (int32_t)(x * p->stride_w) - p->pad_left;
+  if (count == JLT_V6M_PIXELS && x + count <= p->out_w && column >= 0 &&
+      (uint32_t)column + (JLT_V6M_PIXELS - 1u) * p->stride_w + p->k_w <= p->in_w) {
+    gather_inside(f, image, (int32_t)(y * p->stride_h) - p->pad_top, (uint32_t)column, is_4);
+    return;
+  }
   for (uint32_t i = 0; i < count; i++) {
-    uint8_t *to = (uint8_t *)cells + i * (as == CELLS_HALVES_OF_4 ? 2u : 1u);
-    f->sums_x[i] = gather(f, image, y, x, to, as) * (as == CELLS_HALVES_OF_4 ? 120u : 128u);
+    uint8_t *to = (uint8_t *)f->cells + i * (is_4 ? 2u : 1u);
+    f->sums_x[i] = gather(f, image, y, x, to, is_4 ? CELLS_HALVES_OF_4 : CELLS_BYTES_OF_4) * (is_4 ? 120u : 128u);
     if (++x == p->out_w) {
       x = 0;
       if (++y == p->out_h) {
@@ -109,32 +186,54 @@ static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_
   }
 }
 
-// Corrects and scales the sums of one channel with `count` pixels.
-static JLT_ALWAYS_INLINE void finish(const frame_t *f, uint32_t o, const uint32_t *sums, uint32_t count, int8_t *out) {
-  const jlt_weights_t *w = f->w;
-  const uint32_t m = w->record->n_multipliers > 1 ? o : 0;
-  const jlt_v6m_scale_t scale = jlt_v6m_scale_of(w->multipliers[m], w->shifts[m], f->p);
-  const uint32_t base = (uint32_t)w->bias[o] - f->zero * ((const uint32_t *)w->packed)[o];
-  for (uint32_t i = 0; i < count; i++, out += f->p->out_c) {
-    const uint32_t sum = f->is_4 ? 16u * sums[i] : sums[i];
-    *out = jlt_v6m_requantised((int32_t)(base + sum - f->sums_x[i]), &scale);
+static JLT_V6M_APART void gather_4(frame_t *f, const int8_t *in, uint32_t first, uint32_t count) {
+  gather_block(f, in, first, count, true);
+}
+
+static JLT_V6M_APART void gather_8(frame_t *f, const int8_t *in, uint32_t first, uint32_t count) {
+  gather_block(f, in, first, count, false);
+}
+
+// Corrects the sums of one channel with four pixels, of which `count` are there, and scales them.
+static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, uint32_t *sums, uint32_t count,
+                                     uint32_t times, int8_t *out) {
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
+    sums[i] = times * sums[i] - f->sums_x[i];
+  }
+  if (count == JLT_V6M_PIXELS) {
+    jlt_v6m_store(sums, JLT_V6M_PIXELS, channel, &f->out, out, f->p->out_c);
+  } else {
+    jlt_v6m_store_any(sums, count, channel, &f->out, out, f->p->out_c);
   }
 }
 
-static JLT_ALWAYS_INLINE void multiply_block(const frame_t *f, const void *cells, uint32_t count, int8_t *out) {
+static JLT_V6M_APART void multiply_block_4(const frame_t *f, const uint16_t *cells, uint32_t count, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
-  const uint32_t row_bytes = jlt_v6m_length(p) * (f->is_4 ? 1u : 2u);
+  const uint32_t length = jlt_v6m_length(p);
   const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
-  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, w += row_bytes) {
+  const jlt_v6m_channel_t *channel = f->channels;
+  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += length) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    if (f->is_4) {
-      jlt_v6m_dot_4(cells, w, w + row_bytes, sums);
-    } else {
-      jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
-    }
-    finish(f, o, sums, count, out + o);
+    jlt_v6m_dot_4(cells, w, w + length, sums);
+    finish(f, channel, sums, count, 16, out + o);
     if (o + 1u < p->out_c) {
-      finish(f, o + 1u, sums + JLT_V6M_PIXELS, count, out + o + 1u);
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, 16, out + o + 1u);
+    }
+  }
+}
+
+static JLT_V6M_APART void multiply_block_8(const frame_t *f, const uint8_t *cells, uint32_t count, int8_t *out) {
+  const jlt_conv_params_t *p = f->p;
+  const uint32_t row_bytes = JLT_V6M_PAIR * jlt_v6m_length(p);
+  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+  const jlt_v6m_channel_t *channel = f->channels;
+  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += row_bytes) {
+    uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
+    jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
+    finish(f, channel, sums, count, 1, out + o);
+    if (o + 1u < p->out_c) {
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, 1, out + o + 1u);
     }
   }
 }
@@ -146,23 +245,22 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
     const uint32_t count = pixels.end - first < JLT_V6M_PIXELS ? pixels.end - first : JLT_V6M_PIXELS;
     int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
     if (f->is_4) {
-      gather_block(f, call->in[0], first, count, call->scratch, CELLS_HALVES_OF_4);
+      gather_4(f, call->in[0], first, count);
+      multiply_block_4(f, f->cells, count, out);
     } else {
-      gather_block(f, call->in[0], first, count, call->scratch, CELLS_BYTES_OF_4);
+      gather_8(f, call->in[0], first, count);
+      multiply_block_8(f, f->cells, count, out);
     }
-    multiply_block(f, call->scratch, count, out);
   }
 }
 
-static void multiply_vector(const jlt_call_t *call, frame_t *f) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t length = jlt_v6m_length(p);
+static void multiply_vector(const jlt_call_t *call, frame_t *f, jlt_span_t channels) {
+  const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
-  const uint8_t *x = call->scratch;
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
-  const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c);
-  f->sums_x[0] = gather(f, call->in[0], 0, 0, call->scratch, CELLS_BYTES) * (f->is_4 ? 120u : 128u);
-  w += (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
+  const uint8_t *x = f->cells;
+  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(f->p) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
+  const uint32_t sum_x = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 120u : 128u);
+  const jlt_v6m_channel_t *channel = f->channels;
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
     uint32_t sums[JLT_V6M_ROWS];
     if (f->is_4) {
@@ -170,22 +268,30 @@ static void multiply_vector(const jlt_call_t *call, frame_t *f) {
     } else {
       jlt_v6m_row_8(x, x + length, w, sums);
     }
-    for (uint32_t i = 0; i < JLT_V6M_ROWS && o + i < channels.end; i++) {
-      finish(f, o + i, sums + i, 1, (int8_t *)call->out + o + i);
+    for (uint32_t i = 0; i < JLT_V6M_ROWS && o + i < channels.end; i++, channel++) {
+      const uint32_t sum = (f->is_4 ? 16u : 1u) * sums[i] - sum_x;
+      jlt_v6m_store(&sum, 1, channel, &f->out, (int8_t *)call->out + o + i, 0);
     }
   }
 }
 
 void jlt_conv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
+  const bool one_pixel = jlt_v6m_one_pixel(p);
+  const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
   frame_t frame = {
       .p = p,
       .w = &call->weights,
+      .channels = call->scratch,
+      .cells = (uint8_t *)call->scratch + jlt_v6m_table_bytes(p),
       .zero = (uint32_t)(p->in_zero_point + 128),
+      .is_flat = p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->pad_top == 0 && p->pad_left == 0 &&
+                 p->in_h == p->out_h && p->in_w == p->out_w,
       .is_4 = call->weights.low == NULL && call->weights.high != NULL,
   };
-  if (jlt_v6m_one_pixel(p)) {
-    multiply_vector(call, &frame);
+  frame.out = jlt_v6m_prepare(p, &call->weights, channels, frame.zero, frame.channels);
+  if (one_pixel) {
+    multiply_vector(call, &frame, channels);
   } else {
     convolve(call, &frame);
   }

@@ -5,14 +5,7 @@
 #ifndef JLT_KERNELS_ARMV6M_DOT_H
 #define JLT_KERNELS_ARMV6M_DOT_H
 
-#include "kernels/kernels.h"
-
-// Inlined into what calls them these loops would share its registers, and there are too few.
-#if defined(__GNUC__)
-#define JLT_V6M_APART __attribute__((noinline))
-#else
-#define JLT_V6M_APART
-#endif
+#include "kernels/armv6m/layout.h"
 
 // Inner loops:
 // dot_8: two channels, w [k][2], with four pixels, x [k][4]; sums [2][4].

@@ -3,7 +3,7 @@
 #ifndef JLT_KERNELS_ARMV6M_DOT_PLAIN_H
 #define JLT_KERNELS_ARMV6M_DOT_PLAIN_H
 
-#include "kernels/kernels.h"
+#include "kernels/armv6m/layout.h"
 
 static void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
   for (uint32_t i = 0; i < 8; i++) {

@@ -3,7 +3,7 @@
 #ifndef JLT_KERNELS_ARMV6M_DOT_THUMB1_H
 #define JLT_KERNELS_ARMV6M_DOT_THUMB1_H
 
-#include "kernels/kernels.h"
+#include "kernels/armv6m/layout.h"
 
 #define JLT_V6M_SYNTAX ".syntax unified\n\t"  // the compiler assumes the old one for this core, and puts its own back afterwards
 

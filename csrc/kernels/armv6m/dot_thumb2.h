@@ -3,7 +3,7 @@
 #ifndef JLT_KERNELS_ARMV6M_DOT_THUMB2_H
 #define JLT_KERNELS_ARMV6M_DOT_THUMB2_H
 
-#include "kernels/kernels.h"
+#include "kernels/armv6m/layout.h"
 
 // Every x is loaded once and meets both weights.
 #define JLT_V6M_PIXEL(a, b)          \

@@ -12,9 +12,17 @@
 
 #include "kernels/kernels.h"
 
+// Inlined into what calls them some functions would share its registers, and there are too few.
+#if defined(__GNUC__)
+#define JLT_V6M_APART __attribute__((noinline))
+#else
+#define JLT_V6M_APART
+#endif
+
 enum {
   JLT_V6M_PIXELS = 4,  // of one block of output
   JLT_V6M_PAIR = 2,    // channels that share the reading of a pixel
+  JLT_V6M_WINDOW_BLOCK = 6,  // outputs of a depthwise convolution, at most
   JLT_V6M_ROWS = 8,    // channels of a block where there is but one pixel
 };
 
@@ -28,5 +36,8 @@ static inline bool jlt_v6m_one_pixel(const jlt_conv_params_t *p) { return p->n =
 static inline uint32_t jlt_v6m_channels(const jlt_conv_params_t *p) {
   return jlt_v6m_up(p->out_c, jlt_v6m_one_pixel(p) ? JLT_V6M_ROWS : JLT_V6M_PAIR);
 }
+
+// Scratch for what each channel does to its sums.
+static inline uint32_t jlt_v6m_table_bytes(const jlt_conv_params_t *p) { return jlt_v6m_up(12u * p->out_c, 16); }
 
 #endif

@@ -4,87 +4,147 @@
 #define JLT_KERNELS_ARMV6M_SCALE_H
 
 #include "core/requantise.h"
-#include "kernels/kernels.h"
+#include "kernels/armv6m/layout.h"
 
-#if defined(__ARM_ARCH) && __ARM_ARCH >= 7 && defined(__thumb__) && defined(__GNUC__)
-#define JLT_V6M_IS_ARMV7M 1
-#else
-#define JLT_V6M_IS_ARMV7M 0
-#endif
-
-// How one channel is scaled; the multiplier in two halves for cores that multiply 32 bits only.
+// What one channel does to its sums: they are added to `base` and scaled.
 typedef struct {
+  uint32_t base;
   int32_t multiplier;
-  uint32_t left;
-  uint32_t right;
-  int32_t zero_point;
-  int32_t low;   // of what is scaled, before the zero point
-  int32_t high;
-} jlt_v6m_scale_t;
+  int32_t right;  // minus the shift
+} jlt_v6m_channel_t;
 
-static JLT_ALWAYS_INLINE jlt_v6m_scale_t jlt_v6m_scale_of(int32_t multiplier, int32_t shift, const jlt_conv_params_t *p) {
-  return (jlt_v6m_scale_t){
-      .multiplier = multiplier,
-      .left = shift > 0 ? (uint32_t)shift : 0u,
-      .right = shift < 0 ? (uint32_t)-shift : 0u,
+// What the channels of an op have in common.
+typedef struct {
+  int32_t zero_point;
+  int32_t low;  // of what is scaled, before the zero point
+  int32_t high;
+  bool is_simple;  // every channel is shifted right, and nothing is clamped but to 8 bits
+} jlt_v6m_out_t;
+
+// Fills `table` for the channels of `span`; `zero` is the input's zero point as the sums of weights want it.
+static jlt_v6m_out_t jlt_v6m_prepare(const jlt_conv_params_t *p, const jlt_weights_t *w, jlt_span_t span, uint32_t zero,
+                                     jlt_v6m_channel_t *table) {
+  const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
+  const uint32_t *sums = w->packed;
+  bool is_simple = p->act_min == INT8_MIN && p->act_max == INT8_MAX;
+  for (uint32_t c = span.begin; c < span.end; c++, table++) {
+    table->base = (uint32_t)w->bias[c] - zero * sums[c];
+    table->multiplier = w->multipliers[c * step];
+    table->right = -w->shifts[c * step];
+    is_simple = is_simple && table->right > 0;
+  }
+  return (jlt_v6m_out_t){
       .zero_point = p->out_zero_point,
       .low = p->act_min - p->out_zero_point,
       .high = p->act_max - p->out_zero_point,
+      .is_simple = is_simple,
   };
 }
 
-#if JLT_V6M_IS_ARMV7M
+#if defined(__thumb2__) && defined(__GNUC__)
 
-// The carries of both shifts round: bit 30 of the product, and the last bit shifted out.
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, const jlt_v6m_scale_t *s) {
+// The carries of both shifts round: bit 30 of the product, and the last bit shifted out. `right` is 1 at least.
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_moved(int32_t value, int32_t multiplier, int32_t right, int32_t zero_point) {
   int32_t low;
   int32_t high;
   __asm__("smull %0, %1, %2, %3\n\t"
           "lsrs %0, %0, #31\n\t"
-          "adc %0, %0, %1, lsl #1"
+          "adcs %0, %0, %1, lsl #1\n\t"
+          "adds %0, %0, %0, asr #31\n\t"
+          "asrs %0, %0, %4\n\t"
+          "adc %0, %0, %5"
           : "=&r"(low), "=&r"(high)
-          : "r"((int32_t)((uint32_t)value << s->left)), "r"(s->multiplier)
-          : "cc");
-  if (s->right == 0) {
-    return low;
-  }
-  __asm__("adds %0, %0, %0, asr #31\n\t"
-          "asrs %0, %0, %1\n\t"
-          "adc %0, %0, #0"
-          : "+r"(low)
-          : "r"(s->right)
+          : "r"(value), "r"(multiplier), "r"(right), "r"(zero_point)
           : "cc");
   return low;
 }
 
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
+  __asm__("ssat %0, #8, %0" : "+r"(value));
+  return value;
+}
+
+#elif defined(__thumb__) && defined(__GNUC__) && !defined(__clang__)
+
+// With value = a·2^16 + b and m = c·2^16 + d, (value · m) >> 16 is (ac + (ad >> 16))·2^16 + (ad & 0xFFFF) + ((bd >> 16) + bc); it is
+// shifted by 15 more. Carries round: the last bit shifted out. `right` is 1 at least.
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_moved(int32_t value, int32_t multiplier, int32_t right, int32_t zero_point) {
+  const int32_t c = multiplier >> 16;
+  const int32_t d = multiplier & 0xFFFF;
+  int32_t b;
+  int32_t t;
+  int32_t u;
+  __asm__(".syntax unified\n\t"
+          "uxth %[b], %[a]\n\t"
+          "asrs %[a], %[a], #16\n\t"
+          "movs %[t], %[b]\n\t"
+          "muls %[t], %[d], %[t]\n\t"
+          "lsrs %[t], %[t], #16\n\t"
+          "muls %[b], %[c], %[b]\n\t"
+          "adds %[t], %[b]\n\t"
+          "movs %[u], %[a]\n\t"
+          "muls %[u], %[d], %[u]\n\t"
+          "muls %[a], %[c], %[a]\n\t"
+          "asrs %[b], %[u], #16\n\t"
+          "adds %[a], %[b]\n\t"
+          "uxth %[u], %[u]\n\t"
+          "adds %[t], %[u]\n\t"
+          "lsrs %[t], %[t], #15\n\t"
+          "adcs %[t], %[a]\n\t"
+          "adds %[t], %[a]\n\t"
+          "asrs %[u], %[t], #31\n\t"
+          "adds %[t], %[u]\n\t"
+          "asrs %[t], %[right]\n\t"
+          "adcs %[t], %[zero]\n\t"
+          : [a] "+l"(value), [b] "=&l"(b), [t] "=&l"(t), [u] "=&l"(u)
+          : [c] "l"(c), [d] "l"(d), [right] "l"(right), [zero] "l"(zero_point)
+          : "cc");
+  return t;
+}
+
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
+  return (int8_t)value == value ? value : (value >> 31) ^ INT8_MAX;
+}
+
 #else
 
-// (value · m + 2^30) >> 31 from four products of halves: with value = a·2^16 + b and m = c·2^16 + d it is
-// 2ac + ⌊(ad + ((bd >> 16) + bc) + 2^14) / 2^15⌋, and that sum of 33 bits is halved before it is added up.
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_high_mul(int32_t value, int32_t m) {
-  const int32_t a = value >> 16;
-  const uint32_t b = (uint32_t)value & 0xFFFFu;
-  const int32_t c = m >> 16;
-  const uint32_t d = (uint32_t)m & 0xFFFFu;
-  const int32_t ad = a * (int32_t)d;
-  const int32_t rest = (int32_t)(((b * d) >> 16) + b * (uint32_t)c + (1u << 14));
-  const int32_t half = (ad >> 1) + (rest >> 1) + (ad & rest & 1);
-  return 2 * (a * c) + (half >> 14);
+// The same as core/requantise.h where `right` is 1 at least and the result is far from the ends of 32 bits.
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_moved(int32_t value, int32_t multiplier, int32_t right, int32_t zero_point) {
+  return jlt_shift_right_rounding(jlt_high_mul(value, multiplier), (uint32_t)right) + zero_point;
 }
 
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_scaled(int32_t value, const jlt_v6m_scale_t *s) {
-  const int32_t product = jlt_v6m_high_mul((int32_t)((uint32_t)value << s->left), s->multiplier);
-  if (s->right == 0) {
-    return product;
-  }
-  const int32_t doubled = (product + (product >> 31)) >> (s->right - 1u);
-  return (doubled >> 1) + (doubled & 1);
-}
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) { return jlt_clamp(value, INT8_MIN, INT8_MAX); }
 
 #endif
 
-static JLT_ALWAYS_INLINE int8_t jlt_v6m_requantised(int32_t value, const jlt_v6m_scale_t *s) {
-  return (int8_t)(jlt_clamp(jlt_v6m_scaled(value, s), s->low, s->high) + s->zero_point);
+// Scales `count` sums of one channel, no more than a block's, each pixel `step` bytes from the last. An op that is not
+// simple is scaled as the reference does.
+static JLT_V6M_APART void jlt_v6m_store_any(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *c,
+                                            const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
+  for (uint32_t i = 0; i < count; i++, out += step) {
+    *out = (int8_t)(jlt_clamp(jlt_scale((int32_t)(c->base + sums[i]), c->multiplier, -c->right), o->low, o->high) + o->zero_point);
+  }
+}
+
+// Four times in a row this is not small where a multiplication is not.
+#if defined(__thumb__) && !defined(__thumb2__)
+#define JLT_V6M_STORE JLT_V6M_APART
+#else
+#define JLT_V6M_STORE JLT_ALWAYS_INLINE
+#endif
+
+static JLT_V6M_STORE void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
+                                            const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
+  if (!o->is_simple) {
+    jlt_v6m_store_any(sums, count, channel, o, out, step);
+    return;
+  }
+  const jlt_v6m_channel_t c = *channel;
+  const int32_t zero_point = o->zero_point;
+#pragma GCC unroll 6
+  for (uint32_t i = 0; i < count; i++, out += step) {
+    *out = (int8_t)jlt_v6m_saturated(jlt_v6m_moved((int32_t)(c.base + sums[i]), c.multiplier, c.right, zero_point));
+  }
 }
 
 #endif

@@ -37,6 +37,7 @@ ScaledPacker = Callable[[Weights, "ConvParams", int, Scales], bytes]
 
 PACKERS: Mapping[tuple[str, str], Packer] = {
     ("ARMV6M", "CONV"): armv6m.pack_conv,
+    ("ARMV6M", "DWCONV"): armv6m.pack_dwconv,
     ("ARMV6M", "FC"): armv6m.pack_conv,
     ("AVX2", "CONV"): avx2.pack_conv,
     ("AVX2", "FC"): avx2.pack_conv,

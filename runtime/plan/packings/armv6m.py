@@ -33,6 +33,12 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
     return sums.tobytes() + body
 
 
+def pack_dwconv(weights: Weights, params: ConvParams, bits: int) -> bytes:
+    """Pack weights of DWCONV, ``(1, k_h · k_w · channels)``: channel by channel, as int8 at either precision."""
+    values = _values(weights, bits).reshape(-1, params.out_c)
+    return values.sum(axis=0).astype("<i4").tobytes() + values.T.astype(np.int8).tobytes()
+
+
 def _values(weights: Weights, bits: int) -> npt.NDArray[np.int32]:
     """Return what the weights stand for at a precision."""
     return 16 * high_nibbles(weights).astype(np.int32) - 120 if bits == 4 else weights.astype(np.int32)

@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+// Windows three wide in plain C: what those in assembly do.
+#ifndef JLT_KERNELS_ARMV6M_WINDOW_PLAIN_H
+#define JLT_KERNELS_ARMV6M_WINDOW_PLAIN_H
+
+#include "kernels/armv6m/layout.h"
+
+enum { JLT_V6M_WINDOW_MOST = 6 };
+
+static JLT_ALWAYS_INLINE void jlt_v6m_window(const int8_t *x, uint32_t column, uint32_t row, const int8_t *w, uint32_t k_h,
+                                             uint32_t count, uint32_t stride, uint32_t *sums) {
+  for (; k_h > 0; k_h--, x += row, w += 3) {
+    for (uint32_t i = 0; i < count; i++) {
+      for (uint32_t k = 0; k < 3; k++) {
+        sums[i] += (uint32_t)(w[k] * x[(i * stride + k) * column]);
+      }
+    }
+  }
+}
+
+#endif
