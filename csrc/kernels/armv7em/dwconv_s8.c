@@ -21,10 +21,10 @@ typedef struct {
   const jlt_call_t *call;
   const jlt_conv_params_t *p;
   uint32_t minus;
-  const int8_t *image;
-  int32_t y0;  // of the window of the block's first pixel
-  int32_t x0;
-  uint32_t begin;  // columns inside the input
+  uint32_t row_bytes;
+  const int8_t *from;  // channel 0 of the first column inside the input
+  int32_t y0;          // of the window
+  uint32_t begin;      // columns inside the input
   uint32_t end;
   uint32_t columns;
   uint32_t pixels;
@@ -61,13 +61,14 @@ __attribute__((noinline)) static void widen_columns(const int8_t *from, uint32_t
 }
 
 // The same where rows lie outside: those are 0.
-static void widen_at_border(const block_t *b, const int8_t *from, uint32_t row_bytes, uint32_t *to, const uint32_t *end) {
+__attribute__((noinline)) static void widen_at_border(const block_t *b, const int8_t *from, uint32_t *to,
+                                                      const uint32_t *end) {
   for (; to < end; to += COLUMN, from += b->p->in_c) {
     uint32_t even[3] = {0};
     uint32_t odd[3] = {0};
     for (int32_t r = 0; r < 3; r++) {
       if (b->y0 + r >= 0 && b->y0 + r < (int32_t)b->p->in_h) {
-        const uint32_t word = jlt_word_at(from + r * (int32_t)row_bytes);
+        const uint32_t word = jlt_word_at(from + r * (int32_t)b->row_bytes);
         even[r] = jlt_widen_even(b->minus, word);
         odd[r] = jlt_widen_odd(b->minus, word);
       }
@@ -78,22 +79,6 @@ static void widen_at_border(const block_t *b, const int8_t *from, uint32_t row_b
     to[3] = (odd[0] & 0xFFFFu) | odd[1] << 16;
     to[4] = odd[2];
     to[5] = odd[0] >> 16 | (odd[1] & 0xFFFF0000u);
-  }
-}
-
-static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
-  const jlt_conv_params_t *p = b->p;
-  const uint32_t row_bytes = p->in_w * p->in_c;
-  const int32_t at = (b->y0 * (int32_t)p->in_w + b->x0 + (int32_t)b->begin) * (int32_t)p->in_c + (int32_t)channel;
-  uint32_t *to = columns + b->begin * COLUMN;
-  const uint32_t *end = columns + b->end * COLUMN;
-  if (b->begin >= b->end) {
-    return;
-  }
-  if (b->y0 >= 0 && b->y0 + 3 <= (int32_t)p->in_h) {
-    widen_columns(b->image + at, row_bytes, p->in_c, b->minus, to, end);
-  } else {
-    widen_at_border(b, b->image + at, row_bytes, to, end);
   }
 }
 
@@ -139,25 +124,27 @@ static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
   "ldrd " B0 ", " B1 ", %[moving]\n\t"                     \
   "ldr " A2 ", [" B1 "], #4\n\t"                           \
   "lsl " A2 ", " A2 ", #1\n\t"
-#define NEXT_PLACE "add " B0 ", " B0 ", #1\n\tstrd " B0 ", " B1 ", %[moving]\n\t"
 #define PUT_FOUR JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
 #define PUT_ONE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
-
-#define CHANNEL(pixels, put)                                                                                    \
-  __asm__ volatile(WEIGHTS pixels SCALE_AND_PLACE put NEXT_PLACE                                                \
-                   : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3),                            \
-                     [multiplier] "=&r"(t4), [power] "=&r"(t5), [zero_point] "=&r"(t6), [step] "=&r"(t7),       \
-                     [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10), [b2] "=&r"(t11), [weights] "+r"(weights), [moving] "+m"(moving)           \
-                   : [from] "r"(from), [fixed] "m"(fixed)                                                       \
-                   : "memory")
-
 // Channels' words are 3, -2 and 3 apart.
-#define CHANNELS(pixels, put)                                              \
-  for (int32_t left = LANES - lane, d = lane % 2 ? -2 : 3; left > 0; left--) { \
-    CHANNEL(pixels, put);                                                  \
-    from += d;                                                             \
-    d = 1 - d;                                                             \
-  }
+#define NEXT_CHANNEL                                     \
+  "add " B0 ", " B0 ", #1\n\t"                           \
+  "strd " B0 ", " B1 ", %[moving]\n\t"                   \
+  "ldrd %[s0], %[s1], %[left]\n\t"                       \
+  "add %[from], %[from], %[s1], lsl #2\n\t"              \
+  "rsb %[s1], %[s1], #1\n\t"                             \
+  "subs %[s0], %[s0], #1\n\t"                            \
+  "strd %[s0], %[s1], %[left]\n\t"                       \
+  "bne 1b\n\t"
+
+#define CHANNELS(pixels, put)                                                                                      \
+  __asm__ volatile("1:\n\t" WEIGHTS pixels SCALE_AND_PLACE put NEXT_CHANNEL                                        \
+                   : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [multiplier] "=&r"(t4),       \
+                     [power] "=&r"(t5), [zero_point] "=&r"(t6), [step] "=&r"(t7), [twice_bias] "=&r"(t8),          \
+                     [out] "=&r"(t9), [bias] "=&r"(t10), [b2] "=&r"(t11), [weights] "+r"(weights),                 \
+                     [from] "+r"(from), [moving] "+m"(moving), [left] "+m"(left)                                   \
+                   : [fixed] "m"(fixed)                                                                            \
+                   : "cc", "memory")
 
 static const uint32_t *first_words(const uint32_t *columns, int32_t lane) { return columns + lane / 2 + lane % 2 * 3; }
 
@@ -175,6 +162,10 @@ static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uin
       int8_t *out;
       const int32_t *bias;
     } moving = {out, b->call->weights.bias + channel};
+    struct {
+      int32_t channels;
+      int32_t words;  // to the next one's
+    } left = {LANES - lane, lane % 2 ? -2 : 3};
     int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11;
     n = pixels < 4 ? 1 : 4;
     if (n == 1) {
@@ -209,10 +200,21 @@ static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, co
 static void run_block(const block_t *b) {
   uint32_t *columns = b->call->scratch;
   const uint32_t channels = b->p->in_c;
-  memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
+  uint32_t *const first = columns + b->begin * COLUMN;
+  const uint32_t *const end = columns + b->end * COLUMN;
+  const bool rows_inside = b->y0 >= 0 && b->y0 + 3 <= (int32_t)b->p->in_h;
+  if (b->begin > 0 || b->end < b->columns) {
+    memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
+  }
   for (uint32_t c = 0; c < channels; c += LANES) {
     const uint32_t at = c + LANES <= channels ? c : channels - LANES;
-    widen(b, at, columns);
+    if (first >= end) {
+      // the window has nothing but padding
+    } else if (rows_inside) {
+      widen_columns(b->from + at, b->row_bytes, channels, b->minus, first, end);
+    } else {
+      widen_at_border(b, b->from + at, first, end);
+    }
     if (b->quick) {
       convolve(b, c, (int32_t)(c - at), columns);
     } else {
@@ -227,20 +229,21 @@ static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
-  block_t b = {.call = call, .p = p, .minus = jlt_minus_pair(p->in_zero_point), .out = call->out};
+  block_t b = {.call = call, .p = p, .minus = jlt_minus_pair(p->in_zero_point), .row_bytes = p->in_w * p->in_c};
   uint32_t row = tile.begin / p->out_w;
   uint32_t x = tile.begin % p->out_w;
-  b.out += (size_t)tile.begin * p->out_c;
+  b.out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   b.quick = jlt_v7_is_quick(&call->weights, 0, p->out_c);
   for (uint32_t left = tile.end - tile.begin; left > 0; row++, x = 0) {
-    b.image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
+    const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * b.row_bytes;
     b.y0 = (int32_t)(row % p->out_h * p->stride_h) - p->pad_top;
     for (; x < p->out_w && left > 0; x += b.pixels, left -= b.pixels, b.out += b.pixels * p->out_c) {
+      const int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
       b.pixels = least(least(left, p->out_w - x), JLT_V7_DW_PIXELS);
       b.columns = (b.pixels - 1u) * p->stride_w + 3u;
-      b.x0 = (int32_t)(x * p->stride_w) - p->pad_left;
-      b.begin = b.x0 < 0 ? (uint32_t)-b.x0 : 0u;
-      b.end = (int32_t)p->in_w > b.x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - b.x0)) : 0u;
+      b.begin = x0 < 0 ? (uint32_t)-x0 : 0u;
+      b.end = (int32_t)p->in_w > x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - x0)) : 0u;
+      b.from = image + (b.y0 * (int32_t)p->in_w + x0 + (int32_t)b.begin) * (int32_t)p->in_c;
       run_block(&b);
     }
   }

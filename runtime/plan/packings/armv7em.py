@@ -22,7 +22,7 @@ _LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of it
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return every two rows' words, group by group, and then their scales."""
-    rows = _grouped(weights, _patch_order(params), bits, 2)  # (blocks, 2, groups, 4)
+    rows = _grouped(weights, params.k_h, bits, 2)  # (blocks, 2, groups, 4)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
         words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
@@ -36,7 +36,7 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
     """Return every four rows' words, group by group, and then their scales; several vectors are a convolution."""
     if params.n * params.out_h * params.out_w != 1:
         return pack_conv(weights, params, bits, scales)
-    rows = _grouped(weights, np.arange(weights.shape[1]), bits, 4)
+    rows = _grouped(weights, 1, bits, 4)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
         pairs = [_bytes_of_pair(rows[:, two], each) for two in (slice(0, 2), slice(2, 4)) for each in (_FIRST, _SECOND)]
@@ -76,20 +76,12 @@ def _head(stacked: bool) -> bytes:
     return int(stacked).to_bytes(4, "little")
 
 
-def _patch_order(params: ConvParams) -> npt.NDArray[np.intp]:
-    """Return the elements of a patch: whole groups of four of each kernel row, then what is left of each."""
-    row = params.k_w * params.in_c
-    elements = np.arange(params.k_h * row).reshape(params.k_h, row)
-    whole = row - row % 4
-    return np.concatenate([elements[:, :whole].ravel(), elements[:, whole:].ravel()])
-
-
-def _grouped(weights: Weights, order: npt.NDArray[np.intp], bits: int, block: int) -> npt.NDArray[np.uint8]:
-    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; what fills up adds nothing."""
-    rows = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
-    rows = rows[:, order]
-    padded = np.pad(rows, ((0, -rows.shape[0] % block), (0, -rows.shape[1] % 4)))
-    return padded.reshape(-1, block, padded.shape[1] // 4, 4)
+def _grouped(weights: Weights, kernel_rows: int, bits: int, block: int) -> npt.NDArray[np.uint8]:
+    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; every kernel row begins a group, what fills up is 0."""
+    values = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
+    rows = values.reshape(len(weights), kernel_rows, -1)
+    padded = np.pad(rows, ((0, -len(rows) % block), (0, 0), (0, -rows.shape[2] % 4)))
+    return padded.reshape(len(padded) // block, block, -1, 4)
 
 
 def _bytes_of_pair(rows: npt.NDArray[np.uint8], elements: list[int]) -> npt.NDArray[np.uint8]:
