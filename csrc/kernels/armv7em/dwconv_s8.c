@@ -4,7 +4,7 @@
 // Tensors and arithmetic as ref/dwconv_s8.c. The columns under a block are widened into scratch, x - zero point, rows 0 and 1 of
 // a channel as a pair: six words a column: p0 e p2 p1 o p3, where pn is the pair of channel n and row 2 lies in e (channels 0 and
 // 2) and o (1 and 3). Every channel's neighbours are an ldrd. Padding is 0 there, so no sum knows of borders.
-// Packed weights: five words a channel: three kernel columns in the order of those two words, even bytes for the first; the scale.
+// Packed weights: eight words a channel: what meets those two words of each of three columns; the scale.
 // The last group of channels ends with the tensor, so it may begin with channels that are done; they are not used again.
 #include "kernels/variants.h"
 
@@ -92,16 +92,10 @@ __attribute__((noinline)) static void widen_at_border(const block_t *b, const in
 #define B1 "%[bias]"
 #define B2 "%[b2]"
 
-// A kernel column meets the words of a column of the input: the even bytes of its word the first, the odd ones the second.
-#define WEIGHTS                          \
-  "ldrd " A0 ", " A1 ", [%[weights]]\n\t"  \
-  "ldr " A2 ", [%[weights], #8]\n\t"      \
-  "sxtb16 " B0 ", " A0 ", ror #8\n\t"      \
-  "sxtb16 " A0 ", " A0 "\n\t"              \
-  "sxtb16 " B1 ", " A1 ", ror #8\n\t"      \
-  "sxtb16 " A1 ", " A1 "\n\t"              \
-  "sxtb16 " B2 ", " A2 ", ror #8\n\t"      \
-  "sxtb16 " A2 ", " A2 "\n\t"
+#define WEIGHTS                                       \
+  "ldrd " A0 ", " B0 ", [%[weights]]\n\t"             \
+  "ldrd " A1 ", " B1 ", [%[weights], #8]\n\t"         \
+  "ldrd " A2 ", " B2 ", [%[weights], #16]\n\t"
 #define COLUMN_AT(n) "ldrd " X ", " Y ", [%[from], #" #n "*24]\n\t"
 #define BEGIN(sum) "smuad %[" sum "], " X ", " A0 "\n\tsmlad %[" sum "], " Y ", " B0 ", %[" sum "]\n\t"
 #define ADD(sum, k) \
@@ -115,34 +109,49 @@ __attribute__((noinline)) static void widen_at_border(const block_t *b, const in
   COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2) BEGIN("s1") COLUMN_AT(3)      \
   ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) BEGIN("s2") COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) ADD("s2", 2)     \
   BEGIN("s3") COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
+#define FIVE                                                                                                 \
+  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
+  BEGIN("s2") COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) BEGIN("s3") COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1)      \
+  BEGIN("weights") COLUMN_AT(5) ADD("s3", 2) ADD("weights", 1) COLUMN_AT(6) ADD("weights", 2)
 #define ONE COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
-// What the sums need in the end: the scale is behind the weights; the registers of those are free.
-#define SCALE_AND_PLACE                                  \
-  "ldrd " X ", " Y ", [%[weights], #12]\n\t"               \
-  "add %[weights], %[weights], #20\n\t"                  \
-  "ldrd " A0 ", " A1 ", %[fixed]\n\t"                      \
-  "ldrd " B0 ", " B1 ", %[moving]\n\t"                     \
-  "ldr " A2 ", [" B1 "], #4\n\t"                           \
-  "lsl " A2 ", " A2 ", #1\n\t"
-#define PUT_FOUR JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
-#define PUT_ONE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
+
+// What the sums need in the end, in the registers of weights and columns. The scale is behind the weights.
+#define SCALE "ldrd %[multiplier], %[power], [%[weights], #24]\n\tadd %[weights], %[weights], #32\n\t"
+#define PLACE                                             \
+  "ldrd %[zero_point], %[step], %[fixed]\n\t"             \
+  "ldrd %[out], %[bias], %[moving]\n\t"                   \
+  "ldr %[twice_bias], [%[bias]], #4\n\t"                  \
+  "lsl %[twice_bias], %[twice_bias], #1\n\t"
+#define PUT_FOUR SCALE PLACE JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
+#define PUT_ONE SCALE PLACE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
+
+// The fifth sum is where the pointer to the weights was.
+#define KEEP_WEIGHTS "str %[weights], %[weights_at]\n\t"
+#define PUT_FIVE                                          \
+  "ldr %[b2], %[weights_at]\n\t"                          \
+  "ldrd %[multiplier], %[power], [%[b2], #24]\n\t"        \
+  PLACE                                                   \
+  JLT_V7_REQUANTISE("%[weights]") "strb %[weights], [%[out], %[step], lsl #2]\n\t" \
+  JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")     \
+  "add %[weights], %[b2], #32\n\t"
+
 // Channels' words are 3, -2 and 3 apart.
-#define NEXT_CHANNEL                                     \
-  "add " B0 ", " B0 ", #1\n\t"                           \
-  "strd " B0 ", " B1 ", %[moving]\n\t"                   \
-  "ldrd %[s0], %[s1], %[left]\n\t"                       \
-  "add %[from], %[from], %[s1], lsl #2\n\t"              \
-  "rsb %[s1], %[s1], #1\n\t"                             \
-  "subs %[s0], %[s0], #1\n\t"                            \
-  "strd %[s0], %[s1], %[left]\n\t"                       \
+#define NEXT_CHANNEL                                      \
+  "add %[out], %[out], #1\n\t"                            \
+  "strd %[out], %[bias], %[moving]\n\t"                   \
+  "ldrd %[s0], %[s1], %[left]\n\t"                        \
+  "add %[from], %[from], %[s1], lsl #2\n\t"               \
+  "rsb %[s1], %[s1], #1\n\t"                              \
+  "subs %[s0], %[s0], #1\n\t"                             \
+  "strd %[s0], %[s1], %[left]\n\t"                        \
   "bne 1b\n\t"
 
 #define CHANNELS(pixels, put)                                                                                      \
-  __asm__ volatile("1:\n\t" WEIGHTS pixels SCALE_AND_PLACE put NEXT_CHANNEL                                        \
+  __asm__ volatile("1:\n\t" WEIGHTS pixels put NEXT_CHANNEL                                                        \
                    : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [multiplier] "=&r"(t4),       \
                      [power] "=&r"(t5), [zero_point] "=&r"(t6), [step] "=&r"(t7), [twice_bias] "=&r"(t8),          \
                      [out] "=&r"(t9), [bias] "=&r"(t10), [b2] "=&r"(t11), [weights] "+r"(weights),                 \
-                     [from] "+r"(from), [moving] "+m"(moving), [left] "+m"(left)                                   \
+                     [from] "+r"(from), [moving] "+m"(moving), [left] "+m"(left), [weights_at] "=m"(weights_at)    \
                    : [fixed] "m"(fixed)                                                                            \
                    : "cc", "memory")
 
@@ -154,29 +163,38 @@ static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uin
     uint32_t step;
   } fixed = {b->p->out_zero_point, b->p->out_c};
   const uint32_t stride = b->p->stride_w;
+  const uint32_t *const packed = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
+  const int32_t *const bias = b->call->weights.bias + channel;
+  const uint32_t *first = first_words(columns, lane);
   int8_t *out = b->out + channel;
   for (uint32_t pixels = b->pixels, n; pixels > 0; pixels -= n) {
-    const uint32_t *weights = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-    const uint32_t *from = first_words(columns, lane);
+    const uint32_t *weights = packed;
+    const uint32_t *weights_at;
+    const uint32_t *from = first;
     struct {
       int8_t *out;
       const int32_t *bias;
-    } moving = {out, b->call->weights.bias + channel};
+    } moving = {out, bias};
     struct {
       int32_t channels;
       int32_t words;  // to the next one's
     } left = {LANES - lane, lane % 2 ? -2 : 3};
     int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11;
-    n = pixels < 4 ? 1 : 4;
-    if (n == 1) {
+    if (pixels < 4) {
+      n = 1;
       CHANNELS(ONE, PUT_ONE);
-    } else if (stride == 1) {
-      CHANNELS(FOUR_CLOSE, PUT_FOUR);
-    } else {
+    } else if (stride == 2) {
+      n = 4;
       CHANNELS(FOUR_APART, PUT_FOUR);
+    } else if (pixels == 5 || pixels == 6) {
+      n = 5;
+      CHANNELS(KEEP_WEIGHTS FIVE, PUT_FIVE);
+    } else {
+      n = 4;
+      CHANNELS(FOUR_CLOSE, PUT_FOUR);
     }
     out += n * fixed.step;
-    columns += n * stride * COLUMN;
+    first += n * stride * COLUMN;
   }
 }
 
@@ -189,8 +207,8 @@ static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, co
     for (uint32_t i = 0; i < b->pixels; i++, from += b->p->stride_w * COLUMN, out += b->p->out_c) {
       int32_t sum = 0;
       for (uint32_t k = 0; k < 3; k++) {
-        sum = jlt_dot_pair(from[k * COLUMN], jlt_widen_even(0, w[k]), sum);
-        sum = jlt_dot_pair(from[k * COLUMN + 1], jlt_widen_odd(0, w[k]), sum);
+        sum = jlt_dot_pair(from[k * COLUMN], w[2 * k], sum);
+        sum = jlt_dot_pair(from[k * COLUMN + 1], w[2 * k + 1], sum);
       }
       jlt_v7_requantise_slow(b->call, channel, &sum, 1, out);
     }

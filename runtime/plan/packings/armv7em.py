@@ -49,16 +49,16 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
-    """Return every channel's three words, one a kernel column, and its scale."""
-    values = weights if bits == 8 else (16 * high_nibbles(weights).astype(np.int16) - 120).astype(np.int8)
+    """Return every channel's six words, two for a kernel column, and its scale."""
+    values = weights if bits == 8 else 16 * high_nibbles(weights).astype(np.int16) - 120
     taps = values.reshape(3, 3, params.out_c)
-    words = np.zeros((params.out_c, 3, 4), np.int8)
+    lanes = np.zeros((params.out_c, 3, 4), "<i2")
     whole = params.out_c - params.out_c % 4
     for channel in range(params.out_c):
         lane = channel % 4 if channel < whole else channel - (params.out_c - 4)
-        places = (0, 2, 1) if lane < _LOW_LANES else (1, 3, 2)  # of kernel rows 0, 1, 2
-        words[channel][:, places] = taps[:, :, channel].T
-    return _with_scales(words.view(np.uint8), scales, 1)
+        places = (0, 1, 2) if lane < _LOW_LANES else (2, 3, 1)  # of kernel rows 0, 1, 2
+        lanes[channel][:, places] = taps[:, :, channel].T
+    return _with_scales(lanes.view(np.uint8), scales, 1)
 
 
 def _stack(rows: npt.NDArray[np.uint8]) -> bool:
