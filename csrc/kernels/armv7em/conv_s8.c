@@ -264,14 +264,7 @@ void jlt_conv_s8__armv7em(const jlt_call_t *call) {
   const jlt_span_t pixels =
       one_pixel ? (jlt_span_t){.end = 1} : jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
-  const jlt_v7_gather_t gather = {
-      .p = p,
-      .in = call->in[0],
-      .patch = jlt_v7_patch(p),
-      .minus = jlt_minus_pair(p->in_zero_point),
-      .zero_points = (uint32_t)(uint8_t)p->in_zero_point * 0x01010101u,
-      .in_row = p->in_w * p->in_c,
-  };
+  const jlt_v7_gather_t gather = jlt_v7_gatherer(p, call->in[0]);
   block_t b = block_of(call, gather.patch.groups, channels);
   for (uint32_t first = pixels.begin, n; first < pixels.end; first += n) {
     n = pixels.end - first < JLT_V7_PIXELS ? 1 : JLT_V7_PIXELS;

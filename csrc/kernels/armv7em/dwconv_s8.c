@@ -22,9 +22,12 @@ typedef struct {
   const jlt_conv_params_t *p;
   uint32_t minus;
   uint32_t row_bytes;
-  const int8_t *from;  // channel 0 of the first column inside the input
-  int32_t y0;          // of the window
-  uint32_t begin;      // columns inside the input
+  const int8_t *from;  // channel 0 of the first column inside the input, in the first row
+  uint32_t second;     // the other rows from there [bytes], back from a row that is outside
+  uint32_t third;
+  uint32_t keep;  // lanes of rows 0 and 1 inside the input
+  bool keep_third;
+  uint32_t begin;  // columns inside the input
   uint32_t end;
   uint32_t columns;
   uint32_t pixels;
@@ -32,15 +35,14 @@ typedef struct {
   bool quick;
 } block_t;
 
-// Columns of which all three rows lie in the input. A function of its own: it takes all registers but one.
-__attribute__((noinline)) static void widen_columns(const int8_t *from, uint32_t row_bytes, uint32_t step, uint32_t minus, uint32_t *to,
-                          const uint32_t *end) {
+// Columns of three rows, `second` and `third` bytes from the first. A function of its own: it takes all registers.
+__attribute__((noinline)) static void widen_columns(const block_t *b, const int8_t *from, uint32_t *to, const uint32_t *end) {
   uint32_t t;
   __asm__ volatile(
       "1:\n\t"
       "ldr r0, [%[from]]\n\t"
-      "ldr r2, [%[from], %[row]]\n\t"
-      "ldr r4, [%[from], %[row], lsl #1]\n\t"
+      "ldr r2, [%[from], %[second]]\n\t"
+      "ldr r4, [%[from], %[third]]\n\t"
       "add %[from], %[from], %[step]\n\t"
       "sxtab16 %[t], %[minus], r0, ror #8\n\t"
       "sxtab16 r5, %[minus], r2, ror #8\n\t"
@@ -56,29 +58,19 @@ __attribute__((noinline)) static void widen_columns(const int8_t *from, uint32_t
       "cmp %[to], %[end]\n\t"
       "bne 1b\n\t"
       : [from] "+r"(from), [to] "+r"(to), [t] "=&r"(t)
-      : [row] "r"(row_bytes), [step] "r"(step), [minus] "r"(minus), [end] "r"(end)
+      : [second] "r"(b->second), [third] "r"(b->third), [step] "r"(b->p->in_c), [minus] "r"(b->minus), [end] "r"(end)
       : "r0", "r1", "r2", "r3", "r4", "r5", "cc", "memory");
 }
 
-// The same where rows lie outside: those are 0.
-__attribute__((noinline)) static void widen_at_border(const block_t *b, const int8_t *from, uint32_t *to,
-                                                      const uint32_t *end) {
-  for (; to < end; to += COLUMN, from += b->p->in_c) {
-    uint32_t even[3] = {0};
-    uint32_t odd[3] = {0};
-    for (int32_t r = 0; r < 3; r++) {
-      if (b->y0 + r >= 0 && b->y0 + r < (int32_t)b->p->in_h) {
-        const uint32_t word = jlt_word_at(from + r * (int32_t)b->row_bytes);
-        even[r] = jlt_widen_even(b->minus, word);
-        odd[r] = jlt_widen_odd(b->minus, word);
-      }
-    }
-    to[0] = (even[0] & 0xFFFFu) | even[1] << 16;
-    to[1] = even[2];
-    to[2] = even[0] >> 16 | (even[1] & 0xFFFF0000u);
-    to[3] = (odd[0] & 0xFFFFu) | odd[1] << 16;
-    to[4] = odd[2];
-    to[5] = odd[0] >> 16 | (odd[1] & 0xFFFF0000u);
+// Rows outside the input have been read inside of it, and become 0: `keep` has the lanes of the first two that stay.
+static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool keep_third) {
+  for (; to < end; to += COLUMN) {
+    to[0] &= keep;
+    to[2] &= keep;
+    to[3] &= keep;
+    to[5] &= keep;
+    to[1] = keep_third ? to[1] : 0;
+    to[4] = keep_third ? to[4] : 0;
   }
 }
 
@@ -155,14 +147,18 @@ __attribute__((noinline)) static void widen_at_border(const block_t *b, const in
                    : [fixed] "m"(fixed)                                                                            \
                    : "cc", "memory")
 
-static const uint32_t *first_words(const uint32_t *columns, int32_t lane) { return columns + lane / 2 + lane % 2 * 3; }
+static const uint32_t *first_words(const uint32_t *columns, uint32_t lane) { return columns + lane / 2u + lane % 2u * 3u; }
 
-static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+__attribute__((noinline)) static void convolve(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
   const struct {
     int32_t zero_point;
     uint32_t step;
   } fixed = {b->p->out_zero_point, b->p->out_c};
   const uint32_t stride = b->p->stride_w;
+  const struct {
+    uint32_t channels;
+    int32_t words;  // to the next one's
+  } all = {LANES - lane, lane % 2u ? -2 : 3};
   const uint32_t *const packed = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
   const int32_t *const bias = b->call->weights.bias + channel;
   const uint32_t *first = first_words(columns, lane);
@@ -176,9 +172,9 @@ static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uin
       const int32_t *bias;
     } moving = {out, bias};
     struct {
-      int32_t channels;
-      int32_t words;  // to the next one's
-    } left = {LANES - lane, lane % 2 ? -2 : 3};
+      uint32_t channels;
+      int32_t words;
+    } left = {all.channels, all.words};
     int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11;
     if (pixels < 4) {
       n = 1;
@@ -199,7 +195,7 @@ static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uin
 }
 
 // The same for scales out of the ordinary.
-static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+__attribute__((noinline)) static void convolve_slowly(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
   for (; lane < LANES; lane++, channel++) {
     const uint32_t *w = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
     const uint32_t *from = first_words(columns, lane);
@@ -220,29 +216,43 @@ static void run_block(const block_t *b) {
   const uint32_t channels = b->p->in_c;
   uint32_t *const first = columns + b->begin * COLUMN;
   const uint32_t *const end = columns + b->end * COLUMN;
-  const bool rows_inside = b->y0 >= 0 && b->y0 + 3 <= (int32_t)b->p->in_h;
   if (b->begin > 0 || b->end < b->columns) {
     memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
   }
   for (uint32_t c = 0; c < channels; c += LANES) {
     const uint32_t at = c + LANES <= channels ? c : channels - LANES;
-    if (first >= end) {
-      // the window has nothing but padding
-    } else if (rows_inside) {
-      widen_columns(b->from + at, b->row_bytes, channels, b->minus, first, end);
-    } else {
-      widen_at_border(b, b->from + at, first, end);
+    if (first < end) {
+      widen_columns(b, b->from + at, first, end);
+    }
+    if (b->keep != UINT32_MAX || !b->keep_third) {
+      clear_rows(first, end, b->keep, b->keep_third);
     }
     if (b->quick) {
-      convolve(b, c, (int32_t)(c - at), columns);
+      convolve(b, c, c - at, columns);
     } else {
-      convolve_slowly(b, c, (int32_t)(c - at), columns);
+      convolve_slowly(b, c, c - at, columns);
     }
   }
   jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * channels);
 }
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
+// Where the three rows from y0 on lie: those outside the input are read where another one is.
+static const int8_t *set_rows(block_t *b, const int8_t *image, int32_t y0) {
+  const int32_t last = (int32_t)b->p->in_h - 1;
+  int32_t row[3];
+  bool keep[3];
+  for (int32_t r = 0; r < 3; r++) {
+    row[r] = jlt_clamp(y0 + r, 0, last);
+    keep[r] = row[r] == y0 + r;
+  }
+  b->second = (uint32_t)(row[1] - row[0]) * b->row_bytes;
+  b->third = (uint32_t)(row[2] - row[0]) * b->row_bytes;
+  b->keep = (keep[0] ? 0xFFFFu : 0u) | (keep[1] ? 0xFFFF0000u : 0u);
+  b->keep_third = keep[2];
+  return image + (size_t)row[0] * b->row_bytes;
+}
 
 void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
@@ -254,14 +264,14 @@ void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
   b.quick = jlt_v7_is_quick(&call->weights, 0, p->out_c);
   for (uint32_t left = tile.end - tile.begin; left > 0; row++, x = 0) {
     const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * b.row_bytes;
-    b.y0 = (int32_t)(row % p->out_h * p->stride_h) - p->pad_top;
+    const int8_t *first_row = set_rows(&b, image, (int32_t)(row % p->out_h * p->stride_h) - p->pad_top);
     for (; x < p->out_w && left > 0; x += b.pixels, left -= b.pixels, b.out += b.pixels * p->out_c) {
       const int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
       b.pixels = least(least(left, p->out_w - x), JLT_V7_DW_PIXELS);
       b.columns = (b.pixels - 1u) * p->stride_w + 3u;
       b.begin = x0 < 0 ? (uint32_t)-x0 : 0u;
       b.end = (int32_t)p->in_w > x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - x0)) : 0u;
-      b.from = image + (b.y0 * (int32_t)p->in_w + x0 + (int32_t)b.begin) * (int32_t)p->in_c;
+      b.from = first_row + (x0 + (int32_t)b.begin) * (int32_t)p->in_c;
       run_block(&b);
     }
   }

@@ -27,27 +27,18 @@ static inline uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, 
   return to;
 }
 
-// The last elements of a kernel row, then the zero point. A word that begins before them is read where there is one.
-static uint32_t last_word(const jlt_v7_gather_t *g, const int8_t *row) {
-  const uint32_t whole = g->patch.whole;
-  const uint32_t left = g->patch.left;
-  uint32_t word = g->zero_points << (8u * left);
-  if (whole > 0) {
-    return word | jlt_word_at(row + 4u * whole + left - 4u) >> (32u - 8u * left);
-  }
-  for (uint32_t i = 0; i < left; i++) {
-    word |= (uint32_t)(uint8_t)row[i] << (8u * i);
-  }
-  return word;
-}
-
-// A function of its own, so that its loops have all registers.
-__attribute__((noinline)) static void inside(const jlt_v7_gather_t *g, const int8_t *row, uint32_t *to) {
+// Pixels whose windows lie inside. What is left of a kernel row is the end of the word that ends with it, then the zero point. A
+// function of its own, so that its loops have all registers.
+__attribute__((noinline)) static void inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t count, uint32_t *to) {
   const uint32_t minus = g->minus;
-  for (uint32_t ky = g->p->k_h; ky > 0; ky--, row += g->in_row) {
-    to = widen(to, minus, row, g->patch.whole);
-    if (g->patch.left > 0) {
-      to = widen_word(to, minus, last_word(g, row));
+  for (; count > 0; count--, to++, from += g->step) {
+    const int8_t *row = from;
+    uint32_t *group = to;
+    for (uint32_t ky = g->p->k_h; ky > 0; ky--, row += g->in_row) {
+      group = widen(group, minus, row, g->patch.whole);
+      if (g->patch.left > 0) {
+        group = widen_word(group, minus, g->left_points | jlt_word_at(row + g->left_at) >> g->left_shift);
+      }
     }
   }
 }
@@ -83,6 +74,23 @@ __attribute__((noinline)) static void at_border(const jlt_v7_gather_t *g, const 
   }
 }
 
+jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in) {
+  const jlt_v7_patch_t patch = jlt_v7_patch(p);
+  return (jlt_v7_gather_t){
+      .p = p,
+      .in = in,
+      .patch = patch,
+      .minus = jlt_minus_pair(p->in_zero_point),
+      .in_row = p->in_w * p->in_c,
+      .step = p->stride_w * p->in_c,
+      .left_at = 4u * patch.whole + patch.left - 4u,
+      .left_shift = 32u - 8u * patch.left,
+      .left_points = ((uint32_t)(uint8_t)p->in_zero_point * 0x01010101u) << (8u * patch.left),
+      // the word would begin before the row
+      .end_inside = patch.whole > 0 || patch.left == 0 ? (int32_t)p->in_w - p->k_w : -1,
+  };
+}
+
 // Pixels of one row of the output.
 static void gather_row(const jlt_v7_gather_t *g, uint32_t row, uint32_t x, uint32_t count, uint32_t *to) {
   const jlt_conv_params_t *p = g->p;
@@ -90,14 +98,20 @@ static void gather_row(const jlt_v7_gather_t *g, uint32_t row, uint32_t x, uint3
   const int8_t *image = g->in + (size_t)image_index * p->in_h * g->in_row;
   const int32_t y0 = (int32_t)((row - image_index * p->out_h) * p->stride_h) - p->pad_top;
   const bool rows_inside = y0 >= 0 && y0 + p->k_h <= (int32_t)p->in_h;
-  const int32_t x_limit = (int32_t)p->in_w - p->k_w;
   int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
-  for (; count > 0; count--, to++, x0 += p->stride_w) {
-    if (rows_inside && x0 >= 0 && x0 <= x_limit) {
-      inside(g, image + (y0 * (int32_t)p->in_w + x0) * (int32_t)p->in_c, to);
+  for (uint32_t n; count > 0; count -= n, to += n) {
+    const int8_t *from = image + (y0 * (int32_t)p->in_w + x0) * (int32_t)p->in_c;
+    const bool is_inside = rows_inside && x0 >= 0 && x0 <= g->end_inside;
+    int32_t next = x0 + p->stride_w;
+    for (n = 1; is_inside && n < count && next <= g->end_inside; n++) {
+      next += p->stride_w;
+    }
+    if (is_inside) {
+      inside(g, from, n, to);
     } else {
       at_border(g, image, y0, x0, to);
     }
+    x0 = next;
   }
 }
 

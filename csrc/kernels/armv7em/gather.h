@@ -12,9 +12,15 @@ typedef struct {
   const int8_t *in;
   jlt_v7_patch_t patch;
   uint32_t minus;        // minus the zero point, twice
-  uint32_t zero_points;  // four bytes
   uint32_t in_row;       // [bytes]
+  uint32_t step;         // from pixel to pixel [bytes]
+  uint32_t left_at;      // the word in which a kernel row's last elements are
+  uint32_t left_shift;
+  uint32_t left_points;  // what its other bytes become
+  int32_t end_inside;    // the last column at which a window inside may begin
 } jlt_v7_gather_t;
+
+jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in);
 
 // `count` pixels from `first` on, at most JLT_V7_PIXELS. What no pixel reaches is left as it is.
 void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uint32_t *to);
