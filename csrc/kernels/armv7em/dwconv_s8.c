@@ -17,6 +17,12 @@
 
 enum { LANES = 4, COLUMN = JLT_V7_DW_COLUMN_WORDS };
 
+// `times` so many pixels at a time.
+typedef struct {
+  uint32_t pixels;
+  uint32_t times;
+} run_t;
+
 typedef struct {
   const jlt_call_t *call;
   const jlt_conv_params_t *p;
@@ -31,7 +37,9 @@ typedef struct {
   uint32_t end;
   uint32_t columns;
   uint32_t pixels;
-  int8_t *out;  // of channel 0
+  run_t run;         // of them, four or five at a time
+  uint32_t singles;  // after those
+  int8_t *out;       // of channel 0
   bool quick;
 } block_t;
 
@@ -127,70 +135,85 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
   JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")     \
   "add %[weights], %[b2], #32\n\t"
 
-// Channels' words are 3, -2 and 3 apart.
-#define NEXT_CHANNEL                                      \
-  "add %[out], %[out], #1\n\t"                            \
-  "strd %[out], %[bias], %[moving]\n\t"                   \
-  "ldrd %[s0], %[s1], %[left]\n\t"                        \
-  "add %[from], %[from], %[s1], lsl #2\n\t"               \
-  "rsb %[s1], %[s1], #1\n\t"                              \
-  "subs %[s0], %[s0], #1\n\t"                             \
-  "strd %[s0], %[s1], %[left]\n\t"                        \
-  "bne 1b\n\t"
-
-#define CHANNELS(pixels, put)                                                                                      \
-  __asm__ volatile("1:\n\t" WEIGHTS pixels put NEXT_CHANNEL                                                        \
-                   : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [multiplier] "=&r"(t4),       \
-                     [power] "=&r"(t5), [zero_point] "=&r"(t6), [step] "=&r"(t7), [twice_bias] "=&r"(t8),          \
-                     [out] "=&r"(t9), [bias] "=&r"(t10), [b2] "=&r"(t11), [weights] "+r"(weights),                 \
-                     [from] "+r"(from), [moving] "+m"(moving), [left] "+m"(left), [weights_at] "=m"(weights_at)    \
-                   : [fixed] "m"(fixed)                                                                            \
-                   : "cc", "memory")
+// From pixels to the next ones, where the loop is entered; then all channels, whose words are 3, -2 and 3 apart.
+#define CHANNELS(pixels, put)                                                                                       \
+  __asm__ volatile(                                                                                                 \
+      "0:\n\t"                                                                                                      \
+      "ldrd %[s0], %[s1], %[start]\n\t"                                                                             \
+      "ldr %[s2], %[out_step]\n\t"                                                                                  \
+      "add %[s0], %[s0], %[s2]\n\t"                                                                                 \
+      "strd %[s0], %[s1], %[start]\n\t"                                                                             \
+      "strd %[s0], %[s1], %[moving]\n\t"                                                                            \
+      "ldr %[from], %[first]\n\t"                                                                                   \
+      "ldr %[s2], %[from_step]\n\t"                                                                                 \
+      "add %[from], %[from], %[s2]\n\t"                                                                             \
+      "str %[from], %[first]\n\t"                                                                                   \
+      "ldrd %[s0], %[s1], %[all]\n\t"                                                                               \
+      "strd %[s0], %[s1], %[left]\n\t"                                                                              \
+      "ldr %[weights], %[packed]\n"                                                                                 \
+      "1:\n\t" WEIGHTS pixels put                                                                                   \
+      "add %[out], %[out], #1\n\t"                                                                                  \
+      "strd %[out], %[bias], %[moving]\n\t"                                                                         \
+      "ldrd %[s0], %[s1], %[left]\n\t"                                                                              \
+      "add %[from], %[from], %[s1], lsl #2\n\t"                                                                     \
+      "rsb %[s1], %[s1], #1\n\t"                                                                                    \
+      "subs %[s0], %[s0], #1\n\t"                                                                                   \
+      "strd %[s0], %[s1], %[left]\n\t"                                                                              \
+      "bne 1b\n\t"                                                                                                  \
+      "ldr %[s0], %[times]\n\t"                                                                                     \
+      "subs %[s0], %[s0], #1\n\t"                                                                                   \
+      "str %[s0], %[times]\n\t"                                                                                     \
+      "bne 0b\n\t"                                                                                                  \
+      : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [multiplier] "=&r"(t4), [power] "=&r"(t5),  \
+        [zero_point] "=&r"(t6), [step] "=&r"(t7), [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10),       \
+        [b2] "=&r"(t11), [weights] "=&r"(t12), [from] "=&r"(t13), [start] "+m"(start), [first] "+m"(first),         \
+        [times] "+m"(times), [moving] "=m"(moving), [left] "=m"(left), [weights_at] "=m"(weights_at)                \
+      : [fixed] "m"(fixed), [all] "m"(all), [packed] "m"(packed), [out_step] "m"(out_step),                         \
+        [from_step] "m"(from_step)                                                                                  \
+      : "cc", "memory")
 
 static const uint32_t *first_words(const uint32_t *columns, uint32_t lane) { return columns + lane / 2u + lane % 2u * 3u; }
 
+typedef struct {
+  int8_t *out;
+  const int32_t *bias;
+} place_t;
+
+// Both runs of a block; the second goes pixel by pixel.
 __attribute__((noinline)) static void convolve(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
   const struct {
     int32_t zero_point;
     uint32_t step;
   } fixed = {b->p->out_zero_point, b->p->out_c};
-  const uint32_t stride = b->p->stride_w;
   const struct {
     uint32_t channels;
     int32_t words;  // to the next one's
   } all = {LANES - lane, lane % 2u ? -2 : 3};
   const uint32_t *const packed = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-  const int32_t *const bias = b->call->weights.bias + channel;
-  const uint32_t *first = first_words(columns, lane);
-  int8_t *out = b->out + channel;
-  for (uint32_t pixels = b->pixels, n; pixels > 0; pixels -= n) {
-    const uint32_t *weights = packed;
-    const uint32_t *weights_at;
-    const uint32_t *from = first;
-    struct {
-      int8_t *out;
-      const int32_t *bias;
-    } moving = {out, bias};
-    struct {
-      uint32_t channels;
-      int32_t words;
-    } left = {all.channels, all.words};
-    int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11;
-    if (pixels < 4) {
-      n = 1;
-      CHANNELS(ONE, PUT_ONE);
-    } else if (stride == 2) {
-      n = 4;
-      CHANNELS(FOUR_APART, PUT_FOUR);
-    } else if (pixels == 5 || pixels == 6) {
-      n = 5;
-      CHANNELS(KEEP_WEIGHTS FIVE, PUT_FIVE);
-    } else {
-      n = 4;
-      CHANNELS(FOUR_CLOSE, PUT_FOUR);
-    }
-    out += n * fixed.step;
-    first += n * stride * COLUMN;
+  uint32_t out_step = b->run.pixels * fixed.step;
+  uint32_t from_step = b->run.pixels * b->p->stride_w * (COLUMN * 4u);
+  place_t start = {b->out + channel - out_step, b->call->weights.bias + channel};
+  uintptr_t first = (uintptr_t)first_words(columns, lane) - from_step;
+  uint32_t times = b->run.times;
+  place_t moving;
+  const uint32_t *weights_at;
+  uint32_t left[2];
+  int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13;
+  if (b->run.pixels == 5) {
+    CHANNELS(KEEP_WEIGHTS FIVE, PUT_FIVE);
+  } else if (times > 0 && b->p->stride_w == 1) {
+    CHANNELS(FOUR_CLOSE, PUT_FOUR);
+  } else if (times > 0) {
+    CHANNELS(FOUR_APART, PUT_FOUR);
+  }
+  times = b->singles;
+  if (times > 0) {
+    start.out += out_step - fixed.step;
+    first += from_step;
+    from_step = b->p->stride_w * (COLUMN * 4u);
+    first -= from_step;
+    out_step = fixed.step;
+    CHANNELS(ONE, PUT_ONE);
   }
 }
 
@@ -254,6 +277,11 @@ static const int8_t *set_rows(block_t *b, const int8_t *image, int32_t y0) {
   return image + (size_t)row[0] * b->row_bytes;
 }
 
+static run_t run_of(uint32_t pixels, uint32_t stride) {
+  const bool is_five = stride == 1 && (pixels == 5 || pixels == 6);
+  return (run_t){.pixels = is_five ? 5 : 4, .times = is_five ? 1 : pixels / 4u};
+}
+
 void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
@@ -268,6 +296,8 @@ void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
     for (; x < p->out_w && left > 0; x += b.pixels, left -= b.pixels, b.out += b.pixels * p->out_c) {
       const int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
       b.pixels = least(least(left, p->out_w - x), JLT_V7_DW_PIXELS);
+      b.run = run_of(b.pixels, p->stride_w);
+      b.singles = b.pixels - b.run.pixels * b.run.times;
       b.columns = (b.pixels - 1u) * p->stride_w + 3u;
       b.begin = x0 < 0 ? (uint32_t)-x0 : 0u;
       b.end = (int32_t)p->in_w > x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - x0)) : 0u;
