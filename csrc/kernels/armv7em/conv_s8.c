@@ -7,8 +7,6 @@
 #include "kernels/variants.h"
 
 #if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
-#include <string.h>
-
 #include "kernels/armv7em/dot.h"
 #include "kernels/armv7em/gather.h"
 #include "kernels/armv7em/requantise.h"
@@ -266,16 +264,8 @@ void jlt_conv_s8__armv7em(const jlt_call_t *call) {
   const jlt_span_t pixels =
       one_pixel ? (jlt_span_t){.end = 1} : jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
-  const jlt_v7_gather_t gather = {
-      .p = p,
-      .in = call->in[0],
-      .patch = jlt_v7_patch(p),
-      .minus = jlt_minus_pair(p->in_zero_point),
-      .in_row = p->in_w * p->in_c,
-  };
+  const jlt_v7_gather_t gather = jlt_v7_gatherer(p, call->in[0]);
   block_t b = block_of(call, gather.patch.groups, channels);
-  // what the end of the last group has too many stays 0 throughout
-  memset((uint32_t *)call->scratch + (size_t)(b.groups - 1u) * (JLT_V7_GROUP_BYTES / 4), 0, JLT_V7_GROUP_BYTES);
   for (uint32_t first = pixels.begin, n; first < pixels.end; first += n) {
     n = pixels.end - first < JLT_V7_PIXELS ? 1 : JLT_V7_PIXELS;
     b.step = n == 1 ? 0 : p->out_c;

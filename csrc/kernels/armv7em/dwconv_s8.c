@@ -4,7 +4,7 @@
 // Tensors and arithmetic as ref/dwconv_s8.c. The columns under a block are widened into scratch, x - zero point, rows 0 and 1 of
 // a channel as a pair: six words a column: p0 e p2 p1 o p3, where pn is the pair of channel n and row 2 lies in e (channels 0 and
 // 2) and o (1 and 3). Every channel's neighbours are an ldrd. Padding is 0 there, so no sum knows of borders.
-// Packed weights: five words a channel: three kernel columns in the order of those two words, even bytes for the first; the scale.
+// Packed weights: eight words a channel: what meets those two words of each of three columns; the scale.
 // The last group of channels ends with the tensor, so it may begin with channels that are done; they are not used again.
 #include "kernels/variants.h"
 
@@ -17,30 +17,40 @@
 
 enum { LANES = 4, COLUMN = JLT_V7_DW_COLUMN_WORDS };
 
+// `times` so many pixels at a time.
+typedef struct {
+  uint32_t pixels;
+  uint32_t times;
+} run_t;
+
 typedef struct {
   const jlt_call_t *call;
   const jlt_conv_params_t *p;
   uint32_t minus;
-  const int8_t *image;
-  int32_t y0;  // of the window of the block's first pixel
-  int32_t x0;
+  uint32_t row_bytes;
+  const int8_t *from;  // channel 0 of the first column inside the input, in the first row
+  uint32_t second;     // the other rows from there [bytes], back from a row that is outside
+  uint32_t third;
+  uint32_t keep;  // lanes of rows 0 and 1 inside the input
+  bool keep_third;
   uint32_t begin;  // columns inside the input
   uint32_t end;
   uint32_t columns;
   uint32_t pixels;
-  int8_t *out;  // of channel 0
+  run_t run;         // of them, four or five at a time
+  uint32_t singles;  // after those
+  int8_t *out;       // of channel 0
   bool quick;
 } block_t;
 
-// Columns of which all three rows lie in the input. A function of its own: it takes all registers but one.
-__attribute__((noinline)) static void widen_columns(const int8_t *from, uint32_t row_bytes, uint32_t step, uint32_t minus, uint32_t *to,
-                          const uint32_t *end) {
+// Columns of three rows, `second` and `third` bytes from the first. A function of its own: it takes all registers.
+__attribute__((noinline)) static void widen_columns(const block_t *b, const int8_t *from, uint32_t *to, const uint32_t *end) {
   uint32_t t;
   __asm__ volatile(
       "1:\n\t"
       "ldr r0, [%[from]]\n\t"
-      "ldr r2, [%[from], %[row]]\n\t"
-      "ldr r4, [%[from], %[row], lsl #1]\n\t"
+      "ldr r2, [%[from], %[second]]\n\t"
+      "ldr r4, [%[from], %[third]]\n\t"
       "add %[from], %[from], %[step]\n\t"
       "sxtab16 %[t], %[minus], r0, ror #8\n\t"
       "sxtab16 r5, %[minus], r2, ror #8\n\t"
@@ -56,44 +66,19 @@ __attribute__((noinline)) static void widen_columns(const int8_t *from, uint32_t
       "cmp %[to], %[end]\n\t"
       "bne 1b\n\t"
       : [from] "+r"(from), [to] "+r"(to), [t] "=&r"(t)
-      : [row] "r"(row_bytes), [step] "r"(step), [minus] "r"(minus), [end] "r"(end)
+      : [second] "r"(b->second), [third] "r"(b->third), [step] "r"(b->p->in_c), [minus] "r"(b->minus), [end] "r"(end)
       : "r0", "r1", "r2", "r3", "r4", "r5", "cc", "memory");
 }
 
-// The same where rows lie outside: those are 0.
-static void widen_at_border(const block_t *b, const int8_t *from, uint32_t row_bytes, uint32_t *to, const uint32_t *end) {
-  for (; to < end; to += COLUMN, from += b->p->in_c) {
-    uint32_t even[3] = {0};
-    uint32_t odd[3] = {0};
-    for (int32_t r = 0; r < 3; r++) {
-      if (b->y0 + r >= 0 && b->y0 + r < (int32_t)b->p->in_h) {
-        const uint32_t word = jlt_word_at(from + r * (int32_t)row_bytes);
-        even[r] = jlt_widen_even(b->minus, word);
-        odd[r] = jlt_widen_odd(b->minus, word);
-      }
-    }
-    to[0] = (even[0] & 0xFFFFu) | even[1] << 16;
-    to[1] = even[2];
-    to[2] = even[0] >> 16 | (even[1] & 0xFFFF0000u);
-    to[3] = (odd[0] & 0xFFFFu) | odd[1] << 16;
-    to[4] = odd[2];
-    to[5] = odd[0] >> 16 | (odd[1] & 0xFFFF0000u);
-  }
-}
-
-static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
-  const jlt_conv_params_t *p = b->p;
-  const uint32_t row_bytes = p->in_w * p->in_c;
-  const int32_t at = (b->y0 * (int32_t)p->in_w + b->x0 + (int32_t)b->begin) * (int32_t)p->in_c + (int32_t)channel;
-  uint32_t *to = columns + b->begin * COLUMN;
-  const uint32_t *end = columns + b->end * COLUMN;
-  if (b->begin >= b->end) {
-    return;
-  }
-  if (b->y0 >= 0 && b->y0 + 3 <= (int32_t)p->in_h) {
-    widen_columns(b->image + at, row_bytes, p->in_c, b->minus, to, end);
-  } else {
-    widen_at_border(b, b->image + at, row_bytes, to, end);
+// Rows outside the input have been read inside of it, and become 0: `keep` has the lanes of the first two that stay.
+static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool keep_third) {
+  for (; to < end; to += COLUMN) {
+    to[0] &= keep;
+    to[2] &= keep;
+    to[3] &= keep;
+    to[5] &= keep;
+    to[1] = keep_third ? to[1] : 0;
+    to[4] = keep_third ? to[4] : 0;
   }
 }
 
@@ -107,16 +92,10 @@ static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
 #define B1 "%[bias]"
 #define B2 "%[b2]"
 
-// A kernel column meets the words of a column of the input: the even bytes of its word the first, the odd ones the second.
-#define WEIGHTS                          \
-  "ldrd " A0 ", " A1 ", [%[weights]]\n\t"  \
-  "ldr " A2 ", [%[weights], #8]\n\t"      \
-  "sxtb16 " B0 ", " A0 ", ror #8\n\t"      \
-  "sxtb16 " A0 ", " A0 "\n\t"              \
-  "sxtb16 " B1 ", " A1 ", ror #8\n\t"      \
-  "sxtb16 " A1 ", " A1 "\n\t"              \
-  "sxtb16 " B2 ", " A2 ", ror #8\n\t"      \
-  "sxtb16 " A2 ", " A2 "\n\t"
+#define WEIGHTS                                       \
+  "ldrd " A0 ", " B0 ", [%[weights]]\n\t"             \
+  "ldrd " A1 ", " B1 ", [%[weights], #8]\n\t"         \
+  "ldrd " A2 ", " B2 ", [%[weights], #16]\n\t"
 #define COLUMN_AT(n) "ldrd " X ", " Y ", [%[from], #" #n "*24]\n\t"
 #define BEGIN(sum) "smuad %[" sum "], " X ", " A0 "\n\tsmlad %[" sum "], " Y ", " B0 ", %[" sum "]\n\t"
 #define ADD(sum, k) \
@@ -130,67 +109,116 @@ static void widen(const block_t *b, uint32_t channel, uint32_t *columns) {
   COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2) BEGIN("s1") COLUMN_AT(3)      \
   ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) BEGIN("s2") COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) ADD("s2", 2)     \
   BEGIN("s3") COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
+#define FIVE                                                                                                 \
+  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
+  BEGIN("s2") COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) BEGIN("s3") COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1)      \
+  BEGIN("weights") COLUMN_AT(5) ADD("s3", 2) ADD("weights", 1) COLUMN_AT(6) ADD("weights", 2)
 #define ONE COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
-// What the sums need in the end: the scale is behind the weights; the registers of those are free.
-#define SCALE_AND_PLACE                                  \
-  "ldrd " X ", " Y ", [%[weights], #12]\n\t"               \
-  "add %[weights], %[weights], #20\n\t"                  \
-  "ldrd " A0 ", " A1 ", %[fixed]\n\t"                      \
-  "ldrd " B0 ", " B1 ", %[moving]\n\t"                     \
-  "ldr " A2 ", [" B1 "], #4\n\t"                           \
-  "lsl " A2 ", " A2 ", #1\n\t"
-#define NEXT_PLACE "add " B0 ", " B0 ", #1\n\tstrd " B0 ", " B1 ", %[moving]\n\t"
-#define PUT_FOUR JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
-#define PUT_ONE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
 
-#define CHANNEL(pixels, put)                                                                                    \
-  __asm__ volatile(WEIGHTS pixels SCALE_AND_PLACE put NEXT_PLACE                                                \
-                   : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3),                            \
-                     [multiplier] "=&r"(t4), [power] "=&r"(t5), [zero_point] "=&r"(t6), [step] "=&r"(t7),       \
-                     [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10), [b2] "=&r"(t11), [weights] "+r"(weights), [moving] "+m"(moving)           \
-                   : [from] "r"(from), [fixed] "m"(fixed)                                                       \
-                   : "memory")
+// What the sums need in the end, in the registers of weights and columns. The scale is behind the weights.
+#define SCALE "ldrd %[multiplier], %[power], [%[weights], #24]\n\tadd %[weights], %[weights], #32\n\t"
+#define PLACE                                             \
+  "ldrd %[zero_point], %[step], %[fixed]\n\t"             \
+  "ldrd %[out], %[bias], %[moving]\n\t"                   \
+  "ldr %[twice_bias], [%[bias]], #4\n\t"                  \
+  "lsl %[twice_bias], %[twice_bias], #1\n\t"
+#define PUT_FOUR SCALE PLACE JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
+#define PUT_ONE SCALE PLACE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
 
-// Channels' words are 3, -2 and 3 apart.
-#define CHANNELS(pixels, put)                                              \
-  for (int32_t left = LANES - lane, d = lane % 2 ? -2 : 3; left > 0; left--) { \
-    CHANNEL(pixels, put);                                                  \
-    from += d;                                                             \
-    d = 1 - d;                                                             \
-  }
+// The fifth sum is where the pointer to the weights was.
+#define KEEP_WEIGHTS "str %[weights], %[weights_at]\n\t"
+#define PUT_FIVE                                          \
+  "ldr %[b2], %[weights_at]\n\t"                          \
+  "ldrd %[multiplier], %[power], [%[b2], #24]\n\t"        \
+  PLACE                                                   \
+  JLT_V7_REQUANTISE("%[weights]") "strb %[weights], [%[out], %[step], lsl #2]\n\t" \
+  JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")     \
+  "add %[weights], %[b2], #32\n\t"
 
-static const uint32_t *first_words(const uint32_t *columns, int32_t lane) { return columns + lane / 2 + lane % 2 * 3; }
+// From pixels to the next ones, where the loop is entered; then all channels, whose words are 3, -2 and 3 apart.
+#define CHANNELS(pixels, put)                                                                                       \
+  __asm__ volatile(                                                                                                 \
+      "0:\n\t"                                                                                                      \
+      "ldrd %[s0], %[s1], %[start]\n\t"                                                                             \
+      "ldr %[s2], %[out_step]\n\t"                                                                                  \
+      "add %[s0], %[s0], %[s2]\n\t"                                                                                 \
+      "strd %[s0], %[s1], %[start]\n\t"                                                                             \
+      "strd %[s0], %[s1], %[moving]\n\t"                                                                            \
+      "ldr %[from], %[first]\n\t"                                                                                   \
+      "ldr %[s2], %[from_step]\n\t"                                                                                 \
+      "add %[from], %[from], %[s2]\n\t"                                                                             \
+      "str %[from], %[first]\n\t"                                                                                   \
+      "ldrd %[s0], %[s1], %[all]\n\t"                                                                               \
+      "strd %[s0], %[s1], %[left]\n\t"                                                                              \
+      "ldr %[weights], %[packed]\n"                                                                                 \
+      "1:\n\t" WEIGHTS pixels put                                                                                   \
+      "add %[out], %[out], #1\n\t"                                                                                  \
+      "strd %[out], %[bias], %[moving]\n\t"                                                                         \
+      "ldrd %[s0], %[s1], %[left]\n\t"                                                                              \
+      "add %[from], %[from], %[s1], lsl #2\n\t"                                                                     \
+      "rsb %[s1], %[s1], #1\n\t"                                                                                    \
+      "subs %[s0], %[s0], #1\n\t"                                                                                   \
+      "strd %[s0], %[s1], %[left]\n\t"                                                                              \
+      "bne 1b\n\t"                                                                                                  \
+      "ldr %[s0], %[times]\n\t"                                                                                     \
+      "subs %[s0], %[s0], #1\n\t"                                                                                   \
+      "str %[s0], %[times]\n\t"                                                                                     \
+      "bne 0b\n\t"                                                                                                  \
+      : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [multiplier] "=&r"(t4), [power] "=&r"(t5),  \
+        [zero_point] "=&r"(t6), [step] "=&r"(t7), [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10),       \
+        [b2] "=&r"(t11), [weights] "=&r"(t12), [from] "=&r"(t13), [start] "+m"(start), [first] "+m"(first),         \
+        [times] "+m"(times), [moving] "=m"(moving), [left] "=m"(left), [weights_at] "=m"(weights_at)                \
+      : [fixed] "m"(fixed), [all] "m"(all), [packed] "m"(packed), [out_step] "m"(out_step),                         \
+        [from_step] "m"(from_step)                                                                                  \
+      : "cc", "memory")
 
-static void convolve(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+static const uint32_t *first_words(const uint32_t *columns, uint32_t lane) { return columns + lane / 2u + lane % 2u * 3u; }
+
+typedef struct {
+  int8_t *out;
+  const int32_t *bias;
+} place_t;
+
+// Both runs of a block; the second goes pixel by pixel.
+__attribute__((noinline)) static void convolve(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
   const struct {
     int32_t zero_point;
     uint32_t step;
   } fixed = {b->p->out_zero_point, b->p->out_c};
-  const uint32_t stride = b->p->stride_w;
-  int8_t *out = b->out + channel;
-  for (uint32_t pixels = b->pixels, n; pixels > 0; pixels -= n) {
-    const uint32_t *weights = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-    const uint32_t *from = first_words(columns, lane);
-    struct {
-      int8_t *out;
-      const int32_t *bias;
-    } moving = {out, b->call->weights.bias + channel};
-    int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11;
-    n = pixels < 4 ? 1 : 4;
-    if (n == 1) {
-      CHANNELS(ONE, PUT_ONE);
-    } else if (stride == 1) {
-      CHANNELS(FOUR_CLOSE, PUT_FOUR);
-    } else {
-      CHANNELS(FOUR_APART, PUT_FOUR);
-    }
-    out += n * fixed.step;
-    columns += n * stride * COLUMN;
+  const struct {
+    uint32_t channels;
+    int32_t words;  // to the next one's
+  } all = {LANES - lane, lane % 2u ? -2 : 3};
+  const uint32_t *const packed = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
+  uint32_t out_step = b->run.pixels * fixed.step;
+  uint32_t from_step = b->run.pixels * b->p->stride_w * (COLUMN * 4u);
+  place_t start = {b->out + channel - out_step, b->call->weights.bias + channel};
+  uintptr_t first = (uintptr_t)first_words(columns, lane) - from_step;
+  uint32_t times = b->run.times;
+  place_t moving;
+  const uint32_t *weights_at;
+  uint32_t left[2];
+  int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13;
+  if (b->run.pixels == 5) {
+    CHANNELS(KEEP_WEIGHTS FIVE, PUT_FIVE);
+  } else if (times > 0 && b->p->stride_w == 1) {
+    CHANNELS(FOUR_CLOSE, PUT_FOUR);
+  } else if (times > 0) {
+    CHANNELS(FOUR_APART, PUT_FOUR);
+  }
+  times = b->singles;
+  if (times > 0) {
+    start.out += out_step - fixed.step;
+    first += from_step;
+    from_step = b->p->stride_w * (COLUMN * 4u);
+    first -= from_step;
+    out_step = fixed.step;
+    CHANNELS(ONE, PUT_ONE);
   }
 }
 
 // The same for scales out of the ordinary.
-static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, const uint32_t *columns) {
+__attribute__((noinline)) static void convolve_slowly(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
   for (; lane < LANES; lane++, channel++) {
     const uint32_t *w = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
     const uint32_t *from = first_words(columns, lane);
@@ -198,8 +226,8 @@ static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, co
     for (uint32_t i = 0; i < b->pixels; i++, from += b->p->stride_w * COLUMN, out += b->p->out_c) {
       int32_t sum = 0;
       for (uint32_t k = 0; k < 3; k++) {
-        sum = jlt_dot_pair(from[k * COLUMN], jlt_widen_even(0, w[k]), sum);
-        sum = jlt_dot_pair(from[k * COLUMN + 1], jlt_widen_odd(0, w[k]), sum);
+        sum = jlt_dot_pair(from[k * COLUMN], w[2 * k], sum);
+        sum = jlt_dot_pair(from[k * COLUMN + 1], w[2 * k + 1], sum);
       }
       jlt_v7_requantise_slow(b->call, channel, &sum, 1, out);
     }
@@ -209,14 +237,23 @@ static void convolve_slowly(const block_t *b, uint32_t channel, int32_t lane, co
 static void run_block(const block_t *b) {
   uint32_t *columns = b->call->scratch;
   const uint32_t channels = b->p->in_c;
-  memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
+  uint32_t *const first = columns + b->begin * COLUMN;
+  const uint32_t *const end = columns + b->end * COLUMN;
+  if (b->begin > 0 || b->end < b->columns) {
+    memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
+  }
   for (uint32_t c = 0; c < channels; c += LANES) {
     const uint32_t at = c + LANES <= channels ? c : channels - LANES;
-    widen(b, at, columns);
+    if (first < end) {
+      widen_columns(b, b->from + at, first, end);
+    }
+    if (b->keep != UINT32_MAX || !b->keep_third) {
+      clear_rows(first, end, b->keep, b->keep_third);
+    }
     if (b->quick) {
-      convolve(b, c, (int32_t)(c - at), columns);
+      convolve(b, c, c - at, columns);
     } else {
-      convolve_slowly(b, c, (int32_t)(c - at), columns);
+      convolve_slowly(b, c, c - at, columns);
     }
   }
   jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * channels);
@@ -224,23 +261,47 @@ static void run_block(const block_t *b) {
 
 static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
+// Where the three rows from y0 on lie: those outside the input are read where another one is.
+static const int8_t *set_rows(block_t *b, const int8_t *image, int32_t y0) {
+  const int32_t last = (int32_t)b->p->in_h - 1;
+  int32_t row[3];
+  bool keep[3];
+  for (int32_t r = 0; r < 3; r++) {
+    row[r] = jlt_clamp(y0 + r, 0, last);
+    keep[r] = row[r] == y0 + r;
+  }
+  b->second = (uint32_t)(row[1] - row[0]) * b->row_bytes;
+  b->third = (uint32_t)(row[2] - row[0]) * b->row_bytes;
+  b->keep = (keep[0] ? 0xFFFFu : 0u) | (keep[1] ? 0xFFFF0000u : 0u);
+  b->keep_third = keep[2];
+  return image + (size_t)row[0] * b->row_bytes;
+}
+
+static run_t run_of(uint32_t pixels, uint32_t stride) {
+  const bool is_five = stride == 1 && (pixels == 5 || pixels == 6);
+  return (run_t){.pixels = is_five ? 5 : 4, .times = is_five ? 1 : pixels / 4u};
+}
+
 void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
-  block_t b = {.call = call, .p = p, .minus = jlt_minus_pair(p->in_zero_point), .out = call->out};
+  block_t b = {.call = call, .p = p, .minus = jlt_minus_pair(p->in_zero_point), .row_bytes = p->in_w * p->in_c};
   uint32_t row = tile.begin / p->out_w;
   uint32_t x = tile.begin % p->out_w;
-  b.out += (size_t)tile.begin * p->out_c;
+  b.out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   b.quick = jlt_v7_is_quick(&call->weights, 0, p->out_c);
   for (uint32_t left = tile.end - tile.begin; left > 0; row++, x = 0) {
-    b.image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
-    b.y0 = (int32_t)(row % p->out_h * p->stride_h) - p->pad_top;
+    const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * b.row_bytes;
+    const int8_t *first_row = set_rows(&b, image, (int32_t)(row % p->out_h * p->stride_h) - p->pad_top);
     for (; x < p->out_w && left > 0; x += b.pixels, left -= b.pixels, b.out += b.pixels * p->out_c) {
+      const int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
       b.pixels = least(least(left, p->out_w - x), JLT_V7_DW_PIXELS);
+      b.run = run_of(b.pixels, p->stride_w);
+      b.singles = b.pixels - b.run.pixels * b.run.times;
       b.columns = (b.pixels - 1u) * p->stride_w + 3u;
-      b.x0 = (int32_t)(x * p->stride_w) - p->pad_left;
-      b.begin = b.x0 < 0 ? (uint32_t)-b.x0 : 0u;
-      b.end = (int32_t)p->in_w > b.x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - b.x0)) : 0u;
+      b.begin = x0 < 0 ? (uint32_t)-x0 : 0u;
+      b.end = (int32_t)p->in_w > x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - x0)) : 0u;
+      b.from = first_row + (x0 + (int32_t)b.begin) * (int32_t)p->in_c;
       run_block(&b);
     }
   }

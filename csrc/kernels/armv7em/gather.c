@@ -27,75 +27,68 @@ static inline uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, 
   return to;
 }
 
-// What is left of each kernel row behind its whole words; the end of the last group is filled with the zero point.
-static void widen_left(const jlt_v7_gather_t *g, const int8_t *from, uint32_t *to) {
-  const uint32_t left = g->patch.left;
-  uint32_t word = 0;
-  uint32_t count = 0;
-  from += 4u * g->patch.whole;
-  for (uint32_t ky = g->p->k_h; ky > 0; ky--, from += g->in_row) {
-    for (uint32_t i = 0; i < left; i++) {
-      word = word >> 8 | (uint32_t)(uint8_t)from[i] << 24;
-      if (++count == 4) {
-        to = widen_word(to, g->minus, word);
-        count = 0;
+// Pixels whose windows lie inside. What is left of a kernel row is the end of the word that ends with it, then the zero point. A
+// function of its own, so that its loops have all registers.
+__attribute__((noinline)) static void inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t count, uint32_t *to) {
+  const uint32_t minus = g->minus;
+  for (; count > 0; count--, to++, from += g->step) {
+    const int8_t *row = from;
+    uint32_t *group = to;
+    for (uint32_t ky = g->p->k_h; ky > 0; ky--, row += g->in_row) {
+      group = widen(group, minus, row, g->patch.whole);
+      if (g->patch.left > 0) {
+        group = widen_word(group, minus, g->left_points | jlt_word_at(row + g->left_at) >> g->left_shift);
       }
     }
   }
-  for (; count > 0; count = (count + 1) % 4) {
-    word = word >> 8 | (uint32_t)g->p->in_zero_point << 24;
-    if (count == 3) {
-      widen_word(to, g->minus, word);
-    }
-  }
-}
-
-static void inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t *to) {
-  const int8_t *row = from;
-  for (uint32_t ky = g->p->k_h; ky > 0; ky--, row += g->in_row) {
-    to = widen(to, g->minus, row, g->patch.whole);
-  }
-  if (g->patch.left > 0) {
-    widen_left(g, from, to);
-  }
-}
-
-// One element of a group.
-static inline void put(uint32_t *to, uint32_t element, int32_t value) {
-  ((int16_t *)(to + (size_t)(element / 4u) * GROUP + (element & 1u) * PAIRS))[element >> 1 & 1u] = (int16_t)value;
 }
 
 // A kernel row of which the elements [begin, end) lie in the input; `from` is where element 0 would.
-static void row_at_border(const jlt_v7_gather_t *g, uint32_t ky, const int8_t *from, uint32_t begin, uint32_t end,
-                          uint32_t *to) {
-  const uint32_t whole = g->patch.whole;
-  if ((begin | end | g->patch.left) % 4u == 0) {
-    uint32_t *row = to + (size_t)ky * whole * GROUP;
-    for (uint32_t i = 0; i < whole; i++, row += GROUP) {
-      row[0] = row[PAIRS] = 0;
+static void row_at_border(const jlt_v7_gather_t *g, const int8_t *from, uint32_t begin, uint32_t end, uint32_t *to) {
+  const uint32_t groups = g->patch.whole + (g->patch.left > 0);
+  if ((begin | end) % 4u == 0) {
+    for (uint32_t i = 0; i < groups; i++) {
+      to[i * GROUP] = to[i * GROUP + PAIRS] = 0;
     }
-    widen(to + (size_t)(ky * whole + begin / 4u) * GROUP, g->minus, from + begin, (end - begin) / 4u);
+    widen(to + begin / 4u * GROUP, g->minus, from + begin, (end - begin) / 4u);
     return;
   }
-  for (uint32_t i = 0; i < 4u * whole + g->patch.left; i++) {
-    const uint32_t element = i < 4u * whole ? 4u * whole * ky + i
-                                            : 4u * whole * (g->p->k_h - 1u) + g->patch.left * ky + i;
-    put(to, element, i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
+  for (uint32_t i = 0; i < 4u * groups; i++) {
+    int16_t *pair = (int16_t *)(to + i / 4u * GROUP + (i & 1u) * PAIRS);
+    pair[i >> 1 & 1u] = (int16_t)(i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
   }
 }
 
-static void at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0, uint32_t *to) {
+__attribute__((noinline)) static void at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0, uint32_t *to) {
   const jlt_conv_params_t *p = g->p;
   const int32_t k_w = p->k_w;
   const int32_t room = (int32_t)p->in_w - x0;
   const int32_t first = x0 < 0 ? (-x0 < k_w ? -x0 : k_w) : 0;
   const int32_t end = room < k_w ? (room > first ? room : first) : k_w;
+  const uint32_t row_words = (g->patch.whole + (g->patch.left > 0)) * GROUP;
   for (uint32_t ky = 0; ky < p->k_h; ky++) {
     const int32_t y = y0 + (int32_t)ky;
     const bool is_in = y >= 0 && y < (int32_t)p->in_h;
-    row_at_border(g, ky, image + (y * (int32_t)p->in_w + x0) * (int32_t)p->in_c, is_in ? (uint32_t)first * p->in_c : 0u,
-                  is_in ? (uint32_t)end * p->in_c : 0u, to);
+    row_at_border(g, image + (y * (int32_t)p->in_w + x0) * (int32_t)p->in_c, is_in ? (uint32_t)first * p->in_c : 0u,
+                  is_in ? (uint32_t)end * p->in_c : 0u, to + ky * row_words);
   }
+}
+
+jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in) {
+  const jlt_v7_patch_t patch = jlt_v7_patch(p);
+  return (jlt_v7_gather_t){
+      .p = p,
+      .in = in,
+      .patch = patch,
+      .minus = jlt_minus_pair(p->in_zero_point),
+      .in_row = p->in_w * p->in_c,
+      .step = p->stride_w * p->in_c,
+      .left_at = 4u * patch.whole + patch.left - 4u,
+      .left_shift = 32u - 8u * patch.left,
+      .left_points = ((uint32_t)(uint8_t)p->in_zero_point * 0x01010101u) << (8u * patch.left),
+      // the word would begin before the row
+      .end_inside = patch.whole > 0 || patch.left == 0 ? (int32_t)p->in_w - p->k_w : -1,
+  };
 }
 
 // Pixels of one row of the output.
@@ -105,14 +98,20 @@ static void gather_row(const jlt_v7_gather_t *g, uint32_t row, uint32_t x, uint3
   const int8_t *image = g->in + (size_t)image_index * p->in_h * g->in_row;
   const int32_t y0 = (int32_t)((row - image_index * p->out_h) * p->stride_h) - p->pad_top;
   const bool rows_inside = y0 >= 0 && y0 + p->k_h <= (int32_t)p->in_h;
-  const int32_t x_limit = (int32_t)p->in_w - p->k_w;
   int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
-  for (; count > 0; count--, to++, x0 += p->stride_w) {
-    if (rows_inside && x0 >= 0 && x0 <= x_limit) {
-      inside(g, image + (y0 * (int32_t)p->in_w + x0) * (int32_t)p->in_c, to);
+  for (uint32_t n; count > 0; count -= n, to += n) {
+    const int8_t *from = image + (y0 * (int32_t)p->in_w + x0) * (int32_t)p->in_c;
+    const bool is_inside = rows_inside && x0 >= 0 && x0 <= g->end_inside;
+    int32_t next = x0 + p->stride_w;
+    for (n = 1; is_inside && n < count && next <= g->end_inside; n++) {
+      next += p->stride_w;
+    }
+    if (is_inside) {
+      inside(g, from, n, to);
     } else {
       at_border(g, image, y0, x0, to);
     }
+    x0 = next;
   }
 }
 

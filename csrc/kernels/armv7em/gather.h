@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Patches of a few pixels, widened, in the order in which the rows of kernels/armv7em/dot.h meet them.
+// Patches of a few pixels, widened, as the rows of weights meet them.
 //
-// to[group][odd][pixel]: a pair of x - zero point, elements 0 and 2 of the group, or 1 and 3. Groups of kernel rows' whole words
-// come first, then what is left of each row, one after another.
+// to[group][odd][pixel]: a pair of x - zero point, elements 0 and 2 of the group, or 1 and 3. Places without an element are 0.
 #ifndef JLT_KERNELS_ARMV7EM_GATHER_H
 #define JLT_KERNELS_ARMV7EM_GATHER_H
 
@@ -12,9 +11,16 @@ typedef struct {
   const jlt_conv_params_t *p;
   const int8_t *in;
   jlt_v7_patch_t patch;
-  uint32_t minus;   // the zero point, twice
-  uint32_t in_row;  // [bytes]
+  uint32_t minus;        // minus the zero point, twice
+  uint32_t in_row;       // [bytes]
+  uint32_t step;         // from pixel to pixel [bytes]
+  uint32_t left_at;      // the word in which a kernel row's last elements are
+  uint32_t left_shift;
+  uint32_t left_points;  // what its other bytes become
+  int32_t end_inside;    // the last column at which a window inside may begin
 } jlt_v7_gather_t;
+
+jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in);
 
 // `count` pixels from `first` on, at most JLT_V7_PIXELS. What no pixel reaches is left as it is.
 void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uint32_t *to);

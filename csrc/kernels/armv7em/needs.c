@@ -55,7 +55,7 @@ uint64_t jlt_dwconv_s8_scratch_bytes__armv7em(const void *params, const jlt_weig
   return (uint64_t)jlt_v7_dw_columns(params) * JLT_V7_DW_COLUMN_WORDS * 4u;
 }
 
-// Few weights are many instructions here, so both precisions keep a byte a weight.
+// Few weights are many instructions here, so both precisions keep them widened.
 uint64_t jlt_dwconv_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   (void)weight;
   (void)bits;

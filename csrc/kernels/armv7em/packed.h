@@ -11,25 +11,21 @@ enum {
   JLT_V7_DEPTH_LIMIT = 16384,  // elements of a sum: twice any sum stays below 2^30
   JLT_V7_HEAD_BYTES = 4,       // before the weights of a convolution or a matrix: 1 where rows are stacked, else 0
   JLT_V7_SCALE_BYTES = 8,      // multiplier, and 2^(32 - right shift), of one channel
-  JLT_V7_DW_WORDS = 5,         // of a channel of a depthwise convolution: three kernel columns, its scale
+  JLT_V7_DW_WORDS = 8,         // of a channel of a depthwise convolution: two for each kernel column, its scale
   JLT_V7_DW_COLUMN_WORDS = 6,  // of a widened column: 4 channels, 3 rows
   JLT_V7_DW_PIXELS = 8,        // of a depthwise block
 };
 
-// A patch in groups of four elements: whole ones of every kernel row first, then what the rows have left over.
+// A patch in groups of four elements, every kernel row beginning a new one.
 typedef struct {
-  uint32_t whole;  // groups of one kernel row
-  uint32_t left;   // elements of one kernel row after them, 0..3
-  uint32_t groups;
+  uint32_t whole;   // groups of one kernel row
+  uint32_t left;    // elements of one kernel row after them, 0..3: a group with nothing in its other places
+  uint32_t groups;  // of the patch
 } jlt_v7_patch_t;
 
 static inline jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p) {
   const uint32_t row = p->k_w * p->in_c;
-  return (jlt_v7_patch_t){
-      .whole = row / 4u,
-      .left = row % 4u,
-      .groups = p->k_h * (row / 4u) + (p->k_h * (row % 4u) + 3u) / 4u,
-  };
+  return (jlt_v7_patch_t){.whole = row / 4u, .left = row % 4u, .groups = p->k_h * ((row + 3u) / 4u)};
 }
 
 static inline bool jlt_v7_one_vector(const jlt_conv_params_t *p) { return p->n * p->out_h * p->out_w == 1; }

@@ -22,7 +22,7 @@ _LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of it
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return every two rows' words, group by group, and then their scales."""
-    rows = _grouped(weights, _patch_order(params), bits, 2)  # (blocks, 2, groups, 4)
+    rows = _grouped(weights, params.k_h, bits, 2)  # (blocks, 2, groups, 4)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
         words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
@@ -36,7 +36,7 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
     """Return every four rows' words, group by group, and then their scales; several vectors are a convolution."""
     if params.n * params.out_h * params.out_w != 1:
         return pack_conv(weights, params, bits, scales)
-    rows = _grouped(weights, np.arange(weights.shape[1]), bits, 4)
+    rows = _grouped(weights, 1, bits, 4)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
         pairs = [_bytes_of_pair(rows[:, two], each) for two in (slice(0, 2), slice(2, 4)) for each in (_FIRST, _SECOND)]
@@ -49,16 +49,16 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
-    """Return every channel's three words, one a kernel column, and its scale."""
-    values = weights if bits == 8 else (16 * high_nibbles(weights).astype(np.int16) - 120).astype(np.int8)
+    """Return every channel's six words, two for a kernel column, and its scale."""
+    values = weights if bits == 8 else 16 * high_nibbles(weights).astype(np.int16) - 120
     taps = values.reshape(3, 3, params.out_c)
-    words = np.zeros((params.out_c, 3, 4), np.int8)
+    lanes = np.zeros((params.out_c, 3, 4), "<i2")
     whole = params.out_c - params.out_c % 4
     for channel in range(params.out_c):
         lane = channel % 4 if channel < whole else channel - (params.out_c - 4)
-        places = (0, 2, 1) if lane < _LOW_LANES else (1, 3, 2)  # of kernel rows 0, 1, 2
-        words[channel][:, places] = taps[:, :, channel].T
-    return _with_scales(words.view(np.uint8), scales, 1)
+        places = (0, 1, 2) if lane < _LOW_LANES else (2, 3, 1)  # of kernel rows 0, 1, 2
+        lanes[channel][:, places] = taps[:, :, channel].T
+    return _with_scales(lanes.view(np.uint8), scales, 1)
 
 
 def _stack(rows: npt.NDArray[np.uint8]) -> bool:
@@ -76,20 +76,12 @@ def _head(stacked: bool) -> bytes:
     return int(stacked).to_bytes(4, "little")
 
 
-def _patch_order(params: ConvParams) -> npt.NDArray[np.intp]:
-    """Return the elements of a patch: whole groups of four of each kernel row, then what is left of each."""
-    row = params.k_w * params.in_c
-    elements = np.arange(params.k_h * row).reshape(params.k_h, row)
-    whole = row - row % 4
-    return np.concatenate([elements[:, :whole].ravel(), elements[:, whole:].ravel()])
-
-
-def _grouped(weights: Weights, order: npt.NDArray[np.intp], bits: int, block: int) -> npt.NDArray[np.uint8]:
-    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; what fills up adds nothing."""
-    rows = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
-    rows = rows[:, order]
-    padded = np.pad(rows, ((0, -rows.shape[0] % block), (0, -rows.shape[1] % 4)))
-    return padded.reshape(-1, block, padded.shape[1] // 4, 4)
+def _grouped(weights: Weights, kernel_rows: int, bits: int, block: int) -> npt.NDArray[np.uint8]:
+    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; every kernel row begins a group, what fills up is 0."""
+    values = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
+    rows = values.reshape(len(weights), kernel_rows, -1)
+    padded = np.pad(rows, ((0, -len(rows) % block), (0, 0), (0, -rows.shape[2] % 4)))
+    return padded.reshape(len(padded) // block, block, -1, 4)
 
 
 def _bytes_of_pair(rows: npt.NDArray[np.uint8], elements: list[int]) -> npt.NDArray[np.uint8]:
