@@ -3,7 +3,7 @@
 //
 // x and w are taken unsigned, x + 128 = a and q + 128 = b or u, for bytes load without extension at an offset and two lanes of a
 // register do not borrow. With z = zero_point_x + 128: Σ q(x − zero_point_x) = Σ ab − 128 Σ a − z Σ q, and at 4 bits
-// Σ (16u − 120)(x − zero_point_x) = 16 Σ au − 120 Σ a − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
+// Σ (16u − 120)(x − zero_point_x) = 8 (2 Σ au − 15 Σ a) − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
 // Layout of weights: layout.h. Scratch: what channels do to their sums; four pixels' patches as [k][4], or the only pixel's.
 #include "kernels/armv6m/dot.h"
 #include "kernels/armv6m/layout.h"
@@ -18,11 +18,18 @@ typedef struct {
   jlt_v6m_channel_t *channels;
   void *cells;
   jlt_v6m_out_t out;
+  uint32_t last;               // products of the last run
+  uint32_t run;                // products of the others
   uint32_t zero;               // of the input, unsigned
   bool is_4;                   // the precision
   bool is_flat;                // each output has one input, in the same order
-  uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 120
+  uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 15
 } frame_t;
+
+static jlt_v6m_out_t prepare(const frame_t *f, jlt_span_t channels) {
+  const uint32_t *sums = (const uint32_t *)f->w->packed + 1;
+  return jlt_v6m_prepare(f->p, f->w, sums, channels, f->zero, f->is_4, f->channels);
+}
 
 // How cells of a patch lie: bytes or halfwords, one pixel's or four pixels' side by side.
 typedef enum { CELLS_BYTES, CELLS_BYTES_OF_4, CELLS_HALVES_OF_4 } cells_t;
@@ -152,7 +159,7 @@ static JLT_ALWAYS_INLINE void gather_inside(frame_t *f, const int8_t *image, int
     }
   }
   for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    f->sums_x[i] = sums[i] * (is_4 ? 120u : 128u);
+    f->sums_x[i] = sums[i] * (is_4 ? 15u : 128u);
   }
 }
 
@@ -175,7 +182,7 @@ static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_
   }
   for (uint32_t i = 0; i < count; i++) {
     uint8_t *to = (uint8_t *)f->cells + i * (is_4 ? 2u : 1u);
-    f->sums_x[i] = gather(f, image, y, x, to, is_4 ? CELLS_HALVES_OF_4 : CELLS_BYTES_OF_4) * (is_4 ? 120u : 128u);
+    f->sums_x[i] = gather(f, image, y, x, to, is_4 ? CELLS_HALVES_OF_4 : CELLS_BYTES_OF_4) * (is_4 ? 15u : 128u);
     if (++x == p->out_w) {
       x = 0;
       if (++y == p->out_h) {
@@ -195,45 +202,67 @@ static JLT_V6M_APART void gather_8(frame_t *f, const int8_t *in, uint32_t first,
 }
 
 // Corrects the sums of one channel with four pixels, of which `count` are there, and scales them.
-static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, uint32_t *sums, uint32_t count,
-                                     uint32_t times, int8_t *out) {
+static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, uint32_t count,
+                                     bool is_4, int8_t *out) {
+  uint32_t corrected[JLT_V6M_PIXELS];
 #pragma GCC unroll 4
   for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    sums[i] = times * sums[i] - f->sums_x[i];
+    corrected[i] = is_4 ? (2u * sums[i] - f->sums_x[i]) * (uint32_t)channel->times : sums[i] - f->sums_x[i];
   }
   if (count == JLT_V6M_PIXELS) {
-    jlt_v6m_store(sums, JLT_V6M_PIXELS, channel, &f->out, out, f->p->out_c);
+    jlt_v6m_store(corrected, JLT_V6M_PIXELS, channel, &f->out, out, f->p->out_c);
   } else {
-    jlt_v6m_store_any(sums, count, channel, &f->out, out, f->p->out_c);
+    jlt_v6m_store_any(corrected, count, channel, &f->out, out, f->p->out_c);
   }
 }
 
-static JLT_V6M_APART void multiply_block_4(const frame_t *f, const uint16_t *cells, uint32_t count, int8_t *out) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t length = jlt_v6m_length(p);
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+// All channels at 4 bits; `is_long`: there is more than one run.
+static JLT_ALWAYS_INLINE void multiply_block_4(const frame_t *f, bool is_long, uint32_t count, int8_t *out) {
+  const uint32_t length = jlt_v6m_length(f->p);
+  const uint32_t before = length - f->last;
+  const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
+  const uint16_t *cells = f->cells;
   const jlt_v6m_channel_t *channel = f->channels;
-  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += length) {
+  const jlt_v6m_channel_t *const last = channel + f->p->out_c - 1u;
+  for (; channel <= last; channel += JLT_V6M_PAIR, out += JLT_V6M_PAIR, w += length) {
+    uint32_t runs[JLT_V6M_PAIR * JLT_V6M_PIXELS];
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    jlt_v6m_dot_4(cells, w, w + length, sums);
-    finish(f, channel, sums, count, 16, out + o);
-    if (o + 1u < p->out_c) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, 16, out + o + 1u);
+    uint32_t lanes[4];
+    if (is_long) {
+      jlt_v6m_dot_4(cells, w, w + before, f->run, runs);
+    }
+    jlt_v6m_lanes_4(is_long ? cells + 4u * before : cells, is_long ? w + before : w, w + length, lanes);
+    jlt_v6m_split(lanes, sums);
+#pragma GCC unroll 8
+    for (uint32_t i = 0; i < JLT_V6M_PAIR * JLT_V6M_PIXELS; i++) {
+      sums[i] += is_long ? runs[i] : 0u;
+    }
+    finish(f, channel, sums, count, true, out);
+    if (channel != last) {
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, true, out + 1);
     }
   }
+}
+
+static JLT_V6M_APART void multiply_short_4(const frame_t *f, uint32_t count, int8_t *out) {
+  multiply_block_4(f, false, count, out);
+}
+
+static JLT_V6M_APART void multiply_long_4(const frame_t *f, uint32_t count, int8_t *out) {
+  multiply_block_4(f, true, count, out);
 }
 
 static JLT_V6M_APART void multiply_block_8(const frame_t *f, const uint8_t *cells, uint32_t count, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
   const uint32_t row_bytes = JLT_V6M_PAIR * jlt_v6m_length(p);
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+  const uint8_t *w = jlt_v6m_weights(p, f->w->packed);
   const jlt_v6m_channel_t *channel = f->channels;
   for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += row_bytes) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
     jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
-    finish(f, channel, sums, count, 1, out + o);
+    finish(f, channel, sums, count, false, out + o);
     if (o + 1u < p->out_c) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, 1, out + o + 1u);
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, false, out + o + 1u);
     }
   }
 }
@@ -246,7 +275,11 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
     int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
     if (f->is_4) {
       gather_4(f, call->in[0], first, count);
-      multiply_block_4(f, f->cells, count, out);
+      if (f->last == jlt_v6m_length(p)) {
+        multiply_short_4(f, count, out);
+      } else {
+        multiply_long_4(f, count, out);
+      }
     } else {
       gather_8(f, call->in[0], first, count);
       multiply_block_8(f, f->cells, count, out);
@@ -254,22 +287,25 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
   }
 }
 
-static void multiply_vector(const jlt_call_t *call, frame_t *f, jlt_span_t channels) {
+static void multiply_vector(const jlt_call_t *call, frame_t *f) {
+  const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, f->p->out_c);
   const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
   const uint8_t *x = f->cells;
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(f->p) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
-  const uint32_t sum_x = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 120u : 128u);
-  const jlt_v6m_channel_t *channel = f->channels;
+  const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
+  const uint32_t sum_x = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 15u : 128u);
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
+    const uint32_t end = channels.end - o < JLT_V6M_ROWS ? channels.end : o + JLT_V6M_ROWS;
     uint32_t sums[JLT_V6M_ROWS];
     if (f->is_4) {
-      jlt_v6m_row_4(x, x + length, w, sums);
+      jlt_v6m_row_4(x, x + length, w, f->run, sums);
     } else {
       jlt_v6m_row_8(x, x + length, w, sums);
     }
-    for (uint32_t i = 0; i < JLT_V6M_ROWS && o + i < channels.end; i++, channel++) {
-      const uint32_t sum = (f->is_4 ? 16u : 1u) * sums[i] - sum_x;
+    f->out = prepare(f, (jlt_span_t){.begin = o, .end = end});
+    for (uint32_t i = 0; i < end - o; i++) {
+      const jlt_v6m_channel_t *channel = f->channels + i;
+      const uint32_t sum = f->is_4 ? (2u * sums[i] - sum_x) * (uint32_t)channel->times : sums[i] - sum_x;
       jlt_v6m_store(&sum, 1, channel, &f->out, (int8_t *)call->out + o + i, 0);
     }
   }
@@ -277,8 +313,6 @@ static void multiply_vector(const jlt_call_t *call, frame_t *f, jlt_span_t chann
 
 void jlt_conv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  const bool one_pixel = jlt_v6m_one_pixel(p);
-  const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
   frame_t frame = {
       .p = p,
       .w = &call->weights,
@@ -289,10 +323,13 @@ void jlt_conv_s8__armv6m(const jlt_call_t *call) {
                  p->in_h == p->out_h && p->in_w == p->out_w,
       .is_4 = call->weights.low == NULL && call->weights.high != NULL,
   };
-  frame.out = jlt_v6m_prepare(p, &call->weights, channels, frame.zero, frame.channels);
-  if (one_pixel) {
-    multiply_vector(call, &frame, channels);
+  frame.run = jlt_v6m_run(call->weights.packed);
+  for (frame.last = jlt_v6m_length(p); frame.last > frame.run; frame.last -= frame.run) {
+  }
+  if (jlt_v6m_one_pixel(p)) {
+    multiply_vector(call, &frame);
   } else {
+    frame.out = prepare(&frame, (jlt_span_t){.end = p->out_c});
     convolve(call, &frame);
   }
 }

@@ -21,7 +21,7 @@ uint64_t jlt_conv_s8_scratch_bytes__armv6m(const void *params, const jlt_weight_
 uint64_t jlt_conv_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   const jlt_conv_params_t *p = params;
   (void)weight;
-  return jlt_v6m_channels(p) * (4u + (uint64_t)jlt_v6m_length(p) * bits / 8u);
+  return 4u + jlt_v6m_channels(p) * (4u + (uint64_t)jlt_v6m_length(p) * bits / 8u);
 }
 
 bool jlt_dwconv_s8_takes__armv6m(const void *params, const jlt_weight_t *weight) {
@@ -33,7 +33,7 @@ bool jlt_dwconv_s8_takes__armv6m(const void *params, const jlt_weight_t *weight)
 uint64_t jlt_dwconv_s8_scratch_bytes__armv6m(const void *params, const jlt_weight_t *weight) {
   const jlt_conv_params_t *p = params;
   (void)weight;
-  return jlt_v6m_table_bytes(p) + (uint64_t)p->k_h * ((JLT_V6M_WINDOW_BLOCK - 1u) * p->stride_w + p->k_w) * p->in_c;
+  return 16u * (uint64_t)p->out_c + (uint64_t)p->k_h * ((JLT_V6M_WINDOW_BLOCK - 1u) * p->stride_w + p->k_w) * p->in_c;
 }
 
 uint64_t jlt_dwconv_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t *weight, uint32_t bits) {
