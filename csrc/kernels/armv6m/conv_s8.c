@@ -15,7 +15,7 @@
 typedef struct {
   const jlt_conv_params_t *p;
   const jlt_weights_t *w;
-  jlt_v6m_channel_t *channels;
+  const jlt_v6m_channel_t *channels;
   void *cells;
   jlt_v6m_out_t out;
   uint32_t last;               // products of the last run
@@ -25,11 +25,6 @@ typedef struct {
   bool is_flat;                // each output has one input, in the same order
   uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 15
 } frame_t;
-
-static jlt_v6m_out_t prepare(const frame_t *f, jlt_span_t channels) {
-  const uint32_t *sums = (const uint32_t *)f->w->packed + 1;
-  return jlt_v6m_prepare(f->p, f->w, sums, channels, f->zero, f->is_4, f->channels);
-}
 
 // How cells of a patch lie: bytes or halfwords, one pixel's or four pixels' side by side.
 typedef enum { CELLS_BYTES, CELLS_BYTES_OF_4, CELLS_HALVES_OF_4 } cells_t;
@@ -287,13 +282,35 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
   }
 }
 
+// Corrects and scales the sums of a block of channels with the only pixel.
+static JLT_ALWAYS_INLINE void finish_vector(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+  const jlt_conv_params_t *p = f->p;
+  const jlt_weights_t *w = f->w;
+  const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
+  const uint32_t *w_sums = (const uint32_t *)w->packed + 1;
+  jlt_v6m_out_t to = jlt_v6m_out_of(p);
+  const bool is_full = to.is_simple;
+  for (uint32_t c = channels.begin; c < channels.end; c++, sums++) {
+    const jlt_v6m_channel_t channel = {
+        .base = (uint32_t)w->bias[c] - f->zero * (f->is_4 ? w_sums[c] & ~1u : w_sums[c]),
+        .multiplier = w->multipliers[c * step],
+        .right = -w->shifts[c * step],
+    };
+    const uint32_t sum = !f->is_4        ? *sums - f->sums_x[0]
+                         : w_sums[c] & 1u ? 8u * (f->sums_x[0] - 2u * *sums)
+                                          : 8u * (2u * *sums - f->sums_x[0]);
+    to.is_simple = is_full && channel.right > 0;
+    jlt_v6m_store(&sum, 1, &channel, &to, out + c, 0);
+  }
+}
+
 static void multiply_vector(const jlt_call_t *call, frame_t *f) {
   const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, f->p->out_c);
   const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
   const uint8_t *x = f->cells;
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
-  const uint32_t sum_x = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 15u : 128u);
+  f->sums_x[0] = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 15u : 128u);
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
     const uint32_t end = channels.end - o < JLT_V6M_ROWS ? channels.end : o + JLT_V6M_ROWS;
     uint32_t sums[JLT_V6M_ROWS];
@@ -302,12 +319,7 @@ static void multiply_vector(const jlt_call_t *call, frame_t *f) {
     } else {
       jlt_v6m_row_8(x, x + length, w, sums);
     }
-    f->out = prepare(f, (jlt_span_t){.begin = o, .end = end});
-    for (uint32_t i = 0; i < end - o; i++) {
-      const jlt_v6m_channel_t *channel = f->channels + i;
-      const uint32_t sum = f->is_4 ? (2u * sums[i] - sum_x) * (uint32_t)channel->times : sums[i] - sum_x;
-      jlt_v6m_store(&sum, 1, channel, &f->out, (int8_t *)call->out + o + i, 0);
-    }
+    finish_vector(f, sums, (jlt_span_t){.begin = o, .end = end}, call->out);
   }
 }
 
@@ -329,7 +341,7 @@ void jlt_conv_s8__armv6m(const jlt_call_t *call) {
   if (jlt_v6m_one_pixel(p)) {
     multiply_vector(call, &frame);
   } else {
-    frame.out = prepare(&frame, (jlt_span_t){.end = p->out_c});
+    frame.out = jlt_v6m_prepare(p, &call->weights, (const uint32_t *)call->weights.packed + 1, frame.zero, frame.is_4, call->scratch);
     convolve(call, &frame);
   }
 }

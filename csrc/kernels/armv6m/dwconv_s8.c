@@ -161,8 +161,7 @@ void jlt_dwconv_s8__armv6m(const jlt_call_t *call) {
       .p = p,
       .w = (const int8_t *)call->weights.packed + 4u * p->out_c,
       .channels = channels,
-      .out = jlt_v6m_prepare(p, &call->weights, call->weights.packed, (jlt_span_t){.end = p->out_c}, (uint32_t)p->in_zero_point,
-                             false, channels),
+      .out = jlt_v6m_prepare(p, &call->weights, call->weights.packed, (uint32_t)p->in_zero_point, false, channels),
   };
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;

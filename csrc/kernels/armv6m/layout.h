@@ -21,8 +21,10 @@
 // Inlined into what calls them some functions would share its registers, and there are too few.
 #if defined(__GNUC__)
 #define JLT_V6M_APART __attribute__((noinline))
+#define JLT_V6M_UNUSED __attribute__((unused))
 #else
 #define JLT_V6M_APART
+#define JLT_V6M_UNUSED
 #endif
 
 enum {
@@ -43,10 +45,8 @@ static inline uint32_t jlt_v6m_channels(const jlt_conv_params_t *p) {
   return jlt_v6m_up(p->out_c, jlt_v6m_one_pixel(p) ? JLT_V6M_ROWS : JLT_V6M_PAIR);
 }
 
-// Scratch for what each channel does to its sums; where there is one pixel, of one block.
-static inline uint32_t jlt_v6m_table_bytes(const jlt_conv_params_t *p) {
-  return 16u * (jlt_v6m_one_pixel(p) ? (uint32_t)JLT_V6M_ROWS : p->out_c);
-}
+// Scratch for what each channel does to its sums, where it does so more than once.
+static inline uint32_t jlt_v6m_table_bytes(const jlt_conv_params_t *p) { return jlt_v6m_one_pixel(p) ? 0u : 16u * p->out_c; }
 
 // Weights of a convolution or fully connected.
 static inline const uint8_t *jlt_v6m_weights(const jlt_conv_params_t *p, const void *packed) {
