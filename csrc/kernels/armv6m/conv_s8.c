@@ -282,26 +282,48 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
   }
 }
 
+static JLT_V6M_APART int8_t requantised(const jlt_conv_params_t *p, int32_t value, int32_t multiplier, int32_t shift) {
+  return jlt_requantise_s8(value, multiplier, shift, p->out_zero_point, p->act_min, p->act_max);
+}
+
 // Corrects and scales the sums of a block of channels with the only pixel.
-static JLT_ALWAYS_INLINE void finish_vector(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+static JLT_ALWAYS_INLINE void finish_vector(const frame_t *f, const uint32_t *sums, jlt_span_t channels, bool is_4, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
   const jlt_weights_t *w = f->w;
   const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
-  const uint32_t *w_sums = (const uint32_t *)w->packed + 1;
-  jlt_v6m_out_t to = jlt_v6m_out_of(p);
-  const bool is_full = to.is_simple;
-  for (uint32_t c = channels.begin; c < channels.end; c++, sums++) {
-    const jlt_v6m_channel_t channel = {
-        .base = (uint32_t)w->bias[c] - f->zero * (f->is_4 ? w_sums[c] & ~1u : w_sums[c]),
-        .multiplier = w->multipliers[c * step],
-        .right = -w->shifts[c * step],
-    };
-    const uint32_t sum = !f->is_4        ? *sums - f->sums_x[0]
-                         : w_sums[c] & 1u ? 8u * (f->sums_x[0] - 2u * *sums)
-                                          : 8u * (2u * *sums - f->sums_x[0]);
-    to.is_simple = is_full && channel.right > 0;
-    jlt_v6m_store(&sum, 1, &channel, &to, out + c, 0);
+  const uint32_t *w_sum = (const uint32_t *)w->packed + 1 + channels.begin;
+  const int32_t *bias = w->bias + channels.begin;
+  const int32_t *multiplier = w->multipliers + step * channels.begin;
+  const int32_t *shift = w->shifts + step * channels.begin;
+  const uint32_t sum_x = f->sums_x[0];
+  const uint32_t zero = f->zero;
+  const int32_t zero_point = p->out_zero_point;
+  const bool is_full = p->act_min == INT8_MIN && p->act_max == INT8_MAX;
+  int8_t *const end = out + channels.end;
+  for (out += channels.begin; out != end; out++, multiplier += step, shift += step) {
+    const uint32_t of_w = *w_sum++;
+    uint32_t value;
+    if (is_4) {
+      value = 8u * (2u * *sums++ - sum_x);
+      value = (of_w & 1u ? 0u - value : value) - zero * (of_w & ~1u);
+    } else {
+      value = *sums++ - sum_x - zero * of_w;
+    }
+    value += (uint32_t)*bias++;
+    if (is_full && *shift < 0) {
+      *out = (int8_t)jlt_v6m_saturated(jlt_v6m_moved((int32_t)value, *multiplier, -*shift, zero_point));
+    } else {
+      *out = requantised(p, (int32_t)value, *multiplier, *shift);
+    }
   }
+}
+
+static JLT_V6M_APART void finish_vector_4(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+  finish_vector(f, sums, channels, true, out);
+}
+
+static JLT_V6M_APART void finish_vector_8(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+  finish_vector(f, sums, channels, false, out);
 }
 
 static void multiply_vector(const jlt_call_t *call, frame_t *f) {
@@ -312,14 +334,15 @@ static void multiply_vector(const jlt_call_t *call, frame_t *f) {
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
   f->sums_x[0] = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 15u : 128u);
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
-    const uint32_t end = channels.end - o < JLT_V6M_ROWS ? channels.end : o + JLT_V6M_ROWS;
+    const jlt_span_t block = {.begin = o, .end = channels.end - o < JLT_V6M_ROWS ? channels.end : o + JLT_V6M_ROWS};
     uint32_t sums[JLT_V6M_ROWS];
     if (f->is_4) {
       jlt_v6m_row_4(x, x + length, w, f->run, sums);
+      finish_vector_4(f, sums, block, call->out);
     } else {
       jlt_v6m_row_8(x, x + length, w, sums);
+      finish_vector_8(f, sums, block, call->out);
     }
-    finish_vector(f, sums, (jlt_span_t){.begin = o, .end = end}, call->out);
   }
 }
 

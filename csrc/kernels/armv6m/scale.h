@@ -143,14 +143,12 @@ static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_store_any(const uint32_t *sums,
 static JLT_V6M_STORE JLT_V6M_UNUSED void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
                                             const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
   if (!o->is_simple) {
-    uint32_t copies[JLT_V6M_WINDOW_BLOCK];  // or else all of these would have to be in memory
+    uint32_t copies[JLT_V6M_WINDOW_BLOCK];  // or else the sums themselves would have to be in memory
 #pragma GCC unroll 6
     for (uint32_t i = 0; i < count; i++) {
       copies[i] = sums[i];
     }
-    const jlt_v6m_channel_t any = *channel;
-    const jlt_v6m_out_t to = *o;
-    jlt_v6m_store_any(copies, count, &any, &to, out, step);
+    jlt_v6m_store_any(copies, count, channel, o, out, step);
     return;
   }
   const jlt_v6m_channel_t c = *channel;
