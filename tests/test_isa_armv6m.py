@@ -8,7 +8,7 @@ import functools
 import numpy as np
 import pytest
 from board_tools import MODELS
-from model_zoo import RELU, RELU6, SAME, VALID, Net
+from model_zoo import NONE, RELU, RELU6, SAME, VALID, Net
 from test_kernels import CASES, Draw
 from tflite_build import ModelBuilder
 
@@ -99,6 +99,14 @@ EDGES = {
 }
 
 
+def one_add(elements: int, scales: tuple[float, float, float], activation: int) -> bytes:
+    """Return a container of one addition."""
+    net = Net("add", elements)
+    x = net.act("x", (1, elements), scales[0], -5)
+    z = net.act("z", (1, elements), scales[1], 90)
+    return _container(net.finish((x, z), (net.binary("ADD", x, z, scales[2], activation=activation),)))
+
+
 class Guarded:
     """A container on the engine in an arena of exact size between guard bytes, run tile by tile."""
 
@@ -175,7 +183,7 @@ def assert_same(content: bytes, seed: int = 1, *, takes: bool | None = None) -> 
             np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("name", ["conv", "depthwise", "dense"])
+@pytest.mark.parametrize("name", ["conv", "depthwise", "dense", "add"])
 @pytest.mark.parametrize("seed", SEEDS)
 def test_drawn_ops_equal_the_reference(name: str, seed: int) -> None:
     assert_same(drawn(name, seed), seed)
@@ -191,6 +199,13 @@ def test_edges_of_blocks_equal_the_reference_under_guard_bytes(name: str) -> Non
         want = ref.infer([x[None]], path=ref.path_names[path]).outputs[0].tobytes()
         for units in (1, 2, 3, 0):
             assert Guarded(ours, path).run(x, units) == want
+
+
+@pytest.mark.parametrize("elements", [1, 63, 64, 65, 256])
+@pytest.mark.parametrize("scales", [(0.05, 0.05, 0.1), (0.2, 0.003, 0.09), (0.01, 0.3, 0.001), (0.1, 0.1, 8.0)])
+@pytest.mark.parametrize("activation", [NONE, RELU])
+def test_additions_equal_the_reference(elements: int, scales: tuple[float, float, float], activation: int) -> None:
+    assert_same(one_add(elements, scales, activation))
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in MODELS.glob("*.tflite")))

@@ -3,7 +3,7 @@
 //
 // x and w are taken unsigned, x + 128 = a and q + 128 = b or u, for bytes load without extension at an offset and two lanes of a
 // register do not borrow. With z = zero_point_x + 128: Σ q(x − zero_point_x) = Σ ab − 128 Σ a − z Σ q, and at 4 bits
-// Σ (16u − 120)(x − zero_point_x) = 16 Σ au − 120 Σ a − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
+// Σ (16u − 120)(x − zero_point_x) = 8 (2 Σ au − 15 Σ a) − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
 // Layout of weights: layout.h. Scratch: what channels do to their sums; four pixels' patches as [k][4], or the only pixel's.
 #include "kernels/armv6m/dot.h"
 #include "kernels/armv6m/layout.h"
@@ -15,13 +15,15 @@
 typedef struct {
   const jlt_conv_params_t *p;
   const jlt_weights_t *w;
-  jlt_v6m_channel_t *channels;
+  const jlt_v6m_channel_t *channels;
   void *cells;
   jlt_v6m_out_t out;
+  uint32_t last;               // products of the last run
+  uint32_t run;                // products of the others
   uint32_t zero;               // of the input, unsigned
   bool is_4;                   // the precision
   bool is_flat;                // each output has one input, in the same order
-  uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 120
+  uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 15
 } frame_t;
 
 // How cells of a patch lie: bytes or halfwords, one pixel's or four pixels' side by side.
@@ -152,7 +154,7 @@ static JLT_ALWAYS_INLINE void gather_inside(frame_t *f, const int8_t *image, int
     }
   }
   for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    f->sums_x[i] = sums[i] * (is_4 ? 120u : 128u);
+    f->sums_x[i] = sums[i] * (is_4 ? 15u : 128u);
   }
 }
 
@@ -175,7 +177,7 @@ static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_
   }
   for (uint32_t i = 0; i < count; i++) {
     uint8_t *to = (uint8_t *)f->cells + i * (is_4 ? 2u : 1u);
-    f->sums_x[i] = gather(f, image, y, x, to, is_4 ? CELLS_HALVES_OF_4 : CELLS_BYTES_OF_4) * (is_4 ? 120u : 128u);
+    f->sums_x[i] = gather(f, image, y, x, to, is_4 ? CELLS_HALVES_OF_4 : CELLS_BYTES_OF_4) * (is_4 ? 15u : 128u);
     if (++x == p->out_w) {
       x = 0;
       if (++y == p->out_h) {
@@ -195,45 +197,67 @@ static JLT_V6M_APART void gather_8(frame_t *f, const int8_t *in, uint32_t first,
 }
 
 // Corrects the sums of one channel with four pixels, of which `count` are there, and scales them.
-static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, uint32_t *sums, uint32_t count,
-                                     uint32_t times, int8_t *out) {
+static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, uint32_t count,
+                                     bool is_4, int8_t *out) {
+  uint32_t corrected[JLT_V6M_PIXELS];
 #pragma GCC unroll 4
   for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    sums[i] = times * sums[i] - f->sums_x[i];
+    corrected[i] = is_4 ? (2u * sums[i] - f->sums_x[i]) * (uint32_t)channel->times : sums[i] - f->sums_x[i];
   }
   if (count == JLT_V6M_PIXELS) {
-    jlt_v6m_store(sums, JLT_V6M_PIXELS, channel, &f->out, out, f->p->out_c);
+    jlt_v6m_store(corrected, JLT_V6M_PIXELS, channel, &f->out, out, f->p->out_c);
   } else {
-    jlt_v6m_store_any(sums, count, channel, &f->out, out, f->p->out_c);
+    jlt_v6m_store_any(corrected, count, channel, &f->out, out, f->p->out_c);
   }
 }
 
-static JLT_V6M_APART void multiply_block_4(const frame_t *f, const uint16_t *cells, uint32_t count, int8_t *out) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t length = jlt_v6m_length(p);
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+// All channels at 4 bits; `is_long`: there is more than one run.
+static JLT_ALWAYS_INLINE void multiply_block_4(const frame_t *f, bool is_long, uint32_t count, int8_t *out) {
+  const uint32_t length = jlt_v6m_length(f->p);
+  const uint32_t before = length - f->last;
+  const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
+  const uint16_t *cells = f->cells;
   const jlt_v6m_channel_t *channel = f->channels;
-  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += length) {
+  const jlt_v6m_channel_t *const last = channel + f->p->out_c - 1u;
+  for (; channel <= last; channel += JLT_V6M_PAIR, out += JLT_V6M_PAIR, w += length) {
+    uint32_t runs[JLT_V6M_PAIR * JLT_V6M_PIXELS];
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    jlt_v6m_dot_4(cells, w, w + length, sums);
-    finish(f, channel, sums, count, 16, out + o);
-    if (o + 1u < p->out_c) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, 16, out + o + 1u);
+    uint32_t lanes[4];
+    if (is_long) {
+      jlt_v6m_dot_4(cells, w, w + before, f->run, runs);
+    }
+    jlt_v6m_lanes_4(is_long ? cells + 4u * before : cells, is_long ? w + before : w, w + length, lanes);
+    jlt_v6m_split(lanes, sums);
+#pragma GCC unroll 8
+    for (uint32_t i = 0; i < JLT_V6M_PAIR * JLT_V6M_PIXELS; i++) {
+      sums[i] += is_long ? runs[i] : 0u;
+    }
+    finish(f, channel, sums, count, true, out);
+    if (channel != last) {
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, true, out + 1);
     }
   }
+}
+
+static JLT_V6M_APART void multiply_short_4(const frame_t *f, uint32_t count, int8_t *out) {
+  multiply_block_4(f, false, count, out);
+}
+
+static JLT_V6M_APART void multiply_long_4(const frame_t *f, uint32_t count, int8_t *out) {
+  multiply_block_4(f, true, count, out);
 }
 
 static JLT_V6M_APART void multiply_block_8(const frame_t *f, const uint8_t *cells, uint32_t count, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
   const uint32_t row_bytes = JLT_V6M_PAIR * jlt_v6m_length(p);
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(p);
+  const uint8_t *w = jlt_v6m_weights(p, f->w->packed);
   const jlt_v6m_channel_t *channel = f->channels;
   for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += row_bytes) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
     jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
-    finish(f, channel, sums, count, 1, out + o);
+    finish(f, channel, sums, count, false, out + o);
     if (o + 1u < p->out_c) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, 1, out + o + 1u);
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, false, out + o + 1u);
     }
   }
 }
@@ -246,7 +270,11 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
     int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
     if (f->is_4) {
       gather_4(f, call->in[0], first, count);
-      multiply_block_4(f, f->cells, count, out);
+      if (f->last == jlt_v6m_length(p)) {
+        multiply_short_4(f, count, out);
+      } else {
+        multiply_long_4(f, count, out);
+      }
     } else {
       gather_8(f, call->in[0], first, count);
       multiply_block_8(f, f->cells, count, out);
@@ -254,31 +282,72 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
   }
 }
 
-static void multiply_vector(const jlt_call_t *call, frame_t *f, jlt_span_t channels) {
+static JLT_V6M_APART int8_t requantised(const jlt_conv_params_t *p, int32_t value, int32_t multiplier, int32_t shift) {
+  return jlt_requantise_s8(value, multiplier, shift, p->out_zero_point, p->act_min, p->act_max);
+}
+
+// Corrects and scales the sums of a block of channels with the only pixel.
+static JLT_ALWAYS_INLINE void finish_vector(const frame_t *f, const uint32_t *sums, jlt_span_t channels, bool is_4, int8_t *out) {
+  const jlt_conv_params_t *p = f->p;
+  const jlt_weights_t *w = f->w;
+  const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
+  const uint32_t *w_sum = (const uint32_t *)w->packed + 1 + channels.begin;
+  const int32_t *bias = w->bias + channels.begin;
+  const int32_t *multiplier = w->multipliers + step * channels.begin;
+  const int32_t *shift = w->shifts + step * channels.begin;
+  const uint32_t sum_x = f->sums_x[0];
+  const uint32_t zero = f->zero;
+  const int32_t zero_point = p->out_zero_point;
+  const bool is_full = p->act_min == INT8_MIN && p->act_max == INT8_MAX;
+  int8_t *const end = out + channels.end;
+  for (out += channels.begin; out != end; out++, multiplier += step, shift += step) {
+    const uint32_t of_w = *w_sum++;
+    uint32_t value;
+    if (is_4) {
+      value = 8u * (2u * *sums++ - sum_x);
+      value = (of_w & 1u ? 0u - value : value) - zero * (of_w & ~1u);
+    } else {
+      value = *sums++ - sum_x - zero * of_w;
+    }
+    value += (uint32_t)*bias++;
+    if (is_full && *shift < 0) {
+      *out = (int8_t)jlt_v6m_saturated(jlt_v6m_moved((int32_t)value, *multiplier, -*shift, zero_point));
+    } else {
+      *out = requantised(p, (int32_t)value, *multiplier, *shift);
+    }
+  }
+}
+
+static JLT_V6M_APART void finish_vector_4(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+  finish_vector(f, sums, channels, true, out);
+}
+
+static JLT_V6M_APART void finish_vector_8(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+  finish_vector(f, sums, channels, false, out);
+}
+
+static void multiply_vector(const jlt_call_t *call, frame_t *f) {
+  const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, f->p->out_c);
   const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
   const uint8_t *x = f->cells;
-  const uint8_t *w = (const uint8_t *)f->w->packed + 4u * jlt_v6m_channels(f->p) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
-  const uint32_t sum_x = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 120u : 128u);
-  const jlt_v6m_channel_t *channel = f->channels;
+  const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
+  f->sums_x[0] = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 15u : 128u);
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
+    const jlt_span_t block = {.begin = o, .end = channels.end - o < JLT_V6M_ROWS ? channels.end : o + JLT_V6M_ROWS};
     uint32_t sums[JLT_V6M_ROWS];
     if (f->is_4) {
-      jlt_v6m_row_4(x, x + length, w, sums);
+      jlt_v6m_row_4(x, x + length, w, f->run, sums);
+      finish_vector_4(f, sums, block, call->out);
     } else {
       jlt_v6m_row_8(x, x + length, w, sums);
-    }
-    for (uint32_t i = 0; i < JLT_V6M_ROWS && o + i < channels.end; i++, channel++) {
-      const uint32_t sum = (f->is_4 ? 16u : 1u) * sums[i] - sum_x;
-      jlt_v6m_store(&sum, 1, channel, &f->out, (int8_t *)call->out + o + i, 0);
+      finish_vector_8(f, sums, block, call->out);
     }
   }
 }
 
 void jlt_conv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  const bool one_pixel = jlt_v6m_one_pixel(p);
-  const jlt_span_t channels = one_pixel ? jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c) : (jlt_span_t){.end = p->out_c};
   frame_t frame = {
       .p = p,
       .w = &call->weights,
@@ -289,10 +358,13 @@ void jlt_conv_s8__armv6m(const jlt_call_t *call) {
                  p->in_h == p->out_h && p->in_w == p->out_w,
       .is_4 = call->weights.low == NULL && call->weights.high != NULL,
   };
-  frame.out = jlt_v6m_prepare(p, &call->weights, channels, frame.zero, frame.channels);
-  if (one_pixel) {
-    multiply_vector(call, &frame, channels);
+  frame.run = jlt_v6m_run(call->weights.packed);
+  for (frame.last = jlt_v6m_length(p); frame.last > frame.run; frame.last -= frame.run) {
+  }
+  if (jlt_v6m_one_pixel(p)) {
+    multiply_vector(call, &frame);
   } else {
+    frame.out = jlt_v6m_prepare(p, &call->weights, (const uint32_t *)call->weights.packed + 1, frame.zero, frame.is_4, call->scratch);
     convolve(call, &frame);
   }
 }

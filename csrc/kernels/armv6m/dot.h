@@ -20,10 +20,17 @@
 #include "kernels/armv6m/dot_plain.h"
 #endif
 
-enum { JLT_V6M_FLUSH = 16 };  // products of a byte and a nibble that fit 16 bits: 17 do
+// Takes lanes apart.
+static JLT_ALWAYS_INLINE void jlt_v6m_split(const uint32_t *lanes, uint32_t *sums) {
+#pragma GCC unroll 4
+  for (uint32_t i = 0; i < 4; i++) {
+    sums[2 * i] = lanes[i] & 0xFFFFu;
+    sums[2 * i + 1] = lanes[i] >> 16;
+  }
+}
 
 // Takes lanes apart and adds them to sums.
-static JLT_ALWAYS_INLINE void jlt_v6m_flush(const uint32_t *lanes, uint32_t *sums) {
+static JLT_ALWAYS_INLINE void jlt_v6m_split_add(const uint32_t *lanes, uint32_t *sums) {
 #pragma GCC unroll 4
   for (uint32_t i = 0; i < 4; i++) {
     sums[2 * i] += lanes[i] & 0xFFFFu;
@@ -31,37 +38,31 @@ static JLT_ALWAYS_INLINE void jlt_v6m_flush(const uint32_t *lanes, uint32_t *sum
   }
 }
 
-// As dot_8, at 4 bits.
-static JLT_V6M_APART void jlt_v6m_dot_4(const uint16_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
-  const uint8_t *stop = w + ((uint32_t)(w_end - w) - 1u) % JLT_V6M_FLUSH + 1u;  // what is no whole sixteen comes first
+// As dot_8, at 4 bits, over whole runs.
+static JLT_V6M_APART void jlt_v6m_dot_4(const uint16_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t run, uint32_t *sums) {
   uint32_t lanes[4];
-  jlt_v6m_lanes_4(x, w, stop, lanes);
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < 4; i++) {
-    sums[2 * i] = lanes[i] & 0xFFFFu;
-    sums[2 * i + 1] = lanes[i] >> 16;
-  }
-  x += 4 * (stop - w);
-  for (w = stop; w != w_end; w += JLT_V6M_FLUSH, x += 4 * JLT_V6M_FLUSH) {
-    jlt_v6m_lanes_4(x, w, w + JLT_V6M_FLUSH, lanes);
-    jlt_v6m_flush(lanes, sums);
+  jlt_v6m_lanes_4(x, w, w + run, lanes);
+  jlt_v6m_split(lanes, sums);
+  for (w += run, x += 4 * run; w != w_end; w += run, x += 4 * run) {
+    jlt_v6m_lanes_4(x, w, w + run, lanes);
+    jlt_v6m_split_add(lanes, sums);
   }
 }
 
 // As row_8, at 4 bits.
-static JLT_V6M_APART void jlt_v6m_row_4(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t *sums) {
-  const uint8_t *stop = x + ((uint32_t)(x_end - x) - 1u) % JLT_V6M_FLUSH + 1u;
+static JLT_V6M_APART void jlt_v6m_row_4(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t run, uint32_t *sums) {
 #pragma GCC unroll 8
   for (uint32_t i = 0; i < 8; i++) {
     sums[i] = 0;
   }
   while (x != x_end) {
+    const uint32_t left = (uint32_t)(x_end - x);
+    const uint8_t *const stop = left < run ? x_end : x + run;
     uint32_t lanes[4];
     jlt_v6m_row_lanes_4(x, stop, w, lanes);
-    jlt_v6m_flush(lanes, sums);
+    jlt_v6m_split_add(lanes, sums);
     w += 4 * (stop - x);
     x = stop;
-    stop += JLT_V6M_FLUSH;
   }
 }
 

@@ -156,12 +156,12 @@ static void run_counted(const frame_t *f, window_t window, uint32_t count, int8_
 void jlt_dwconv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   jlt_v6m_channel_t *channels = call->scratch;
-  int8_t *copies = (int8_t *)call->scratch + jlt_v6m_table_bytes(p);
+  int8_t *copies = (int8_t *)(channels + p->out_c);
   const frame_t frame = {
       .p = p,
       .w = (const int8_t *)call->weights.packed + 4u * p->out_c,
       .channels = channels,
-      .out = jlt_v6m_prepare(p, &call->weights, (jlt_span_t){.end = p->out_c}, (uint32_t)p->in_zero_point, channels),
+      .out = jlt_v6m_prepare(p, &call->weights, call->weights.packed, (uint32_t)p->in_zero_point, false, channels),
   };
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;

@@ -21,7 +21,7 @@ uint64_t jlt_conv_s8_scratch_bytes__armv6m(const void *params, const jlt_weight_
 uint64_t jlt_conv_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   const jlt_conv_params_t *p = params;
   (void)weight;
-  return jlt_v6m_channels(p) * (4u + (uint64_t)jlt_v6m_length(p) * bits / 8u);
+  return 4u + jlt_v6m_channels(p) * (4u + (uint64_t)jlt_v6m_length(p) * bits / 8u);
 }
 
 bool jlt_dwconv_s8_takes__armv6m(const void *params, const jlt_weight_t *weight) {
@@ -33,7 +33,7 @@ bool jlt_dwconv_s8_takes__armv6m(const void *params, const jlt_weight_t *weight)
 uint64_t jlt_dwconv_s8_scratch_bytes__armv6m(const void *params, const jlt_weight_t *weight) {
   const jlt_conv_params_t *p = params;
   (void)weight;
-  return jlt_v6m_table_bytes(p) + (uint64_t)p->k_h * ((JLT_V6M_WINDOW_BLOCK - 1u) * p->stride_w + p->k_w) * p->in_c;
+  return 16u * (uint64_t)p->out_c + (uint64_t)p->k_h * ((JLT_V6M_WINDOW_BLOCK - 1u) * p->stride_w + p->k_w) * p->in_c;
 }
 
 uint64_t jlt_dwconv_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t *weight, uint32_t bits) {
@@ -41,6 +41,37 @@ uint64_t jlt_dwconv_s8_packed_bytes__armv6m(const void *params, const jlt_weight
   (void)weight;
   (void)bits;
   return p->out_c * (4u + (uint64_t)p->k_h * p->k_w);
+}
+
+// Whether an operand has the output's shape.
+static bool is_whole(const uint32_t *dims, const uint32_t *stride) {
+  uint32_t elements = 1;
+  for (uint32_t d = 6; d-- > 0; elements *= dims[d]) {
+    if (dims[d] != 1 && stride[d] != elements) {
+      return false;
+    }
+  }
+  return true;
+}
+
+bool jlt_add_s8_takes__armv6m(const void *params, const jlt_weight_t *weight) {
+  const jlt_binary_params_t *p = params;
+  (void)weight;
+  return is_whole(p->dims, p->stride_a) && is_whole(p->dims, p->stride_b) && p->left_shift == 20 && p->a_shift <= 0 &&
+         p->b_shift <= 0 && p->out_shift < 0 && p->act_min == INT8_MIN && p->act_max == INT8_MAX;
+}
+
+uint64_t jlt_add_s8_scratch_bytes__armv6m(const void *params, const jlt_weight_t *weight) {
+  (void)params;
+  (void)weight;
+  return 0;
+}
+
+uint64_t jlt_add_s8_packed_bytes__armv6m(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)params;
+  (void)weight;
+  (void)bits;
+  return 0;
 }
 
 #endif

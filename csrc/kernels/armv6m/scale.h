@@ -11,6 +11,7 @@ typedef struct {
   uint32_t base;
   int32_t multiplier;
   int32_t right;  // minus the shift
+  int32_t times;  // at 4 bits, what doubled sums count: 8, or −8 for a channel of 15 − u
 } jlt_v6m_channel_t;
 
 // What the channels of an op have in common.
@@ -21,24 +22,30 @@ typedef struct {
   bool is_simple;  // every channel is shifted right, and nothing is clamped but to 8 bits
 } jlt_v6m_out_t;
 
-// Fills `table` for the channels of `span`; `zero` is the input's zero point as the sums of weights want it.
-static jlt_v6m_out_t jlt_v6m_prepare(const jlt_conv_params_t *p, const jlt_weights_t *w, jlt_span_t span, uint32_t zero,
-                                     jlt_v6m_channel_t *table) {
-  const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
-  const uint32_t *sums = w->packed;
-  bool is_simple = p->act_min == INT8_MIN && p->act_max == INT8_MAX;
-  for (uint32_t c = span.begin; c < span.end; c++, table++) {
-    table->base = (uint32_t)w->bias[c] - zero * sums[c];
-    table->multiplier = w->multipliers[c * step];
-    table->right = -w->shifts[c * step];
-    is_simple = is_simple && table->right > 0;
-  }
+static JLT_ALWAYS_INLINE jlt_v6m_out_t jlt_v6m_out_of(const jlt_conv_params_t *p) {
   return (jlt_v6m_out_t){
       .zero_point = p->out_zero_point,
       .low = p->act_min - p->out_zero_point,
       .high = p->act_max - p->out_zero_point,
-      .is_simple = is_simple,
+      .is_simple = p->act_min == INT8_MIN && p->act_max == INT8_MAX,
   };
+}
+
+// Fills `table`, a record a channel, for weights that sum up to `sums`; `zero` is the input's zero point as the sums want it,
+// `is_4` whether they say which channels hold 15 − u.
+static JLT_V6M_UNUSED jlt_v6m_out_t jlt_v6m_prepare(const jlt_conv_params_t *p, const jlt_weights_t *w, const uint32_t *sums,
+                                                    uint32_t zero, bool is_4, jlt_v6m_channel_t *table) {
+  const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
+  const uint32_t mask = is_4 ? 1u : 0u;
+  jlt_v6m_out_t out = jlt_v6m_out_of(p);
+  for (uint32_t c = 0; c < p->out_c; c++, table++) {
+    table->base = (uint32_t)w->bias[c] - zero * (sums[c] & ~mask);
+    table->times = sums[c] & mask ? -8 : 8;
+    table->multiplier = w->multipliers[c * step];
+    table->right = -w->shifts[c * step];
+    out.is_simple = out.is_simple && table->right > 0;
+  }
+  return out;
 }
 
 #if defined(__thumb2__) && defined(__GNUC__)
@@ -119,7 +126,7 @@ static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) { return jlt_c
 
 // Scales `count` sums of one channel, no more than a block's, each pixel `step` bytes from the last. An op that is not
 // simple is scaled as the reference does.
-static JLT_V6M_APART void jlt_v6m_store_any(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *c,
+static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_store_any(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *c,
                                             const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
   for (uint32_t i = 0; i < count; i++, out += step) {
     *out = (int8_t)(jlt_clamp(jlt_scale((int32_t)(c->base + sums[i]), c->multiplier, -c->right), o->low, o->high) + o->zero_point);
@@ -133,10 +140,15 @@ static JLT_V6M_APART void jlt_v6m_store_any(const uint32_t *sums, uint32_t count
 #define JLT_V6M_STORE JLT_ALWAYS_INLINE
 #endif
 
-static JLT_V6M_STORE void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
+static JLT_V6M_STORE JLT_V6M_UNUSED void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
                                             const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
   if (!o->is_simple) {
-    jlt_v6m_store_any(sums, count, channel, o, out, step);
+    uint32_t copies[JLT_V6M_WINDOW_BLOCK];  // or else the sums themselves would have to be in memory
+#pragma GCC unroll 6
+    for (uint32_t i = 0; i < count; i++) {
+      copies[i] = sums[i];
+    }
+    jlt_v6m_store_any(copies, count, channel, o, out, step);
     return;
   }
   const jlt_v6m_channel_t c = *channel;

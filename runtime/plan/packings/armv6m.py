@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
 PAIR = 2
 ROWS = 8
+LANE = (2**16 - 1) // 255  # the most that nibbles may add up to in a run: each meets a byte
+MOST_RUN = 512  # more would need weights that are nearly all one end of their range
 
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
@@ -24,13 +26,31 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
     sums = np.zeros(-(-weights.shape[0] // block) * block, "<i4")
     sums[: weights.shape[0]] = _values(weights, bits).sum(axis=1)
     codes = high_nibbles(weights) if bits == 4 else (weights.astype(np.int16) + 128).astype(np.uint8)
+    run = 0
+    if bits == 4:
+        run, turned = _runs(codes)
+        codes[turned] = 15 - codes[turned]
+        sums[: weights.shape[0]] |= turned
     padded = np.zeros((len(sums), -(-weights.shape[1] // 4) * 4), np.uint8)
     padded[: codes.shape[0], : codes.shape[1]] = codes
     blocks = padded.reshape(-1, block, padded.shape[1]).transpose(0, 2, 1)  # (blocks, k, block)
+    head = np.array([run], "<u4").tobytes() + sums.tobytes()
     if bits == 8:
-        return sums.tobytes() + blocks.tobytes()
-    body = _words(blocks).tobytes() if one_pixel else (blocks[..., 0] | blocks[..., 1] << 4).tobytes()
-    return sums.tobytes() + body
+        return head + blocks.tobytes()
+    return head + (_words(blocks).tobytes() if one_pixel else (blocks[..., 0] | blocks[..., 1] << 4).tobytes())
+
+
+def _runs(codes: npt.NDArray[np.uint8]) -> tuple[int, npt.NDArray[np.bool_]]:
+    """Return the longest run that fits lanes of 16 bits, and which rows are to be turned to 15 − u for it."""
+    longest = -(-codes.shape[1] // 4) * 4
+    for run in range(min(longest, MOST_RUN), 16, -4):
+        starts = np.arange(0, codes.shape[1], run)
+        sums = np.add.reduceat(codes.astype(np.int64), starts, axis=1).max(axis=1)
+        others = np.add.reduceat(15 - codes.astype(np.int64), starts, axis=1).max(axis=1)
+        turned = sums > LANE
+        if not (turned & (others > LANE)).any():
+            return run, turned
+    return 16, np.zeros(len(codes), np.bool_)
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int) -> bytes:
