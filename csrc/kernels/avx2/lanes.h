@@ -279,6 +279,29 @@ static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) {
   return _mm_set_epi64x((int64_t)half[1], (int64_t)half[0]);
 }
 
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
+  const __m128i bytes = load_part(from, n);
+  const __m128i shift = _mm_cvtsi32_si128(left_shift);
+  return (jlt_sums_t){{_mm256_sll_epi32(_mm256_cvtepi8_epi32(bytes), shift),
+                       _mm256_sll_epi32(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)), shift)}};
+}
+
+static JLT_ALWAYS_INLINE void jlt_store_sums(int32_t *to, jlt_sums_t sums) {
+  store(to, sums.v[0]);
+  store(to + 8, sums.v[1]);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t a, jlt_sums_t b, const bool negates) {
+  for (int i = 0; i < 2; i++) {
+    a.v[i] = negates ? _mm256_sub_epi32(a.v[i], b.v[i]) : _mm256_add_epi32(a.v[i], b.v[i]);
+  }
+  return a;
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t sums, const jlt_finish_t *f) {
+  return (jlt_sums_t){{scale(sums.v[0], f, 0), scale(sums.v[1], f, 1)}};
+}
+
 // Sixteen channels of one tap, of which n exist.
 typedef __m256i jlt_tap_t;
 
