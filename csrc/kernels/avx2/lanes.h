@@ -88,19 +88,30 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_widen_4(jlt_sums_t sums, jlt_sums_t part
   return sums;
 }
 
-// 16 · sums + more, what 4 bits count.
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t sums, int32_t more) {
+// start + 16 · sums + more, what 4 bits count.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t sums, int32_t more) {
+  const __m256i all = _mm256_set1_epi32(more);
   for (int i = 0; i < 2; i++) {
-    sums.v[i] = _mm256_add_epi32(_mm256_slli_epi32(sums.v[i], 4), _mm256_set1_epi32(more));
+    sums.v[i] = _mm256_add_epi32(_mm256_slli_epi32(sums.v[i], 4), _mm256_add_epi32(start.v[i], all));
   }
   return sums;
+}
+
+// bias − each · sums of weights, wrapping where the sum of what it cancels does.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_start(const int32_t *bias, const void *sums, uint32_t each) {
+  const __m256i factor = _mm256_set1_epi32((int32_t)each);
+  return (jlt_sums_t){{_mm256_sub_epi32(load(bias), _mm256_mullo_epi32(load(sums), factor)),
+                       _mm256_sub_epi32(load(bias + 8), _mm256_mullo_epi32(load((const int32_t *)sums + 8), factor))}};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) {
+  return (jlt_sums_t){{_mm256_set1_epi32(value), _mm256_set1_epi32(value)}};
 }
 
 // How the accumulators of one block become bytes. NUMERICS.md §2 in one shift of 64 bits: with e = max(−shift, 0) and P the
 // product, ⌊(P + 2^30 + 2^(30 + e) − [P < 0] · 2^31) / 2^(31 + e)⌋, as the floor of a floor is the floor of the whole; for
 // e = 0 without the second and third. Adding 2^63 makes the shift an unsigned one, AVX2 having no other.
 typedef struct {
-  int32_t start[16];
   int32_t multiplier[16];
   int32_t left[16];
   uint64_t round[2][2][4];     // [register][even, odd lanes]
@@ -111,9 +122,7 @@ typedef struct {
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
-// Start = bias − each · sums.
-static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *bias, const void *sums, uint32_t each,
-                                          const int32_t *multiplier, const int32_t *shift) {
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
   const __m256i zero = _mm256_setzero_si256();
   const __m256i one_32 = _mm256_set1_epi32(1);
   const __m256i half = _mm256_set1_epi64x((1 << 30));
@@ -123,9 +132,7 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *bias, 
     const __m256i s = load(shift + 8 * reg);
     const __m256i e = _mm256_max_epi32(_mm256_sub_epi32(zero, s), zero);
     const __m256i left = _mm256_max_epi32(s, zero);
-    const __m256i folded = _mm256_mullo_epi32(load((const int32_t *)sums + 8 * reg), _mm256_set1_epi32((int32_t)each));
     any_left = _mm256_or_si256(any_left, left);
-    store(f->start + 8 * reg, _mm256_sub_epi32(load(bias + 8 * reg), folded));
     store(f->multiplier + 8 * reg, load(multiplier + 8 * reg));
     store(f->left + 8 * reg, left);
     store(f->bias + 8 * reg, _mm256_sllv_epi32(one_32, _mm256_sub_epi32(_mm256_set1_epi32(32), e)));
@@ -151,7 +158,6 @@ static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, __m256i m, const jlt_fini
 }
 
 static JLT_ALWAYS_INLINE __m256i scale(__m256i a, const jlt_finish_t *f, int reg) {
-  a = _mm256_add_epi32(a, load(f->start + 8 * reg));
   if (f->any_left) {
     a = _mm256_sllv_epi32(a, load(f->left + 8 * reg));
   }
@@ -285,6 +291,8 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n
   return (jlt_sums_t){{_mm256_sll_epi32(_mm256_cvtepi8_epi32(bytes), shift),
                        _mm256_sll_epi32(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)), shift)}};
 }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_sums_at(const int32_t *from) { return (jlt_sums_t){{load(from), load(from + 8)}}; }
 
 static JLT_ALWAYS_INLINE void jlt_store_sums(int32_t *to, jlt_sums_t sums) {
   store(to, sums.v[0]);

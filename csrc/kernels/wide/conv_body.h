@@ -11,7 +11,9 @@
 typedef struct {
   const jlt_conv_params_t *params;
   const jlt_weights_t *weights;
-  jlt_finish_t *finish;  // one a block from first_block on
+  jlt_finish_t *finish;  // from first_block on
+  uint32_t finish_step;
+  uint32_t each;  // of the sums of weights, where accumulators start
   uint8_t *strip;        // k_h rows
   size_t row_bytes;      // of the strip
   size_t pixel_bytes;    // from window to window
@@ -62,9 +64,15 @@ static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks
 
 // Whole windows at 8 bits, from x on.
 static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
-                                     const uint32_t blocks, jlt_sums_t (*acc)[4]) {
+                                     const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t (*acc)[4]) {
   jlt_sums_t sums[JLT_WIDE_PIXELS][4];
-  clear(pixels, blocks, sums);
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < pixels; i++) {
+#pragma GCC unroll 4
+    for (uint32_t b = 0; b < blocks; b++) {
+      sums[i][b] = start[b];
+    }
+  }
   for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
     const uint8_t *at = x;
     for (uint32_t s = 0; s < t->steps; s++) {
@@ -142,32 +150,29 @@ static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
   return -120 * (sum - (int32_t)(p->k_h * count) * p->in_zero_point);
 }
 
-// Where accumulators start and how they end, for one block.
-static void prepare_block(const jlt_wide_conv_t *t, uint32_t block, jlt_finish_t *f) {
-  const jlt_weights_t *w = t->weights;
-  const uint8_t *head = (const uint8_t *)w->packed + block * t->block_bytes;
-  // wraps where the sum of what it cancels does
-  const uint32_t zero_point = (uint32_t)t->params->in_zero_point;
-  jlt_prepare_block(w, t->params->out_c, block, head, t->is_4 ? 16u * zero_point : zero_point + JLT_OFFSET_8, f);
-}
-
 static JLT_ALWAYS_INLINE void run_blocks(const jlt_wide_conv_t *t, uint32_t block, const uint32_t blocks, const uint32_t pixels,
                                          uint32_t first, uint32_t count, const int32_t *offsets, int8_t *out) {
   jlt_sums_t acc[JLT_WIDE_PIXELS][4];
   const uint8_t *x = t->strip + first * t->pixel_bytes;
   const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->block_bytes + JLT_WIDE_HEAD_BYTES;
   const uint32_t out_c = t->params->out_c;
+  jlt_sums_t start[4];
+#pragma GCC unroll 4
+  for (uint32_t b = 0; b < blocks; b++) {
+    start[b] = jlt_start_of(t->weights, out_c, block + b, w + b * t->block_bytes - JLT_WIDE_HEAD_BYTES, t->each);
+  }
   if (t->is_4) {
     tile_4(t, x, w, pixels, blocks, acc);
   } else {
-    tile_8(t, x, w, pixels, blocks, acc);
+    tile_8(t, x, w, pixels, blocks, start, acc);
   }
+#pragma GCC unroll 4
   for (uint32_t b = 0; b < blocks; b++) {
     const uint32_t channel = (block + b) * JLT_WIDE_CHANNELS;
-    const jlt_finish_t *f = &t->finish[block + b - t->first_block];
+    const jlt_finish_t *f = &t->finish[(block + b - t->first_block) * t->finish_step];
     int8_t *to = out + (size_t)first * out_c + channel;
     for (uint32_t i = 0; i < count; i++, to += out_c) {
-      const jlt_sums_t sums = t->is_4 ? jlt_scale_sums_4(acc[i][b], offsets[first + i]) : acc[i][b];
+      const jlt_sums_t sums = t->is_4 ? jlt_scale_sums_4(start[b], acc[i][b], offsets[first + i]) : acc[i][b];
       jlt_finish_sums(sums, f, &t->output, to, out_c - channel);
     }
   }
@@ -261,6 +266,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
       .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
       .steps = (uint32_t)(jlt_align_up((uint64_t)p.k_w * p.in_c, together) / together),
       .end_block = (uint32_t)jlt_wide_blocks(&p),
+      .each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8,
       .is_4 = is_4,
       .output = jlt_output(p.out_zero_point, p.act_min, p.act_max),
   };
@@ -272,9 +278,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   } else {
     span = jlt_tile(call, JLT_UNIT_PIXELS, pixels);
   }
-  for (uint32_t block = t.first_block; block < t.end_block; block++) {
-    prepare_block(&t, block, &t.finish[block - t.first_block]);
-  }
+  t.finish_step = jlt_prepare_blocks(&call->weights, p.out_c, t.first_block, t.end_block, t.finish);
   int8_t *out = (int8_t *)call->out + (size_t)span.begin * p.out_c;
   uint32_t x = span.begin % p.out_w;
   for (uint32_t row = span.begin / p.out_w, left = span.end - span.begin; left > 0; row++, x = 0) {

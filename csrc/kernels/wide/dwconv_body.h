@@ -12,6 +12,8 @@ typedef struct {
   const int8_t *in_end;
   int8_t *zeros;  // k_w pixels and 16 bytes more
   jlt_finish_t *finish;
+  int32_t *starts;  // sixteen a block
+  uint32_t finish_step;
   size_t block_bytes;
   uint32_t blocks;
   jlt_output_t output;
@@ -37,7 +39,8 @@ static JLT_ALWAYS_INLINE void run_pixel(const jlt_wide_dwconv_t *t, const int8_t
         sums = jlt_add_taps(sums, jlt_tap(x[k] + at, n), second, w + 32u * k);
       }
     }
-    jlt_finish_sums(jlt_taps_in_order(sums), &t->finish[block], &t->output, out + at, n);
+    sums = jlt_add_sums(jlt_taps_in_order(sums), jlt_sums_at(t->starts + at), false);
+    jlt_finish_sums(sums, &t->finish[block * t->finish_step], &t->output, out + at, n);
   }
 }
 
@@ -131,12 +134,15 @@ static JLT_ALWAYS_INLINE void jlt_wide_dwconv(const jlt_call_t *call) {
       .output = jlt_output(p->out_zero_point, p->act_min, p->act_max),
   };
   const size_t zeros_bytes = jlt_wide_zeros_bytes(p);
-  t.finish = (jlt_finish_t *)(void *)((uint8_t *)call->scratch + zeros_bytes);
+  t.starts = (int32_t *)(void *)((uint8_t *)call->scratch + zeros_bytes);
+  t.finish = (jlt_finish_t *)(void *)(t.starts + t.blocks * JLT_WIDE_CHANNELS);
   memset(t.zeros, p->in_zero_point, zeros_bytes);
   for (uint32_t block = 0; block < t.blocks; block++) {
     const uint8_t *head = (const uint8_t *)call->weights.packed + block * t.block_bytes;
-    jlt_prepare_block(&call->weights, p->out_c, block, head, (uint32_t)p->in_zero_point, &t.finish[block]);
+    jlt_store_sums(t.starts + block * JLT_WIDE_CHANNELS,
+                   jlt_start_of(&call->weights, p->out_c, block, head, (uint32_t)p->in_zero_point));
   }
+  t.finish_step = jlt_prepare_blocks(&call->weights, p->out_c, 0, t.blocks, t.finish);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   uint32_t left = tile.end - tile.begin;
   uint32_t x = tile.begin % p->out_w;
