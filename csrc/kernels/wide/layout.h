@@ -15,7 +15,7 @@
 
 enum {
   JLT_WIDE_CHANNELS = 16,       // of a block
-  JLT_WIDE_PIXELS = 8,          // most that are computed at once
+  JLT_WIDE_TILE = 16,           // most blocks x pixels that are computed at once
   JLT_WIDE_STRIP_PIXELS = 24,   // most that are gathered at once
   JLT_WIDE_HEAD_BYTES = 64,     // of a block: sums of weights
   JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
