@@ -14,6 +14,7 @@
 // The largest tile.
 #define JLT_TILE_PIXELS 4
 #define JLT_TILE_BLOCKS 1
+#define JLT_WIDENS_4 1
 
 enum {
   JLT_K_8 = 2,         // products a channel of one step at 8 bits

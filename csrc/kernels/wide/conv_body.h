@@ -86,7 +86,8 @@ static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x,
   }
 }
 
-// Eight products a step at 4 bits, widened every JLT_GROUPS_4.
+#if JLT_WIDENS_4
+// One row of windows at 4 bits, widened every JLT_GROUPS_4 steps of eight products.
 static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                     const uint32_t blocks, jlt_sums_t *acc) {
   for (uint32_t left = t->steps; left > 0;) {
@@ -117,6 +118,29 @@ static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x,
     row_4(t, x + ky * t->row_bytes, w + (size_t)ky * t->steps * (8 * JLT_WIDE_CHANNELS / 2), pixels, blocks, acc);
   }
 }
+#else
+static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+                                     const uint32_t blocks, jlt_sums_t *acc) {
+  jlt_sums_t sums[JLT_WIDE_TILE];
+  clear(pixels, blocks, sums);
+  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
+    const uint8_t *at = x;
+    for (uint32_t s = 0; s < t->steps; s++) {
+#pragma GCC unroll 16
+      for (uint32_t j = 0; j < pixels * blocks; j++) {
+        const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
+        sums[j] = jlt_add_products_4(sums[j], factors, at + j % pixels * t->pixel_bytes);
+      }
+      w += 8 * JLT_WIDE_CHANNELS / 2;
+      at += 8;
+    }
+  }
+#pragma GCC unroll 16
+  for (uint32_t j = 0; j < pixels * blocks; j++) {
+    acc[j] = sums[j];
+  }
+}
+#endif
 
 // −120 · Σ (x − zero point) of one window: what u stands for beside 16u.
 static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
