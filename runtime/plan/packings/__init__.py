@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import PlanError
-from joulet.plan.packings import avx2, avx512vnni
+from joulet.plan.packings import avx2, avx512vnni, neon
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
@@ -27,6 +27,9 @@ PACKERS: Mapping[tuple[str, str], Packer] = {
     ("AVX2", "CONV"): avx2.pack_conv,
     ("AVX2", "FC"): avx2.pack_conv,
     ("AVX2", "DWCONV"): avx2.pack_dwconv,
+    ("NEON", "CONV"): neon.pack_conv,
+    ("NEON", "FC"): neon.pack_conv,
+    ("NEON", "DWCONV"): neon.pack_dwconv,
     ("AVX512VNNI", "CONV"): avx512vnni.pack_conv,
     ("AVX512VNNI", "FC"): avx512vnni.pack_conv,
     ("AVX512VNNI", "DWCONV"): avx512vnni.pack_dwconv,
