@@ -8,6 +8,7 @@ SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -nam
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts study-ppk2 study-profile wheel clean
 .PHONY: demo test lint boards bytes matrix powercut study-cold-start study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut bench-host study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +38,9 @@ lint: $(VENV)/.test  ## style, types and generated files
 
 boards: $(VENV)/.test  ## the firmware of every board: flash, RAM, the proven bound on the stack, and their limits
 	$(PY) -m joulet.tools.firmware --sizes
+
+bench-host: $(VENV)/.test  ## four models against LiteRT on this core, one thread, and a large convolution against its peak
+	$(PY) tests/studies/bench_host.py --shared $(SHARED)
 
 study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of speech commands
 	$(PY) tests/studies/kws_exits.py --shared $(SHARED)

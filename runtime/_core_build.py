@@ -29,6 +29,7 @@ HEADERS = (
     "host/blocks.h",
     "host/fram.h",
     "host/isa.h",
+    "host/peak.h",
     "host/profile.h",
     "core/ledger.h",
     "core/governor.h",

@@ -23,10 +23,14 @@ EPILOG = """\
 In emulation (virtual:BOARD, qemu:BOARD) instructions are exact: every sample runs twice, and a difference is an error
 (exit code 1). Cycles are a model over the instructions executed, energy is cycles x the board's figure; a board on a
 serial port counts cycles itself; on the host time is measured, the median of five.
+--against litert runs the model that was compiled (--tflite) on LiteRT with XNNPACK in the same process, in turns, one
+thread each, and prints the ratio of medians (of the thread's time on the core) and the share of the core's measured peak
+of int8 products; --ops prints what each op takes. Both are for the host.
 
   joulet bench kws.jlt --engine virtual:virtual_m4
   joulet bench kws.jlt --engine qemu:qemu_mps3_an547 --json
   joulet bench kws.jlt --engine host --input clips.npz
+  joulet bench kws.jlt --against litert --tflite kws_int8.tflite --ops
 
 With --json: instructions_per_inference and cycles are those of the path --precision (default w8, else the first) to the
 last exit, means over samples; rows holds every path and exit.
@@ -51,6 +55,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--input", type=Path, metavar="IN.npz", help="samples (random ones without)")
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="how many samples (1)")
     parser.add_argument("--precision", metavar="NAME", help="only this path (all of them)")
+    parser.add_argument("--against", choices=["litert"], help="also run another engine, in turns (host only)")
+    parser.add_argument(
+        "--tflite", type=Path, metavar="M.tflite", help="the model that the container was compiled from"
+    )
+    parser.add_argument("--ops", action="store_true", help="print what each op takes (host only)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -58,6 +67,12 @@ def run(args: argparse.Namespace) -> int:
     """Measure; return the exit code."""
     if args.samples < 1:
         raise UsageError(f"--samples is {args.samples}; it must be 1 or more")
+    if (args.against or args.ops) and args.engine.partition(":")[0] != "host":
+        raise UsageError(
+            f"--against and --ops measure time, which --engine {args.engine} has none of; use --engine host"
+        )
+    if (args.against is None) != (args.tflite is None):
+        raise UsageError("--against litert and --tflite M.tflite go together")
     with open_engine(args.model, args.engine) as engine:
         paths = [name for name in engine.path_names if not is_float(engine, name)] or list(engine.path_names)
         if args.precision is not None:
@@ -75,8 +90,28 @@ def run(args: argparse.Namespace) -> int:
         if sys.stderr.isatty():
             print("\r" + 40 * " " + "\r", end="", file=sys.stderr, flush=True)
         result = _result(args, engine, rows, board)
+        if args.against or args.ops:
+            result |= _on_host(args, engine, paths, inputs, result["path"])
     print(json.dumps(result, indent=2) if args.json else _text(result))
     return 0 if result["deterministic"] else 1
+
+
+def _on_host(
+    args: argparse.Namespace, engine: Engine, paths: list[str], inputs: list[Array], wanted: str
+) -> dict[str, Any]:
+    from joulet.engine.host import HostEngine
+    from joulet.tools.bench_host import against_litert, op_rows, peak_gmac_per_s
+
+    assert isinstance(engine, HostEngine)
+    result: dict[str, Any] = {"isa": engine.isa}
+    if args.against:
+        measured = against_litert(engine, args.tflite, paths, inputs)
+        chosen = next(row for row in measured["rows"] if row["path"] == wanted)
+        result |= {"against": measured, "peak_gmac_per_s": peak_gmac_per_s(engine.isa)}
+        result |= {key: chosen[key] for key in ("time_s", "ratio_to_litert", "gmac_per_s")}
+    if args.ops:
+        result["ops"] = op_rows(engine, wanted)
+    return result
 
 
 def is_float(engine: Engine, path: str) -> bool:
@@ -213,9 +248,34 @@ def _text(result: dict[str, Any]) -> str:
         lines.append(f"  arena {result['arena_bytes']:,} bytes")
     for what, source in result.get("provenance", {}).items():
         lines.append(f"  {what}: {source}")
+    lines += _host_lines(result)
     if not result["deterministic"]:
         lines.append("  NOT DETERMINISTIC: two runs of the same sample differ")
     return "\n".join(lines)
+
+
+def _host_lines(result: dict[str, Any]) -> list[str]:
+    lines = []
+    if "against" in result:
+        measured, peak = result["against"], result["peak_gmac_per_s"]
+        calls = ", ".join(f"{name} {seconds * 1e6:.2f}" for name, seconds in measured["call_s"].items())
+        lines.append(f"  one inference in turns, medians: LiteRT {measured['litert_s'] * 1e6:.1f} us")
+        lines.append(f"  a call from Python, in all of these [us]: {calls}")
+        if peak is not None:
+            lines.append(f"  peak of {result['isa']} on this core: {peak:.0f} GMAC/s")
+        for row in measured["rows"]:
+            share = f" {row['gmac_per_s'] / peak:>8.0%} of peak" if peak else ""
+            lines.append(
+                f"  {row['path']:<10} {row['time_s'] * 1e6:>9.1f} us {row['ratio_to_litert']:>6.2f} of LiteRT"
+                f" {row['gmac_per_s']:>8.1f} GMAC/s{share}"
+            )
+    if "ops" in result:
+        lines.append(f"  {'op':>4} {'':<14} {'MACs':>10} {'us':>8} {'GMAC/s':>8}   path {result['path']}")
+        for row in result["ops"]:
+            lines.append(
+                f"  {row['op']:>4} {row['code']:<14} {row['macs']:>10,} {row['time_s'] * 1e6:>8.2f} {row['gmac_per_s']:>8.1f}"
+            )
+    return lines
 
 
 def _cell(row: dict[str, Any], key: str, factor: float, width: int, form: str) -> str:

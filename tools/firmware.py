@@ -20,7 +20,18 @@ from joulet.firmware.build import build_firmware
 from joulet.firmware.cmake import write_cmake
 from joulet.firmware.sizes import Sizes, firmware_sizes
 
-_COLUMNS = ("board", "core", "engine", "csrc", "flash", "data+bss", "stack bound", "stack", "beside arena")
+_COLUMNS = (
+    "board",
+    "core",
+    "engine",
+    "isa kernels",
+    "csrc",
+    "flash",
+    "data+bss",
+    "stack bound",
+    "stack",
+    "beside arena",
+)
 
 
 def main() -> int:
@@ -79,6 +90,7 @@ def _print_table(rows: Sequence[Sizes]) -> None:
 def _cells(row: Sizes) -> tuple[str, ...]:
     numbers = (
         row.engine_flash,
+        row.isa_flash,
         row.csrc_flash,
         row.flash,
         row.data + row.bss,

@@ -13,7 +13,8 @@ bool jlt_host_runs(uint32_t isa) {
       return __builtin_cpu_supports("avx2");
     case JLT_ISA_AVX512VNNI:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
+             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+             __builtin_cpu_supports("avx512vnni");
 #endif
 #if defined(__aarch64__)
     case JLT_ISA_NEON:

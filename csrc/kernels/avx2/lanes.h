@@ -11,34 +11,37 @@
 
 #include "kernels/wide/layout.h"
 
+// The largest tile.
+#define JLT_TILE_PIXELS 4
+#define JLT_TILE_BLOCKS 1
+#define JLT_WIDENS_4 1
+
 enum {
   JLT_K_8 = 2,         // products a channel of one step at 8 bits
   JLT_OFFSET_8 = 0,    // what activations at 8 bits gain while they are gathered
-  JLT_TILE_PIXELS = 4,
-  JLT_TILE_BLOCKS = 1,
   JLT_ELEMENT_BYTES_8 = 2,
   JLT_GROUPS_4 = 4,  // of eight products a channel, before sums at 4 bits must be widened
 };
 
+// Named, not an array: compilers then keep them in registers.
 typedef struct {
-  __m256i v[2];
+  __m256i low;
+  __m256i high;
 } jlt_sums_t;
 
-typedef struct {
-  __m256i v[2];
-} jlt_factors_t;
+typedef jlt_sums_t jlt_factors_t;
 
 static JLT_ALWAYS_INLINE __m256i load(const void *from) { return _mm256_loadu_si256(from); }
 
 static JLT_ALWAYS_INLINE void store(void *to, __m256i v) { _mm256_storeu_si256(to, v); }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) {
-  return (jlt_sums_t){{_mm256_setzero_si256(), _mm256_setzero_si256()}};
+  return (jlt_sums_t){_mm256_setzero_si256(), _mm256_setzero_si256()};
 }
 
 static JLT_ALWAYS_INLINE jlt_factors_t jlt_factors_8(const uint8_t *w) {
-  return (jlt_factors_t){{_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)w)),
-                          _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(w + 16)))}};
+  return (jlt_factors_t){_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)w)),
+                          _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(w + 16)))};
 }
 
 static JLT_ALWAYS_INLINE __m256i broadcast_4(const uint8_t *x) {
@@ -49,16 +52,14 @@ static JLT_ALWAYS_INLINE __m256i broadcast_4(const uint8_t *x) {
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_factors_t w, const uint8_t *x) {
   const __m256i pair = broadcast_4(x);
-  for (int i = 0; i < 2; i++) {
-    sums.v[i] = _mm256_add_epi32(sums.v[i], _mm256_madd_epi16(w.v[i], pair));
-  }
-  return sums;
+  return (jlt_sums_t){_mm256_add_epi32(sums.low, _mm256_madd_epi16(w.low, pair)),
+                      _mm256_add_epi32(sums.high, _mm256_madd_epi16(w.high, pair))};
 }
 
 // Eight products a channel at 4 bits: those of low nibbles, then of high ones.
 typedef struct {
-  __m256i low[2];
-  __m256i high[2];
+  jlt_sums_t first;
+  jlt_sums_t second;
 } jlt_factors_4_t;
 
 static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
@@ -69,38 +70,47 @@ static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
                            {_mm256_and_si256(_mm256_srli_epi16(a, 4), mask), _mm256_and_si256(_mm256_srli_epi16(b, 4), mask)}};
 }
 
+static JLT_ALWAYS_INLINE __m256i products_4(__m256i sums, __m256i w, __m256i x, __m256i w_second, __m256i x_second) {
+  const __m256i products = _mm256_add_epi16(_mm256_maddubs_epi16(w, x), _mm256_maddubs_epi16(w_second, x_second));
+  return _mm256_add_epi16(sums, products);
+}
+
 // Sums of int16: two a channel.
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_factors_4_t w, const uint8_t *x) {
   const __m256i first = broadcast_4(x);
   const __m256i second = broadcast_4(x + 4);
-  for (int i = 0; i < 2; i++) {
-    const __m256i products = _mm256_add_epi16(_mm256_maddubs_epi16(w.low[i], first), _mm256_maddubs_epi16(w.high[i], second));
-    sums.v[i] = _mm256_add_epi16(sums.v[i], products);
-  }
-  return sums;
+  return (jlt_sums_t){products_4(sums.low, w.first.low, first, w.second.low, second),
+                      products_4(sums.high, w.first.high, first, w.second.high, second)};
 }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_widen_4(jlt_sums_t sums, jlt_sums_t part) {
   const __m256i ones = _mm256_set1_epi16(1);
-  for (int i = 0; i < 2; i++) {
-    sums.v[i] = _mm256_add_epi32(sums.v[i], _mm256_madd_epi16(part.v[i], ones));
-  }
-  return sums;
+  return (jlt_sums_t){_mm256_add_epi32(sums.low, _mm256_madd_epi16(part.low, ones)),
+                      _mm256_add_epi32(sums.high, _mm256_madd_epi16(part.high, ones))};
 }
 
-// 16 · sums + more, what 4 bits count.
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t sums, int32_t more) {
-  for (int i = 0; i < 2; i++) {
-    sums.v[i] = _mm256_add_epi32(_mm256_slli_epi32(sums.v[i], 4), _mm256_set1_epi32(more));
-  }
-  return sums;
+// start + 16 · sums + more, what 4 bits count.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t sums, int32_t more) {
+  const __m256i all = _mm256_set1_epi32(more);
+  return (jlt_sums_t){_mm256_add_epi32(_mm256_slli_epi32(sums.low, 4), _mm256_add_epi32(start.low, all)),
+                      _mm256_add_epi32(_mm256_slli_epi32(sums.high, 4), _mm256_add_epi32(start.high, all))};
+}
+
+// bias − each · sums of weights, wrapping where the sum of what it cancels does.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_start(const int32_t *bias, const void *sums, uint32_t each) {
+  const __m256i factor = _mm256_set1_epi32((int32_t)each);
+  return (jlt_sums_t){_mm256_sub_epi32(load(bias), _mm256_mullo_epi32(load(sums), factor)),
+                       _mm256_sub_epi32(load(bias + 8), _mm256_mullo_epi32(load((const int32_t *)sums + 8), factor))};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) {
+  return (jlt_sums_t){_mm256_set1_epi32(value), _mm256_set1_epi32(value)};
 }
 
 // How the accumulators of one block become bytes. NUMERICS.md §2 in one shift of 64 bits: with e = max(−shift, 0) and P the
 // product, ⌊(P + 2^30 + 2^(30 + e) − [P < 0] · 2^31) / 2^(31 + e)⌋, as the floor of a floor is the floor of the whole; for
 // e = 0 without the second and third. Adding 2^63 makes the shift an unsigned one, AVX2 having no other.
 typedef struct {
-  int32_t start[16];
   int32_t multiplier[16];
   int32_t left[16];
   uint64_t round[2][2][4];     // [register][even, odd lanes]
@@ -111,9 +121,7 @@ typedef struct {
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
-// Start = bias − each · sums.
-static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *bias, const void *sums, uint32_t each,
-                                          const int32_t *multiplier, const int32_t *shift) {
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
   const __m256i zero = _mm256_setzero_si256();
   const __m256i one_32 = _mm256_set1_epi32(1);
   const __m256i half = _mm256_set1_epi64x((1 << 30));
@@ -123,9 +131,7 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *bias, 
     const __m256i s = load(shift + 8 * reg);
     const __m256i e = _mm256_max_epi32(_mm256_sub_epi32(zero, s), zero);
     const __m256i left = _mm256_max_epi32(s, zero);
-    const __m256i folded = _mm256_mullo_epi32(load((const int32_t *)sums + 8 * reg), _mm256_set1_epi32((int32_t)each));
     any_left = _mm256_or_si256(any_left, left);
-    store(f->start + 8 * reg, _mm256_sub_epi32(load(bias + 8 * reg), folded));
     store(f->multiplier + 8 * reg, load(multiplier + 8 * reg));
     store(f->left + 8 * reg, left);
     store(f->bias + 8 * reg, _mm256_sllv_epi32(one_32, _mm256_sub_epi32(_mm256_set1_epi32(32), e)));
@@ -151,7 +157,6 @@ static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, __m256i m, const jlt_fini
 }
 
 static JLT_ALWAYS_INLINE __m256i scale(__m256i a, const jlt_finish_t *f, int reg) {
-  a = _mm256_add_epi32(a, load(f->start + 8 * reg));
   if (f->any_left) {
     a = _mm256_sllv_epi32(a, load(f->left + 8 * reg));
   }
@@ -172,7 +177,7 @@ static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act
 }
 
 static JLT_ALWAYS_INLINE __m128i finished(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o) {
-  const __m256i pairs = _mm256_packs_epi32(scale(sums.v[0], f, 0), scale(sums.v[1], f, 1));
+  const __m256i pairs = _mm256_packs_epi32(scale(sums.low, f, 0), scale(sums.high, f, 1));
   const __m256i words = _mm256_adds_epi16(_mm256_permute4x64_epi64(pairs, 0xD8), o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
@@ -279,6 +284,29 @@ static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) {
   return _mm_set_epi64x((int64_t)half[1], (int64_t)half[0]);
 }
 
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
+  const __m128i bytes = load_part(from, n);
+  const __m128i shift = _mm_cvtsi32_si128(left_shift);
+  return (jlt_sums_t){_mm256_sll_epi32(_mm256_cvtepi8_epi32(bytes), shift),
+                       _mm256_sll_epi32(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)), shift)};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_sums_at(const int32_t *from) { return (jlt_sums_t){load(from), load(from + 8)}; }
+
+static JLT_ALWAYS_INLINE void jlt_store_sums(int32_t *to, jlt_sums_t sums) {
+  store(to, sums.low);
+  store(to + 8, sums.high);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t a, jlt_sums_t b, const bool negates) {
+  return negates ? (jlt_sums_t){_mm256_sub_epi32(a.low, b.low), _mm256_sub_epi32(a.high, b.high)}
+                 : (jlt_sums_t){_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t sums, const jlt_finish_t *f) {
+  return (jlt_sums_t){scale(sums.low, f, 0), scale(sums.high, f, 1)};
+}
+
 // Sixteen channels of one tap, of which n exist.
 typedef __m256i jlt_tap_t;
 
@@ -288,13 +316,12 @@ static JLT_ALWAYS_INLINE jlt_tap_t jlt_no_tap(void) { return _mm256_setzero_si25
 
 // Adds two taps' products; the sums' lanes lie as unpacking leaves them until jlt_taps_in_order.
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t sums, jlt_tap_t a, jlt_tap_t b, const uint8_t *w) {
-  sums.v[0] = _mm256_add_epi32(sums.v[0], _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), load(w)));
-  sums.v[1] = _mm256_add_epi32(sums.v[1], _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), load(w + 32)));
-  return sums;
+  return (jlt_sums_t){_mm256_add_epi32(sums.low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), load(w))),
+                      _mm256_add_epi32(sums.high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), load(w + 32)))};
 }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t s) {
-  return (jlt_sums_t){{_mm256_permute2x128_si256(s.v[0], s.v[1], 0x20), _mm256_permute2x128_si256(s.v[0], s.v[1], 0x31)}};
+  return (jlt_sums_t){_mm256_permute2x128_si256(s.low, s.high, 0x20), _mm256_permute2x128_si256(s.low, s.high, 0x31)};
 }
 
 #include "kernels/wide/lanes_common.h"

@@ -11,7 +11,9 @@
 typedef struct {
   const jlt_conv_params_t *params;
   const jlt_weights_t *weights;
-  jlt_finish_t *finish;  // one a block from first_block on
+  jlt_finish_t *finish;  // from first_block on
+  uint32_t finish_step;
+  uint32_t each;  // of the sums of weights, where accumulators start
   uint8_t *strip;        // k_h rows
   size_t row_bytes;      // of the strip
   size_t pixel_bytes;    // from window to window
@@ -50,86 +52,95 @@ static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *ima
   }
 }
 
-static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks, jlt_sums_t (*sums)[4]) {
-#pragma GCC unroll 8
-  for (uint32_t i = 0; i < pixels; i++) {
-#pragma GCC unroll 4
-    for (uint32_t b = 0; b < blocks; b++) {
-      sums[i][b] = jlt_no_sums();
-    }
+static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks, jlt_sums_t *sums) {
+#pragma GCC unroll 16
+  for (uint32_t j = 0; j < pixels * blocks; j++) {
+    sums[j] = jlt_no_sums();
   }
 }
 
-// Whole windows at 8 bits, from x on.
+// Whole windows at 8 bits, from x on. acc[block][pixel]; one flat loop, which compilers unroll early enough to keep all
+// of it in registers.
 static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
-                                     const uint32_t blocks, jlt_sums_t (*acc)[4]) {
-  jlt_sums_t sums[JLT_WIDE_PIXELS][4];
-  clear(pixels, blocks, sums);
+                                     const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t *acc) {
+  jlt_sums_t sums[JLT_WIDE_TILE];
+#pragma GCC unroll 16
+  for (uint32_t j = 0; j < pixels * blocks; j++) {
+    sums[j] = start[j / pixels];
+  }
   for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
     const uint8_t *at = x;
     for (uint32_t s = 0; s < t->steps; s++) {
-      jlt_factors_t factors[4];
-#pragma GCC unroll 4
-      for (uint32_t b = 0; b < blocks; b++) {
-        factors[b] = jlt_factors_8(w + b * t->block_bytes);
-      }
-#pragma GCC unroll 8
-      for (uint32_t i = 0; i < pixels; i++) {
-#pragma GCC unroll 4
-        for (uint32_t b = 0; b < blocks; b++) {
-          sums[i][b] = jlt_add_products_8(sums[i][b], factors[b], at + i * t->pixel_bytes);
-        }
+#pragma GCC unroll 16
+      for (uint32_t j = 0; j < pixels * blocks; j++) {
+        const jlt_factors_t factors = jlt_factors_8(w + j / pixels * t->block_bytes);
+        sums[j] = jlt_add_products_8(sums[j], factors, at + j % pixels * t->pixel_bytes);
       }
       w += JLT_K_8 * JLT_WIDE_CHANNELS;
       at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
     }
   }
-#pragma GCC unroll 8
-  for (uint32_t i = 0; i < pixels; i++) {
-#pragma GCC unroll 4
-    for (uint32_t b = 0; b < blocks; b++) {
-      acc[i][b] = sums[i][b];
-    }
+#pragma GCC unroll 16
+  for (uint32_t j = 0; j < pixels * blocks; j++) {
+    acc[j] = sums[j];
   }
 }
 
-// Eight products a step at 4 bits, widened every JLT_GROUPS_4.
+#if JLT_WIDENS_4
+// One row of windows at 4 bits, widened every JLT_GROUPS_4 steps of eight products.
 static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
-                                    const uint32_t blocks, jlt_sums_t (*acc)[4]) {
+                                    const uint32_t blocks, jlt_sums_t *acc) {
   for (uint32_t left = t->steps; left > 0;) {
-    jlt_sums_t part[JLT_WIDE_PIXELS][4];
+    jlt_sums_t part[JLT_WIDE_TILE];
     const uint32_t now = left < JLT_GROUPS_4 ? left : JLT_GROUPS_4;
     clear(pixels, blocks, part);
     for (uint32_t s = 0; s < now; s++) {
-#pragma GCC unroll 4
-      for (uint32_t b = 0; b < blocks; b++) {
-        const jlt_factors_4_t factors = jlt_factors_4(w + b * t->block_bytes);
-#pragma GCC unroll 8
-        for (uint32_t i = 0; i < pixels; i++) {
-          part[i][b] = jlt_add_products_4(part[i][b], factors, x + i * t->pixel_bytes);
-        }
+#pragma GCC unroll 16
+      for (uint32_t j = 0; j < pixels * blocks; j++) {
+        const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
+        part[j] = jlt_add_products_4(part[j], factors, x + j % pixels * t->pixel_bytes);
       }
       w += 8 * JLT_WIDE_CHANNELS / 2;
       x += 8;
     }
-#pragma GCC unroll 8
-    for (uint32_t i = 0; i < pixels; i++) {
-#pragma GCC unroll 4
-      for (uint32_t b = 0; b < blocks; b++) {
-        acc[i][b] = jlt_widen_4(acc[i][b], part[i][b]);
-      }
+#pragma GCC unroll 16
+    for (uint32_t j = 0; j < pixels * blocks; j++) {
+      acc[j] = jlt_widen_4(acc[j], part[j]);
     }
     left -= now;
   }
 }
 
 static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
-                                     const uint32_t blocks, jlt_sums_t (*acc)[4]) {
+                                     const uint32_t blocks, jlt_sums_t *acc) {
   clear(pixels, blocks, acc);
   for (uint32_t ky = 0; ky < t->params->k_h; ky++) {
     row_4(t, x + ky * t->row_bytes, w + (size_t)ky * t->steps * (8 * JLT_WIDE_CHANNELS / 2), pixels, blocks, acc);
   }
 }
+#else
+static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+                                     const uint32_t blocks, jlt_sums_t *acc) {
+  jlt_sums_t sums[JLT_WIDE_TILE];
+  clear(pixels, blocks, sums);
+  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
+    const uint8_t *at = x;
+    for (uint32_t s = 0; s < t->steps; s++) {
+#pragma GCC unroll 16
+      for (uint32_t j = 0; j < pixels * blocks; j++) {
+        const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
+        sums[j] = jlt_add_products_4(sums[j], factors, at + j % pixels * t->pixel_bytes);
+      }
+      w += 8 * JLT_WIDE_CHANNELS / 2;
+      at += 8;
+    }
+  }
+#pragma GCC unroll 16
+  for (uint32_t j = 0; j < pixels * blocks; j++) {
+    acc[j] = sums[j];
+  }
+}
+#endif
 
 // −120 · Σ (x − zero point) of one window: what u stands for beside 16u.
 static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
@@ -142,51 +153,91 @@ static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
   return -120 * (sum - (int32_t)(p->k_h * count) * p->in_zero_point);
 }
 
-// Where accumulators start and how they end, for one block.
-static void prepare_block(const jlt_wide_conv_t *t, uint32_t block, jlt_finish_t *f) {
-  const jlt_weights_t *w = t->weights;
-  const uint8_t *head = (const uint8_t *)w->packed + block * t->block_bytes;
-  // wraps where the sum of what it cancels does
-  const uint32_t zero_point = (uint32_t)t->params->in_zero_point;
-  jlt_prepare_block(w, t->params->out_c, block, head, t->is_4 ? 16u * zero_point : zero_point + JLT_OFFSET_8, f);
-}
+typedef void (*jlt_tile_t)(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const jlt_sums_t *start,
+                           jlt_sums_t *acc);
 
-static JLT_ALWAYS_INLINE void run_blocks(const jlt_wide_conv_t *t, uint32_t block, const uint32_t blocks, const uint32_t pixels,
-                                         uint32_t first, uint32_t count, const int32_t *offsets, int8_t *out) {
-  jlt_sums_t acc[JLT_WIDE_PIXELS][4];
+// How many pixels and blocks meet at once.
+typedef struct {
+  jlt_tile_t at_8;
+  jlt_tile_t at_4;
+  uint32_t pixels;
+  uint32_t blocks;
+} jlt_shape_t;
+
+// Functions of their own: inlined, what surrounds them takes their registers.
+#define JLT_SHAPE(p, b)                                                                                             \
+  static __attribute__((noinline)) void tile_8_##p##_##b(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, \
+                                                         const jlt_sums_t *start, jlt_sums_t *acc) {                \
+    tile_8(t, x, w, p, b, start, acc);                                                                              \
+  }                                                                                                                 \
+  static __attribute__((noinline)) void tile_4_##p##_##b(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, \
+                                                         const jlt_sums_t *start, jlt_sums_t *acc) {                \
+    (void)start;                                                                                                    \
+    tile_4(t, x, w, p, b, acc);                                                                                     \
+  }                                                                                                                 \
+  static const jlt_shape_t shape_##p##_##b = {tile_8_##p##_##b, tile_4_##p##_##b, p, b};
+
+JLT_SHAPE(1, 1)
+JLT_SHAPE(1, 4)
+JLT_SHAPE(4, 1)
+JLT_SHAPE(6, 1)
+#if JLT_TILE_PIXELS > 4
+JLT_SHAPE(8, 1)
+#endif
+#if JLT_TILE_BLOCKS > 1
+JLT_SHAPE(4, 2)
+JLT_SHAPE(6, 2)
+JLT_SHAPE(8, 2)
+#endif
+
+static void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, uint32_t block, uint32_t first, uint32_t count,
+                      const int32_t *offsets, int8_t *out) {
+  jlt_sums_t acc[JLT_WIDE_TILE], start[4];
   const uint8_t *x = t->strip + first * t->pixel_bytes;
   const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->block_bytes + JLT_WIDE_HEAD_BYTES;
   const uint32_t out_c = t->params->out_c;
-  if (t->is_4) {
-    tile_4(t, x, w, pixels, blocks, acc);
-  } else {
-    tile_8(t, x, w, pixels, blocks, acc);
+  for (uint32_t b = 0; b < shape->blocks; b++) {
+    start[b] = jlt_start_of(t->weights, out_c, block + b, w + b * t->block_bytes - JLT_WIDE_HEAD_BYTES, t->each);
   }
-  for (uint32_t b = 0; b < blocks; b++) {
+  (t->is_4 ? shape->at_4 : shape->at_8)(t, x, w, start, acc);
+  for (uint32_t b = 0; b < shape->blocks; b++) {
     const uint32_t channel = (block + b) * JLT_WIDE_CHANNELS;
-    const jlt_finish_t *f = &t->finish[block + b - t->first_block];
+    const jlt_finish_t *f = &t->finish[(block + b - t->first_block) * t->finish_step];
     int8_t *to = out + (size_t)first * out_c + channel;
     for (uint32_t i = 0; i < count; i++, to += out_c) {
-      const jlt_sums_t sums = t->is_4 ? jlt_scale_sums_4(acc[i][b], offsets[first + i]) : acc[i][b];
-      jlt_finish_sums(sums, f, &t->output, to, out_c - channel);
+      const jlt_sums_t *sums = &acc[b * shape->pixels + i];
+      jlt_finish_sums(t->is_4 ? jlt_scale_sums_4(start[b], *sums, offsets[first + i]) : *sums, f, &t->output, to,
+                      out_c - channel);
     }
   }
 }
 
-// One block of channels, or JLT_TILE_BLOCKS, of all pixels of a strip.
-static JLT_ALWAYS_INLINE void run_pixels(const jlt_wide_conv_t *t, uint32_t block, const uint32_t blocks, uint32_t pixels,
-                                         const int32_t *offsets, int8_t *out) {
+// The shape for `left` pixels of one block or two.
+static const jlt_shape_t *shape_for(uint32_t left, uint32_t blocks) {
+#if JLT_TILE_BLOCKS > 1
+  if (blocks > 1) {
+    return left == 5 || left == 6 ? &shape_6_2 : (left > 4 ? &shape_8_2 : &shape_4_2);
+  }
+#endif
+  (void)blocks;
+  if (left == 5 || left == 6) {
+    return &shape_6_1;
+  }
+#if JLT_TILE_PIXELS > 4
+  if (left > 4) {
+    return &shape_8_1;
+  }
+#endif
+  return &shape_4_1;
+}
+
+static void run_pixels(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks, uint32_t pixels, const int32_t *offsets,
+                       int8_t *out) {
   for (uint32_t first = 0; first < pixels;) {
     const uint32_t left = pixels - first;
-    uint32_t count = left < JLT_TILE_PIXELS ? left : JLT_TILE_PIXELS;
-    if (left == 5 || left == 6) {
-      count = left;
-      run_blocks(t, block, blocks, 6, first, count, offsets, out);
-    } else if (count > 4) {
-      run_blocks(t, block, blocks, JLT_TILE_PIXELS, first, count, offsets, out);
-    } else {
-      run_blocks(t, block, blocks, 4, first, count, offsets, out);
-    }
+    const jlt_shape_t *shape = shape_for(left, blocks);
+    const uint32_t count = left < shape->pixels ? left : shape->pixels;
+    run_shape(t, shape, block, first, count, offsets, out);
     first += count;
   }
 }
@@ -194,10 +245,10 @@ static JLT_ALWAYS_INLINE void run_pixels(const jlt_wide_conv_t *t, uint32_t bloc
 static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8_t *out) {
   uint32_t block = t->first_block;
   for (; block + 4u <= t->end_block; block += 4u) {
-    run_blocks(t, block, 4, 1, 0, 1, offsets, out);
+    run_shape(t, &shape_1_4, block, 0, 1, offsets, out);
   }
   for (; block < t->end_block; block++) {
-    run_blocks(t, block, 1, 1, 0, 1, offsets, out);
+    run_shape(t, &shape_1_1, block, 0, 1, offsets, out);
   }
 }
 
@@ -261,6 +312,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
       .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
       .steps = (uint32_t)(jlt_align_up((uint64_t)p.k_w * p.in_c, together) / together),
       .end_block = (uint32_t)jlt_wide_blocks(&p),
+      .each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8,
       .is_4 = is_4,
       .output = jlt_output(p.out_zero_point, p.act_min, p.act_max),
   };
@@ -272,9 +324,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   } else {
     span = jlt_tile(call, JLT_UNIT_PIXELS, pixels);
   }
-  for (uint32_t block = t.first_block; block < t.end_block; block++) {
-    prepare_block(&t, block, &t.finish[block - t.first_block]);
-  }
+  t.finish_step = jlt_prepare_blocks(&call->weights, p.out_c, t.first_block, t.end_block, t.finish);
   int8_t *out = (int8_t *)call->out + (size_t)span.begin * p.out_c;
   uint32_t x = span.begin % p.out_w;
   for (uint32_t row = span.begin / p.out_w, left = span.end - span.begin; left > 0; row++, x = 0) {

@@ -12,15 +12,17 @@ typedef struct {
   const int8_t *in_end;
   int8_t *zeros;  // k_w pixels and 16 bytes more
   jlt_finish_t *finish;
+  int32_t *starts;  // sixteen a block
+  uint32_t finish_step;
   size_t block_bytes;
   uint32_t blocks;
   jlt_output_t output;
 } jlt_wide_dwconv_t;
 
-// All channels of one pixel; no tap lies behind `last`.
+// All channels of one pixel, or of two neighbours of eight channels each; no tap lies behind `last`.
 static JLT_ALWAYS_INLINE void run_pixel(const jlt_wide_dwconv_t *t, const int8_t *const *x, const uint32_t taps,
-                                        const int8_t *last, int8_t *out) {
-  const uint32_t c = t->params->out_c;
+                                        const int8_t *last, const uint32_t pixels, int8_t *out) {
+  const uint32_t c = t->params->out_c * pixels;
   const uint8_t *w = (const uint8_t *)t->weights->packed + JLT_WIDE_HEAD_BYTES;
   for (uint32_t block = 0, at = 0; block < t->blocks; block++, at += JLT_WIDE_CHANNELS, w += t->block_bytes) {
     jlt_sums_t sums = jlt_no_sums();
@@ -37,7 +39,8 @@ static JLT_ALWAYS_INLINE void run_pixel(const jlt_wide_dwconv_t *t, const int8_t
         sums = jlt_add_taps(sums, jlt_tap(x[k] + at, n), second, w + 32u * k);
       }
     }
-    jlt_finish_sums(jlt_taps_in_order(sums), &t->finish[block], &t->output, out + at, n);
+    sums = jlt_add_sums(jlt_taps_in_order(sums), jlt_sums_at(t->starts + at), false);
+    jlt_finish_sums(sums, &t->finish[block * t->finish_step], &t->output, out + at, n);
   }
 }
 
@@ -54,15 +57,16 @@ static void run_edge(const jlt_wide_dwconv_t *t, const int8_t *const *rows, int3
       last = inside ? x[k] : last;
     }
   }
-  run_pixel(t, x, k, last ? last : t->in_end - p->in_c, out);
+  run_pixel(t, x, k, last ? last : t->in_end - p->in_c, 1, out);
 }
 
+// Pixels [x, end) whose windows lie inside, `pixels` at a time.
 static JLT_ALWAYS_INLINE void run_inside(const jlt_wide_dwconv_t *t, const int8_t *const *rows, uint32_t x, uint32_t end,
-                                         const uint32_t k_h, const uint32_t k_w, int8_t *out) {
+                                         const uint32_t k_h, const uint32_t k_w, const uint32_t pixels, int8_t *out) {
   const jlt_conv_params_t *p = t->params;
   const uint32_t c = p->in_c;
   const size_t left = (size_t)(x * p->stride_w - p->pad_left) * c;
-  const size_t step = (size_t)p->stride_w * c;
+  const size_t step = (size_t)pixels * p->stride_w * c;
   const int8_t *at[JLT_WIDE_MOST_TAPS];
   size_t steps[JLT_WIDE_MOST_TAPS];
   const int8_t *last = rows[0];
@@ -72,7 +76,7 @@ static JLT_ALWAYS_INLINE void run_inside(const jlt_wide_dwconv_t *t, const int8_
     last = rows[ky] ? rows[ky] : last;
   }
   last += left + (size_t)(k_w - 1u) * c;
-  for (; x < end; x++, out += c, last += step) {
+  for (; x < end; x += pixels, out += pixels * c, last += step) {
     const int8_t *taps[JLT_WIDE_MOST_TAPS];
 #pragma GCC unroll 3
     for (uint32_t ky = 0; ky < k_h; ky++) {
@@ -82,7 +86,7 @@ static JLT_ALWAYS_INLINE void run_inside(const jlt_wide_dwconv_t *t, const int8_
       }
       at[ky] += steps[ky];
     }
-    run_pixel(t, taps, k_h * k_w, last, out);
+    run_pixel(t, taps, k_h * k_w, last, pixels, out);
   }
 }
 
@@ -104,10 +108,17 @@ static void run_row(const jlt_wide_dwconv_t *t, const int8_t *image, uint32_t y,
   }
   const uint32_t stop = inside < end ? inside : end;
   if (x < stop) {
-    if (p->k_h == 3 && p->k_w == 3) {
-      run_inside(t, rows, x, stop, 3, 3, out);
+    const bool is_3x3 = p->k_h == 3 && p->k_w == 3;
+    if (is_3x3 && c == 8 && p->stride_w == 1) {
+      const uint32_t two = (stop - x) & ~1u;
+      run_inside(t, rows, x, x + two, 3, 3, 2, out);
+      out += (size_t)two * c;
+      x += two;
+    }
+    if (is_3x3) {
+      run_inside(t, rows, x, stop, 3, 3, 1, out);
     } else {
-      run_inside(t, rows, x, stop, p->k_h, p->k_w, out);
+      run_inside(t, rows, x, stop, p->k_h, p->k_w, 1, out);
     }
     out += (size_t)(stop - x) * c;
     x = stop;
@@ -131,12 +142,15 @@ static JLT_ALWAYS_INLINE void jlt_wide_dwconv(const jlt_call_t *call) {
       .output = jlt_output(p->out_zero_point, p->act_min, p->act_max),
   };
   const size_t zeros_bytes = jlt_wide_zeros_bytes(p);
-  t.finish = (jlt_finish_t *)(void *)((uint8_t *)call->scratch + zeros_bytes);
+  t.starts = (int32_t *)(void *)((uint8_t *)call->scratch + zeros_bytes);
+  t.finish = (jlt_finish_t *)(void *)(t.starts + t.blocks * JLT_WIDE_CHANNELS);
   memset(t.zeros, p->in_zero_point, zeros_bytes);
   for (uint32_t block = 0; block < t.blocks; block++) {
     const uint8_t *head = (const uint8_t *)call->weights.packed + block * t.block_bytes;
-    jlt_prepare_block(&call->weights, p->out_c, block, head, (uint32_t)p->in_zero_point, &t.finish[block]);
+    jlt_store_sums(t.starts + block * JLT_WIDE_CHANNELS,
+                   jlt_start_of(&call->weights, p->out_c, block, head, (uint32_t)p->in_zero_point));
   }
+  t.finish_step = jlt_prepare_blocks(&call->weights, p->out_c, 0, t.blocks, t.finish);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   uint32_t left = tile.end - tile.begin;
   uint32_t x = tile.begin % p->out_w;

@@ -5,7 +5,7 @@
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
 // padded to s, the products that the instruction set adds up (2 or 4); at 4 bits [R / 8][16][4] bytes, R padded to 8, with u
 // of four elements in the low nibbles and of the next four in the high ones, and sums of u. A packed depthwise convolution is,
-// block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2; at 4 bits w = 16u − 120.
+// block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at 4 bits w = 16u − 120.
 // runtime/plan/packings/wide.py writes all of it.
 #ifndef JLT_KERNELS_WIDE_LAYOUT_H
 #define JLT_KERNELS_WIDE_LAYOUT_H
@@ -15,7 +15,7 @@
 
 enum {
   JLT_WIDE_CHANNELS = 16,       // of a block
-  JLT_WIDE_PIXELS = 8,          // most that are computed at once
+  JLT_WIDE_TILE = 16,           // most blocks x pixels that are computed at once
   JLT_WIDE_STRIP_PIXELS = 24,   // most that are gathered at once
   JLT_WIDE_HEAD_BYTES = 64,     // of a block: sums of weights
   JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
@@ -40,7 +40,7 @@ static inline uint64_t jlt_wide_strip_bytes(const jlt_conv_params_t *p) {
 
 // A row of the window in the padding; lanes beyond the last channel are read too.
 static inline uint64_t jlt_wide_zeros_bytes(const jlt_conv_params_t *p) {
-  return jlt_align_up((uint64_t)p->k_w * p->in_c, 16) + JLT_WIDE_CHANNELS;
+  return jlt_align_up((uint64_t)(p->k_w + 1u) * p->in_c, 16) + JLT_WIDE_CHANNELS;
 }
 
 static inline uint64_t jlt_wide_dwconv_block_bytes(const jlt_conv_params_t *p) {

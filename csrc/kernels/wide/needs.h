@@ -31,11 +31,64 @@ bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weigh
 
 uint64_t JLT_NAME(jlt_dwconv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return jlt_wide_zeros_bytes(params) + jlt_wide_blocks(params) * JLT_WIDE_FINISH_BYTES;
+  return jlt_wide_zeros_bytes(params) + jlt_wide_blocks(params) * (JLT_WIDE_HEAD_BYTES + JLT_WIDE_FINISH_BYTES);
 }
 
 uint64_t JLT_NAME(jlt_dwconv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   (void)weight;
   (void)bits;
   return jlt_wide_blocks(params) * jlt_wide_dwconv_block_bytes(params);
+}
+
+static bool is_dense(const uint32_t *dims, const uint32_t *stride) {
+  uint64_t step = 1;
+  for (uint32_t d = 6; d-- > 0; step *= dims[d]) {
+    if (dims[d] > 1 && stride[d] != step) {
+      return false;
+    }
+  }
+  return true;
+}
+
+static bool adds(const void *params, const jlt_weight_t *weight) {
+  const jlt_binary_params_t *p = params;
+  (void)weight;
+  return is_dense(p->dims, p->stride_a) && is_dense(p->dims, p->stride_b);
+}
+
+static uint64_t none(const void *params, const jlt_weight_t *weight) {
+  (void)params;
+  (void)weight;
+  return 0;
+}
+
+bool JLT_NAME(jlt_add_s8_takes)(const void *params, const jlt_weight_t *weight) { return adds(params, weight); }
+
+uint64_t JLT_NAME(jlt_add_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) { return none(params, weight); }
+
+uint64_t JLT_NAME(jlt_add_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)bits;
+  return none(params, weight);
+}
+
+bool JLT_NAME(jlt_sub_s8_takes)(const void *params, const jlt_weight_t *weight) { return adds(params, weight); }
+
+uint64_t JLT_NAME(jlt_sub_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) { return none(params, weight); }
+
+uint64_t JLT_NAME(jlt_sub_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)bits;
+  return none(params, weight);
+}
+
+bool JLT_NAME(jlt_avgpool_s8_takes)(const void *params, const jlt_weight_t *weight) {
+  (void)params;
+  (void)weight;
+  return true;
+}
+
+uint64_t JLT_NAME(jlt_avgpool_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) { return none(params, weight); }
+
+uint64_t JLT_NAME(jlt_avgpool_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)bits;
+  return none(params, weight);
 }

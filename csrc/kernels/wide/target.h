@@ -4,7 +4,10 @@
 #define JLT_KERNELS_WIDE_TARGET_H
 
 #define JLT_PRAGMA(text) _Pragma(#text)
-#if defined(__clang__)
+#if defined(JLT_WITHOUT_TARGET)  // intrinsics in plain C, for machines without the instructions
+#define JLT_TARGET_BEGIN(features)
+#define JLT_TARGET_END
+#elif defined(__clang__)
 #define JLT_TARGET_BEGIN(features) \
   JLT_PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
 #define JLT_TARGET_END _Pragma("clang attribute pop")

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import PlanError
-from joulet.plan.packings import armv6m, armv7em, avx2
+from joulet.plan.packings import armv6m, armv7em, avx2, avx512vnni, neon
 from joulet.plan.packings.nibbles import Weights
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ PACKERS: Mapping[tuple[str, str], Packer] = {
     ("AVX2", "CONV"): avx2.pack_conv,
     ("AVX2", "FC"): avx2.pack_conv,
     ("AVX2", "DWCONV"): avx2.pack_dwconv,
+    ("NEON", "CONV"): neon.pack_conv,
+    ("NEON", "FC"): neon.pack_conv,
+    ("NEON", "DWCONV"): neon.pack_dwconv,
+    ("AVX512VNNI", "CONV"): avx512vnni.pack_conv,
+    ("AVX512VNNI", "FC"): avx512vnni.pack_conv,
+    ("AVX512VNNI", "DWCONV"): avx512vnni.pack_dwconv,
 }
 SCALED_PACKERS: Mapping[tuple[str, str], ScaledPacker] = {
     ("ARMV7EM", "CONV"): armv7em.pack_conv,

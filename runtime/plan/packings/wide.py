@@ -68,6 +68,8 @@ def pack_dwconv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, la
     values = weights.reshape(taps, channels).astype(np.int16)
     if bits == 4:
         values = 16 * ((values + 128) >> 4) - 120
+    if channels == 8:  # of two pixels
+        values, channels = np.tile(values, (1, 2)), _CHANNELS
     padded = np.zeros((-(-taps // 2) * 2, -(-channels // _CHANNELS) * _CHANNELS), "<i2")
     padded[:taps, :channels] = values
     blocks = padded.reshape(len(padded), -1, _CHANNELS).transpose(1, 0, 2)

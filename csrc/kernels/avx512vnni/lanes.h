@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sixteen channels in one register, for the kernels of kernels/wide/. Included once the target is AVX-512 VNNI.
+//
+// VPDPBUSD multiplies unsigned by signed bytes: at 8 bits activations gain 128 while they are gathered, which where the
+// accumulators start takes back; at 4 bits u is the unsigned one.
+#ifndef JLT_KERNELS_AVX512VNNI_LANES_H
+#define JLT_KERNELS_AVX512VNNI_LANES_H
+
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/wide/layout.h"
+
+// The largest tile.
+#define JLT_TILE_PIXELS 8
+#define JLT_TILE_BLOCKS 2
+#define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
+
+enum {
+  JLT_K_8 = 4,         // products a channel of one step at 8 bits
+  JLT_OFFSET_8 = 128,  // what activations at 8 bits gain while they are gathered
+  JLT_ELEMENT_BYTES_8 = 1,
+};
+
+typedef struct {
+  __m512i all;
+} jlt_sums_t;
+
+typedef jlt_sums_t jlt_factors_t;
+
+static JLT_ALWAYS_INLINE __m512i load(const void *from) { return _mm512_loadu_si512(from); }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) { return (jlt_sums_t){_mm512_setzero_si512()}; }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) { return (jlt_sums_t){_mm512_set1_epi32(value)}; }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_sums_at(const int32_t *from) { return (jlt_sums_t){load(from)}; }
+
+static JLT_ALWAYS_INLINE void jlt_store_sums(int32_t *to, jlt_sums_t sums) { _mm512_storeu_si512(to, sums.all); }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t a, jlt_sums_t b, const bool negates) {
+  return (jlt_sums_t){negates ? _mm512_sub_epi32(a.all, b.all) : _mm512_add_epi32(a.all, b.all)};
+}
+
+static JLT_ALWAYS_INLINE jlt_factors_t jlt_factors_8(const uint8_t *w) { return (jlt_factors_t){load(w)}; }
+
+static JLT_ALWAYS_INLINE __m512i broadcast_4(const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, sizeof(four));
+  return _mm512_set1_epi32(four);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_factors_t w, const uint8_t *x) {
+  return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, broadcast_4(x), w.all)};
+}
+
+// Eight products a channel at 4 bits: those of low nibbles, then of high ones.
+typedef struct {
+  __m512i first;
+  __m512i second;
+} jlt_factors_4_t;
+
+static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
+  const __m512i mask = _mm512_set1_epi8(15);
+  const __m512i both = load(w);
+  return (jlt_factors_4_t){_mm512_and_si512(both, mask), _mm512_and_si512(_mm512_srli_epi16(both, 4), mask)};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_factors_4_t w, const uint8_t *x) {
+  const __m512i first = _mm512_dpbusd_epi32(sums.all, w.first, broadcast_4(x));
+  return (jlt_sums_t){_mm512_dpbusd_epi32(first, w.second, broadcast_4(x + 4))};
+}
+
+// start + 16 · sums + more, what 4 bits count.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t sums, int32_t more) {
+  const __m512i beside = _mm512_add_epi32(start.all, _mm512_set1_epi32(more));
+  return (jlt_sums_t){_mm512_add_epi32(_mm512_slli_epi32(sums.all, 4), beside)};
+}
+
+// bias − each · sums of weights, wrapping where the sum of what it cancels does.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_start(const int32_t *bias, const void *sums, uint32_t each) {
+  return (jlt_sums_t){_mm512_sub_epi32(load(bias), _mm512_mullo_epi32(load(sums), _mm512_set1_epi32((int32_t)each)))};
+}
+
+// How the accumulators of one block become bytes. NUMERICS.md §2 in one shift of 64 bits: with e = max(−shift, 0) and P the
+// product, ⌊(P + 2^30 + 2^(30 + e) − [P < 0] · 2^31) / 2^(31 + e)⌋, as the floor of a floor is the floor of the whole; for
+// e = 0 without the second and third.
+typedef struct {
+  int32_t multiplier[16];
+  int32_t left[16];
+  int64_t round[2][8];  // [even, odd lanes]
+  int64_t below[2][8];  // what a negative product loses
+  int64_t shift[2][8];
+  int32_t any_left;
+} jlt_finish_t;
+_Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
+
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
+  const __m512i zero = _mm512_setzero_si512();
+  const __m512i half = _mm512_set1_epi64((int64_t)1 << 30);
+  const __m512i s = load(shift);
+  const __m512i e = _mm512_max_epi32(_mm512_sub_epi32(zero, s), zero);
+  const __m512i left = _mm512_max_epi32(s, zero);
+  _mm512_storeu_si512(f->multiplier, load(multiplier));
+  _mm512_storeu_si512(f->left, left);
+  f->any_left = _mm512_test_epi32_mask(left, left) != 0;
+  for (int odd = 0; odd < 2; odd++) {
+    const __m512i wide = odd ? _mm512_srli_epi64(e, 32) : _mm512_and_si512(e, _mm512_set1_epi64(0xFFFFFFFF));
+    const __mmask8 rounds = _mm512_cmpgt_epi64_mask(wide, zero);
+    _mm512_storeu_si512(f->round[odd], _mm512_mask_add_epi64(half, rounds, half, _mm512_sllv_epi64(half, wide)));
+    _mm512_storeu_si512(f->below[odd], _mm512_maskz_set1_epi64(rounds, (int64_t)1 << 31));
+    _mm512_storeu_si512(f->shift[odd], _mm512_add_epi64(wide, _mm512_set1_epi64(31)));
+  }
+}
+
+static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, __m512i m, const jlt_finish_t *f, int odd) {
+  const __m512i product = _mm512_mul_epi32(a, m);
+  const __m512i rounded = _mm512_add_epi64(product, load(f->round[odd]));
+  const __m512i away = _mm512_mask_sub_epi64(rounded, _mm512_movepi64_mask(product), rounded, load(f->below[odd]));
+  return _mm512_srav_epi64(away, load(f->shift[odd]));
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t sums, const jlt_finish_t *f) {
+  const __m512i a = f->any_left ? _mm512_sllv_epi32(sums.all, load(f->left)) : sums.all;
+  const __m512i m = load(f->multiplier);
+  const __m512i even = scale_half(a, m, f, 0);
+  const __m512i odd = scale_half(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(m, 32), f, 1);
+  return (jlt_sums_t){_mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA)};
+}
+
+typedef struct {
+  __m256i zero_point;
+  __m128i act_min;
+  __m128i act_max;
+} jlt_output_t;
+
+static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act_min, int32_t act_max) {
+  return (jlt_output_t){_mm256_set1_epi16((int16_t)zero_point), _mm_set1_epi8((int8_t)act_min), _mm_set1_epi8((int8_t)act_max)};
+}
+
+static JLT_ALWAYS_INLINE __mmask16 first_16(uint32_t n) { return (__mmask16)(n >= 16u ? 0xFFFFu : (1u << n) - 1u); }
+
+// Writes the first n of sixteen channels.
+static JLT_ALWAYS_INLINE void jlt_finish_sums(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o, int8_t *to,
+                                              uint32_t n) {
+  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(jlt_scale_sums(sums, f).all), o->zero_point);
+  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_mask_storeu_epi8(to, first_16(n), _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max));
+}
+
+static JLT_ALWAYS_INLINE __mmask64 first_64(uint32_t n) { return n >= 64u ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1u; }
+
+// n activations as the products at 8 bits want them.
+static JLT_ALWAYS_INLINE void jlt_take_8(uint8_t *to, const int8_t *from, uint32_t n) {
+  const __m512i top = _mm512_set1_epi8(-128);
+  for (uint32_t i = 0; i < n; i += 64u) {
+    const __mmask64 mask = first_64(n - i);
+    _mm512_mask_storeu_epi8(to + i, mask, _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, from + i), top));
+  }
+}
+
+static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t n) { memset(to, value ^ 0x80, n); }
+
+static JLT_ALWAYS_INLINE int32_t jlt_sum_bytes(const int8_t *x, uint32_t n) {
+  __m512i sums = _mm512_setzero_si512();
+  for (uint32_t i = 0; i < n; i += 64u) {
+    sums = _mm512_dpbusd_epi32(sums, _mm512_set1_epi8(1), _mm512_maskz_loadu_epi8(first_64(n - i), x + i));
+  }
+  return _mm512_reduce_add_epi32(sums);
+}
+
+static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) { return _mm_maskz_loadu_epi8(first_16(n), from); }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
+  return (jlt_sums_t){_mm512_sll_epi32(_mm512_cvtepi8_epi32(load_part(from, n)), _mm_cvtsi32_si128(left_shift))};
+}
+
+// Sixteen channels of one tap, of which n exist.
+typedef __m512i jlt_tap_t;
+
+static JLT_ALWAYS_INLINE jlt_tap_t jlt_tap(const int8_t *x, uint32_t n) { return _mm512_cvtepi8_epi32(load_part(x, n)); }
+
+static JLT_ALWAYS_INLINE jlt_tap_t jlt_no_tap(void) { return _mm512_setzero_si512(); }
+
+// Adds two taps' products: pairs of int16, the second tap in the upper half of each lane.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t sums, jlt_tap_t a, jlt_tap_t b, const uint8_t *w) {
+  const __m512i pairs = _mm512_mask_blend_epi16(0xAAAAAAAA, a, _mm512_slli_epi32(b, 16));
+  return (jlt_sums_t){_mm512_dpwssd_epi32(sums.all, pairs, load(w))};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t sums) { return sums; }
+
+#include "kernels/wide/lanes_common.h"
+
+#endif

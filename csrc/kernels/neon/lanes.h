@@ -1,0 +1,252 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sixteen channels in four registers, for the kernels of kernels/wide/. JLT_NEON_DOT says that SDOT is there; else four products
+// are added up by SMULL and pairwise additions, which no operand can overflow.
+#ifndef JLT_KERNELS_NEON_LANES_H
+#define JLT_KERNELS_NEON_LANES_H
+
+#include <arm_neon.h>
+#include <string.h>
+
+#include "kernels/wide/layout.h"
+
+// The largest tile.
+#define JLT_TILE_PIXELS 4
+#define JLT_TILE_BLOCKS 1
+#define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
+
+enum {
+  JLT_K_8 = 4,       // products a channel of one step at 8 bits
+  JLT_OFFSET_8 = 0,  // what activations at 8 bits gain while they are gathered
+  JLT_ELEMENT_BYTES_8 = 1,
+};
+
+typedef struct {
+  int32x4_t a;
+  int32x4_t b;
+  int32x4_t c;
+  int32x4_t d;
+} jlt_sums_t;
+
+typedef struct {
+  int8x16_t a;
+  int8x16_t b;
+  int8x16_t c;
+  int8x16_t d;
+} jlt_factors_t;
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) {
+  const int32x4_t v = vdupq_n_s32(value);
+  return (jlt_sums_t){v, v, v, v};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) { return jlt_same_sums(0); }
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_sums_at(const int32_t *from) {
+  return (jlt_sums_t){vld1q_s32(from), vld1q_s32(from + 4), vld1q_s32(from + 8), vld1q_s32(from + 12)};
+}
+
+static JLT_ALWAYS_INLINE void jlt_store_sums(int32_t *to, jlt_sums_t s) {
+  vst1q_s32(to, s.a);
+  vst1q_s32(to + 4, s.b);
+  vst1q_s32(to + 8, s.c);
+  vst1q_s32(to + 12, s.d);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t x, jlt_sums_t y, const bool negates) {
+  return negates ? (jlt_sums_t){vsubq_s32(x.a, y.a), vsubq_s32(x.b, y.b), vsubq_s32(x.c, y.c), vsubq_s32(x.d, y.d)}
+                 : (jlt_sums_t){vaddq_s32(x.a, y.a), vaddq_s32(x.b, y.b), vaddq_s32(x.c, y.c), vaddq_s32(x.d, y.d)};
+}
+
+// sums + the products of four bytes each.
+static JLT_ALWAYS_INLINE int32x4_t dot(int32x4_t sums, int8x16_t w, int8x16_t x) {
+#if JLT_NEON_DOT
+  return vdotq_s32(sums, w, x);
+#else
+  const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));
+  const int32x4_t high = vpaddlq_s16(vmull_high_s8(w, x));
+  return vaddq_s32(sums, vpaddq_s32(low, high));
+#endif
+}
+
+static JLT_ALWAYS_INLINE int8x16_t broadcast_4(const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, sizeof(four));
+  return vreinterpretq_s8_s32(vdupq_n_s32(four));
+}
+
+static JLT_ALWAYS_INLINE jlt_factors_t jlt_factors_8(const uint8_t *w) {
+  const int8_t *from = (const int8_t *)w;
+  return (jlt_factors_t){vld1q_s8(from), vld1q_s8(from + 16), vld1q_s8(from + 32), vld1q_s8(from + 48)};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t add_products(jlt_sums_t s, jlt_factors_t w, int8x16_t x) {
+  return (jlt_sums_t){dot(s.a, w.a, x), dot(s.b, w.b, x), dot(s.c, w.c, x), dot(s.d, w.d, x)};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_factors_t w, const uint8_t *x) {
+  return add_products(sums, w, broadcast_4(x));
+}
+
+// Eight products a channel at 4 bits: those of low nibbles, then of high ones.
+typedef struct {
+  jlt_factors_t first;
+  jlt_factors_t second;
+} jlt_factors_4_t;
+
+static JLT_ALWAYS_INLINE int8x16_t low_nibbles(const uint8_t *w) {
+  return vreinterpretq_s8_u8(vandq_u8(vld1q_u8(w), vdupq_n_u8(15)));
+}
+
+static JLT_ALWAYS_INLINE int8x16_t high_nibbles(const uint8_t *w) { return vreinterpretq_s8_u8(vshrq_n_u8(vld1q_u8(w), 4)); }
+
+static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
+  return (jlt_factors_4_t){{low_nibbles(w), low_nibbles(w + 16), low_nibbles(w + 32), low_nibbles(w + 48)},
+                           {high_nibbles(w), high_nibbles(w + 16), high_nibbles(w + 32), high_nibbles(w + 48)}};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_factors_4_t w, const uint8_t *x) {
+  return add_products(add_products(sums, w.first, broadcast_4(x)), w.second, broadcast_4(x + 4));
+}
+
+// start + 16 · sums + more, what 4 bits count.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t s, int32_t more) {
+  const jlt_sums_t shifted = {vshlq_n_s32(s.a, 4), vshlq_n_s32(s.b, 4), vshlq_n_s32(s.c, 4), vshlq_n_s32(s.d, 4)};
+  return jlt_add_sums(jlt_add_sums(start, jlt_same_sums(more), false), shifted, false);
+}
+
+// bias − each · sums of weights, wrapping where the sum of what it cancels does.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_start(const int32_t *bias, const void *sums, uint32_t each) {
+  const jlt_sums_t s = jlt_sums_at(sums), b = jlt_sums_at(bias);
+  const int32_t factor = (int32_t)each;
+  return (jlt_sums_t){vmlsq_n_s32(b.a, s.a, factor), vmlsq_n_s32(b.b, s.b, factor), vmlsq_n_s32(b.c, s.c, factor),
+                      vmlsq_n_s32(b.d, s.d, factor)};
+}
+
+// How the accumulators of one block become bytes: NUMERICS.md §2 is SQRDMULH, then SRSHL after one less for negative values where
+// there is a shift to the right.
+typedef struct {
+  int32_t multiplier[16];
+  int32_t left[16];
+  int32_t right[16];  // not above 0
+  int32_t any_left;
+} jlt_finish_t;
+_Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
+
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
+  f->any_left = 0;
+  for (int i = 0; i < 16; i++) {
+    f->multiplier[i] = multiplier[i];
+    f->left[i] = shift[i] > 0 ? shift[i] : 0;
+    f->right[i] = shift[i] < 0 ? shift[i] : 0;
+    f->any_left |= f->left[i];
+  }
+}
+
+static JLT_ALWAYS_INLINE int32x4_t scale(int32x4_t v, const jlt_finish_t *f, int at) {
+  if (f->any_left) {
+    v = vshlq_s32(v, vld1q_s32(f->left + at));
+  }
+  const int32x4_t high = vqrdmulhq_s32(v, vld1q_s32(f->multiplier + at));
+  const int32x4_t right = vld1q_s32(f->right + at);
+  // −1 where both the value and the shift are negative
+  const int32x4_t less = vshrq_n_s32(vandq_s32(high, right), 31);
+  return vrshlq_s32(vaddq_s32(high, less), right);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t s, const jlt_finish_t *f) {
+  return (jlt_sums_t){scale(s.a, f, 0), scale(s.b, f, 4), scale(s.c, f, 8), scale(s.d, f, 12)};
+}
+
+typedef struct {
+  int16x8_t zero_point;
+  int8x16_t act_min;
+  int8x16_t act_max;
+} jlt_output_t;
+
+static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act_min, int32_t act_max) {
+  return (jlt_output_t){vdupq_n_s16((int16_t)zero_point), vdupq_n_s8((int8_t)act_min), vdupq_n_s8((int8_t)act_max)};
+}
+
+// Writes the first n of sixteen channels.
+static JLT_ALWAYS_INLINE void jlt_finish_sums(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o, int8_t *to,
+                                              uint32_t n) {
+  const jlt_sums_t s = jlt_scale_sums(sums, f);
+  const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.a), s.b), o->zero_point);
+  const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.c), s.d), o->zero_point);
+  const int8x16_t bytes = vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), o->act_min), o->act_max);
+  if (n >= JLT_WIDE_CHANNELS) {
+    vst1q_s8(to, bytes);
+    return;
+  }
+  int8_t room[16];
+  vst1q_s8(room, bytes);
+  memcpy(to, room, n);
+}
+
+// n activations as the products at 8 bits want them.
+static JLT_ALWAYS_INLINE void jlt_take_8(uint8_t *to, const int8_t *from, uint32_t n) { memcpy(to, from, n); }
+
+static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t n) { memset(to, value, n); }
+
+static JLT_ALWAYS_INLINE int32_t jlt_sum_bytes(const int8_t *x, uint32_t n) {
+  int32_t sum = 0;
+  uint32_t i = 0;
+  for (; i + 16u <= n; i += 16u) {
+    sum += vaddlvq_s8(vld1q_s8(x + i));
+  }
+  for (; i < n; i++) {
+    sum += x[i];
+  }
+  return sum;
+}
+
+static JLT_ALWAYS_INLINE int8x16_t load_part(const int8_t *from, uint32_t n) {
+  if (n >= 16u) {
+    return vld1q_s8(from);
+  }
+  int8_t room[16] = {0};
+  memcpy(room, from, n);
+  return vld1q_s8(room);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
+  const int8x16_t bytes = load_part(from, n);
+  const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
+  const int32x4_t shift = vdupq_n_s32(left_shift);
+  return (jlt_sums_t){vshlq_s32(vmovl_s16(vget_low_s16(low)), shift), vshlq_s32(vmovl_high_s16(low), shift),
+                      vshlq_s32(vmovl_s16(vget_low_s16(high)), shift), vshlq_s32(vmovl_high_s16(high), shift)};
+}
+
+// Sixteen channels of one tap, of which n exist.
+typedef struct {
+  int16x8_t low;
+  int16x8_t high;
+} jlt_tap_t;
+
+static JLT_ALWAYS_INLINE jlt_tap_t jlt_tap(const int8_t *x, uint32_t n) {
+  const int8x16_t bytes = load_part(x, n);
+  return (jlt_tap_t){vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
+}
+
+static JLT_ALWAYS_INLINE jlt_tap_t jlt_no_tap(void) { return (jlt_tap_t){vdupq_n_s16(0), vdupq_n_s16(0)}; }
+
+// Adds two taps' products.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t s, jlt_tap_t a, jlt_tap_t b, const uint8_t *w) {
+  const int16x8x2_t low = vld2q_s16((const int16_t *)(const void *)w);
+  const int16x8x2_t high = vld2q_s16((const int16_t *)(const void *)(w + 32));
+  s.a = vmlal_s16(s.a, vget_low_s16(a.low), vget_low_s16(low.val[0]));
+  s.b = vmlal_high_s16(s.b, a.low, low.val[0]);
+  s.c = vmlal_s16(s.c, vget_low_s16(a.high), vget_low_s16(high.val[0]));
+  s.d = vmlal_high_s16(s.d, a.high, high.val[0]);
+  s.a = vmlal_s16(s.a, vget_low_s16(b.low), vget_low_s16(low.val[1]));
+  s.b = vmlal_high_s16(s.b, b.low, low.val[1]);
+  s.c = vmlal_s16(s.c, vget_low_s16(b.high), vget_low_s16(high.val[1]));
+  s.d = vmlal_high_s16(s.d, b.high, high.val[1]);
+  return s;
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t sums) { return sums; }
+
+#include "kernels/wide/lanes_common.h"
+
+#endif
