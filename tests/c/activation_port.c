@@ -76,7 +76,7 @@ static bool erase_nvm(const jlt_nvm_t *nvm) {
   return false;
 }
 
-static const jlt_flash_driver_t flash_driver = {erase, program};
+static const jlt_flash_driver_t flash_driver = {erase, program, NULL};
 static const jlt_nvm_driver_t fram_driver = {NULL, read_nvm, write_nvm, NULL};
 static const jlt_nvm_driver_t flash_nvm_driver = {NULL, read_nvm, write_nvm, erase_nvm};
 
