@@ -268,8 +268,8 @@ def test_unplugged_and_plugged_in_again_on_a_terminal(tmp_path: Path) -> None:
         while not done() and time.monotonic() < ends_s:
             readings, news = watch.poll()
             kinds.extend(each.kind for each in news if each.kind != "note")
-            if any(each.kind == "lost" for each in news):
-                tally.interrupt(source)
+            for name in watch.lost:
+                tally.interrupt(name, time.monotonic())
             for name, reading in readings:
                 tally.add(name, reading)
                 counts[-1] += 1

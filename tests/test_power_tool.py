@@ -64,7 +64,12 @@ def test_marks_and_interruptions() -> None:
     tally.add("s", reading(1.0, 2.0, energy_j=2.0))
     tally.mark()
     tally.add("s", reading(2.0, 2.0, energy_j=4.0))
-    tally.interrupt("s")
+    tally.interrupt("s", 5.0)
+    ((_, f),) = tally.figures()
+    assert f.lost
+    assert (f.energy_j, f.missed_s) == (2.0, 3.0)
+    assert total_w(tally.figures(), "s") is None
+    tally.interrupt("s", 6.0)
     tally.add("s", reading(9.0, 2.0, energy_j=0.0))  # opened again: its counter begins anew
     tally.add("s", reading(10.0, 2.0, energy_j=2.0))
     ((_, f),) = tally.figures()
@@ -182,6 +187,26 @@ def test_json_lines_and_csv_tell_the_same(tmp_path: Path, capsys: pytest.Capture
     rows = list(csv.DictReader(line for line in file.read_text().splitlines() if not line.startswith("#")))
     assert [float(row["power_w"]) for row in rows] == pytest.approx([each["power_w"] for each in readings])
     assert {row["quality"] for row in rows} == {""}
+
+
+def test_what_is_lost_until_the_end_keeps_its_energy(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    plant(tmp_path, ORIN_NANO)
+    faults, clock = dict[str, int](), Clock()
+
+    def sleep(seconds: float) -> None:
+        clock.pass_(seconds)
+        if clock.now_s > 1.0:
+            faults["_input"] = errno.ENOENT
+
+    around = machine(tmp_path, faults, clock=clock.clock, wall=clock.wall, sleep=sleep)
+    power.watch(arguments(), around, 3.0, 10.0)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["data"]["kind"] for line in lines if line["type"] == "event"] == ["lost"]
+    rails = {rail["rail"]: rail for rail in lines[-1]["data"]["rails"]}
+    assert rails["VDD_IN"]["lost"]
+    assert rails["VDD_IN"]["energy_j"] == pytest.approx(6.0, rel=0.01)
+    assert rails["VDD_IN"]["missed_s"] == pytest.approx(2.0, rel=0.01)
+    assert rails["VDD_IN"]["coverage"] == pytest.approx(1 / 3, rel=0.02)
 
 
 def test_plain_lines(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

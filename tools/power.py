@@ -148,8 +148,8 @@ def watch(args: argparse.Namespace, machine: Machine, duration_s: float, window_
             next_s = began_s
             while True:
                 readings, news = watch.poll()
-                for source in {each.source for each in news if each.kind == "lost"}:
-                    tally.interrupt(source)
+                for source in watch.lost:
+                    tally.interrupt(source, machine.clock())
                 for source, reading in readings:
                     tally.add(source, reading)
                 if log is not None:
@@ -222,6 +222,7 @@ def summary_record(tally: Tally) -> list[dict[str, Any]]:
             "covered_s": f.covered_s,
             "missed_s": f.missed_s,
             "coverage": f.covered_s / (f.covered_s + f.missed_s) if f.covered_s + f.missed_s > 0.0 else None,
+            "lost": f.lost,
             "window_s": f.window_s,
             "min_w": f.min_w,
             "mean_w": f.mean_w,

@@ -95,8 +95,10 @@ class View:
         for source, f in figures:
             r = f.reading
             style = "" if r.counts else "dim"
-            cells = [f.rail, _q(r.voltage_v, "V"), _q(r.current_a, "A"), _q(r.power_w, "W"), _q(f.min_w, "W")]
-            cells += [_q(f.mean_w, "W"), _q(f.max_w, "W"), _q(f.energy_j, "J"), " ".join(r.quality.words())]
+            now = (None, None, None) if f.lost else (r.voltage_v, r.current_a, r.power_w)
+            words = "does not answer" if f.lost else " ".join(r.quality.words())
+            cells = [f.rail, *(_q(value, unit) for value, unit in zip(now, "VAW", strict=True)), _q(f.min_w, "W")]
+            cells += [_q(f.mean_w, "W"), _q(f.max_w, "W"), _q(f.energy_j, "J"), words]
             if self._wide:
                 cells.append(_spark(self._history.get((source, f.rail), ())))
             table.add_row(*cells, style=style)

@@ -75,9 +75,11 @@ class Board:
 def _rail(source: str, f: Figures) -> dict[str, Any]:
     r = f.reading
     return {
-        "source": source, "rail": f.rail, "voltage_v": r.voltage_v, "current_a": r.current_a, "power_w": r.power_w,
+        "source": source, "rail": f.rail, "lost": f.lost,
+        **({"voltage_v": None, "current_a": None, "power_w": None} if f.lost else
+           {"voltage_v": r.voltage_v, "current_a": r.current_a, "power_w": r.power_w}),
         "min_w": f.min_w, "mean_w": f.mean_w, "max_w": f.max_w, "energy_j": f.energy_j, "missed_s": f.missed_s,
-        "quality": list(r.quality.words()), "provenance": r.provenance, "counts": r.counts,
+        "quality": ["lost"] if f.lost else list(r.quality.words()), "provenance": r.provenance, "counts": r.counts,
     }  # fmt: skip
 
 

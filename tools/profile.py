@@ -92,11 +92,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--marker-line", type=int, default=0, metavar="N", help="line of the meter with the first marker pin (0)"
     )
-    parser.add_argument("--window", default="1s", metavar="T", help="host: length of a window (1s)")
-    parser.add_argument("--idle", default="1s", metavar="T", help="host: idle power is measured so long before (1s)")
-    parser.add_argument(
-        "--rate", type=float, default=50.0, metavar="N", help="host: readings of the meter a second (50)"
-    )
+    _add_host_options(parser)
     parser.add_argument("--allow-estimate", action="store_true", help="also take what is not measured, marked as such")
     parser.add_argument("--out", type=Path, metavar="FILE.json", help="write the profile there, for joulet compare")
     parser.add_argument("--csv", type=Path, metavar="FILE.csv", help="write the rows there")
@@ -107,6 +103,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="write what was recorded: .ppk2 for Nordic's Power Profiler, .json for Perfetto",
     )
     parser.add_argument("--json", action="store_true", help="print the profile as one JSON object")
+
+
+def _add_host_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--window", default="1s", metavar="T", help="host: length of a window (1s)")
+    parser.add_argument("--idle", default="1s", metavar="T", help="host: idle power is measured so long before (1s)")
+    parser.add_argument(
+        "--rate", type=float, default=50.0, metavar="N", help="host: readings of the meter a second (50)"
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -36,6 +36,8 @@ def metrics_text(figures: list[tuple[str, Figures]]) -> str:
 
 
 def _value(name: str, f: Figures) -> float | None:
+    if f.lost and name in ("joulet_power_watts", "joulet_voltage_volts", "joulet_current_amperes"):
+        return None  # an old value is no value
     return {
         "joulet_power_watts": f.reading.power_w,
         "joulet_voltage_volts": f.reading.voltage_v,
@@ -43,7 +45,7 @@ def _value(name: str, f: Figures) -> float | None:
         "joulet_energy_joules_total": f.energy_j,
         "joulet_covered_seconds_total": f.covered_s,
         "joulet_missed_seconds_total": f.missed_s,
-        "joulet_reading_ok": float(not f.reading.quality.words()),
+        "joulet_reading_ok": float(not f.lost and not f.reading.quality.words()),
     }[name]
 
 

@@ -13,8 +13,9 @@ from joulet.meters.seam import Quality, Reading
 class Figures:
     """What is known of a rail now.
 
-    ``energy_j`` and ``covered_s`` count from the mark; ``missed_s`` is time since then that no reading stands for. The window
-    figures are over the last ``window_s`` that readings cover: ``mean_w`` is energy over time. None without readings.
+    ``energy_j`` and ``covered_s`` count from the mark; ``missed_s`` is time since then that no reading stands for. ``lost`` is
+    True while the source does not answer: ``reading`` is then the last one there was. The window figures are over the last
+    ``window_s`` that readings cover: ``mean_w`` is energy over time. None without readings.
     """
 
     rail: str
@@ -26,6 +27,7 @@ class Figures:
     min_w: float | None
     mean_w: float | None
     max_w: float | None
+    lost: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,27 +56,26 @@ class RailTally:
         self._last: Reading | None = None
         self._energy_j = self._covered_s = self._missed_s = 0.0
         self._mark = (0.0, 0.0, 0.0)
+        self._lost_s: float | None = None  # up to when lost time has been counted
 
     def mark(self) -> None:
         """Count energy from here."""
         self._mark = (self._energy_j, self._covered_s, self._missed_s)
 
-    def interrupt(self) -> None:
-        """The meter was lost: its counter begins anew, and the time until its next reading is missed."""
+    def interrupt(self, now_s: float) -> None:
+        """The meter is lost: its counter will begin anew, and the time until its next reading is missed."""
         if self._last is not None:
-            self._since_s = self._last.time_s
-            self._last = None
-            self._lost = True
-
-    _lost = False
-    _since_s = 0.0
+            since_s = self._last.time_s if self._lost_s is None else self._lost_s
+            self._missed_s += max(0.0, now_s - since_s)
+            self._lost_s = max(now_s, since_s)
 
     def add(self, reading: Reading) -> None:
         """Take a reading."""
-        if self._lost:
-            self._missed_s += max(0.0, reading.time_s - self._since_s)
-            self._lost = False
-        before, self._last = self._last, reading
+        before = self._last
+        if self._lost_s is not None:
+            self._missed_s += max(0.0, reading.time_s - self._lost_s)
+            self._lost_s = before = None
+        self._last = reading
         if before is not None:
             self._pass(before, reading)
         if reading.power_w is not None:
@@ -114,7 +115,7 @@ class RailTally:
         return Figures(
             rail=reading.rail, reading=reading, energy_j=self._energy_j - self._mark[0],
             covered_s=self._covered_s - self._mark[1], missed_s=self._missed_s - self._mark[2], window_s=covered_s,
-            min_w=low, mean_w=mean, max_w=high,
+            min_w=low, mean_w=mean, max_w=high, lost=self._lost_s is not None,
         )  # fmt: skip
 
 
@@ -132,11 +133,11 @@ class Tally:
             self._rails[key] = RailTally(self._window_s, self._gap_s)
         self._rails[key].add(reading)
 
-    def interrupt(self, source: str) -> None:
-        """A source was lost."""
+    def interrupt(self, source: str, now_s: float) -> None:
+        """A source is lost, still or anew."""
         for (name, _), rail in self._rails.items():
             if name == source:
-                rail.interrupt()
+                rail.interrupt(now_s)
 
     def mark(self) -> None:
         """Count energy from here."""
@@ -150,9 +151,8 @@ class Tally:
 
 def total_w(figures: list[tuple[str, Figures]], source: str) -> tuple[float, Quality] | None:
     """Return the sum of a source's rails, those that lie within others left out [W], with what is wrong with it."""
-    counted = [
-        f.reading for name, f in figures if name == source and f.reading.counts and f.reading.power_w is not None
-    ]
+    mine = [f.reading for name, f in figures if name == source and not f.lost]
+    counted = [reading for reading in mine if reading.counts and reading.power_w is not None]
     if not counted:
         return None
     quality = Quality.OK

@@ -137,6 +137,11 @@ class Watch:
         return news
 
     @property
+    def lost(self) -> list[str]:
+        """Sources that do not answer now."""
+        return [watched.source for watched in self._watched if watched.meter is None and not watched.ended]
+
+    @property
     def over(self) -> bool:
         """True when every source was a recording that is over."""
         return all(watched.ended for watched in self._watched)

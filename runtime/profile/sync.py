@@ -147,28 +147,31 @@ def place_windows(
     tuple
         ``(k,)`` starts [s], and how far single windows scatter about the common shift [s].
     """
-    ends_s = np.arange(len(cumulative_j)) * period_s
-
-    def held_j(starts_s: Samples1, lengths_s: Samples1) -> Samples1:
-        after = np.interp(starts_s + lengths_s, ends_s, cumulative_j)
-        return np.asarray(after - np.interp(starts_s, ends_s, cumulative_j))
-
     room_s = np.maximum(0.0, windows[:, 1] - windows[:, 0] - length_s)
     middle_s = windows[:, 0] + 0.5 * room_s
     reach_s = slack_s + 0.5 * float(room_s.max())
     shifts_s = np.arange(-reach_s, reach_s + period_s, max(period_s, reach_s / 500))
-    scores = np.array([held_j(middle_s + shift, length_s).sum() for shift in shifts_s])
-    best = np.flatnonzero(scores >= scores.max() * (1.0 - 1e-9))
-    common_s = float(shifts_s[best].mean())
+    scores_j = np.array([_held_j(cumulative_j, period_s, middle_s + shift, length_s).sum() for shift in shifts_s])
+    common_s = _top(shifts_s, scores_j)
     own_s = np.arange(-1.0, 1.0 + 1e-9, 1.0 / 50)
     starts_s = np.empty(len(length_s))
     for k in range(len(length_s)):
         tried_s = middle_s[k] + common_s + own_s * max(0.5 * room_s[k], period_s)
-        found = held_j(tried_s, np.full(len(tried_s), length_s[k]))
-        top = np.flatnonzero(found >= found.max() * (1.0 - 1e-9))
-        starts_s[k] = tried_s[top].mean()
+        starts_s[k] = _top(tried_s, _held_j(cumulative_j, period_s, tried_s, np.full(len(tried_s), length_s[k])))
     scatter_s = float(np.abs(starts_s - middle_s - common_s).max()) if len(length_s) else 0.0
     return starts_s, scatter_s
+
+
+def _held_j(cumulative_j: Samples1, period_s: float, starts_s: Samples1, lengths_s: Samples1) -> Samples1:
+    """Return the energy of windows [J]."""
+    at_s = np.arange(len(cumulative_j)) * period_s
+    after_j = np.interp(starts_s + lengths_s, at_s, cumulative_j)
+    return np.asarray(after_j - np.interp(starts_s, at_s, cumulative_j))
+
+
+def _top(where: Samples1, score: Samples1) -> float:
+    """Return the middle of where a score is highest: a plateau has no better place."""
+    return float(where[np.flatnonzero(score >= score.max() * (1.0 - 1e-9))].mean())
 
 
 def busy_around(power_w: Samples1, windows: Samples1) -> Samples1:
