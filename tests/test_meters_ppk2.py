@@ -152,6 +152,16 @@ def test_the_counter_wraps_and_repeats_are_not_taken_twice() -> None:
     assert (len(again.current_a), again.lost) == (164, 0)
 
 
+@pytest.mark.parametrize("left", [1, 2, 3, 5])
+def test_the_end_of_a_word_from_before_is_no_sample(left: int) -> None:
+    decoder = Decoder(Modifiers.nominal(), 3.3)
+    parts = [decoder.feed(part) for part in (bytes(range(1, left + 1)), words(100)[:30], words(100)[30:])]
+    current_a = np.concatenate([part.current_a for part in parts])
+    assert len(current_a) == 100
+    assert current_a == pytest.approx(0.004, rel=2e-3)
+    assert sum(part.uncertain for part in parts) == 1
+
+
 def test_encoding_is_the_inverse_of_reading_in_every_range() -> None:
     for index, amperes in enumerate([20e-6, 200e-6, 2e-3, 20e-3, 0.2]):
         decoder = Decoder(odd(), 3.3)

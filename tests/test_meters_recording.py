@@ -108,7 +108,8 @@ def test_replay_loses_nothing_and_ends(tmp_path: Path) -> None:
         now[0] += 0.5
     ((_, f),) = tally.figures()
     assert f.energy_j == pytest.approx(10 + 1 - np.cos(10), rel=1e-3)
-    assert f.covered_s == pytest.approx(5.0)
+    assert f.covered_s == pytest.approx(10.0)  # of the recording, though it took half as long
+    assert f.mean_w == pytest.approx((11 - np.cos(10)) / 10, rel=0.02)
     assert kinds == ["end"]
     assert (f.min_w, f.max_w) == pytest.approx((0.0, 2.0), abs=1e-3)
     meter = open_meter(f"replay:{path}", around)

@@ -39,7 +39,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("before", type=Path, metavar="BEFORE")
     parser.add_argument("after", type=Path, metavar="AFTER")
     parser.add_argument(
-        "--allow", default="2%%", metavar="SHARE", help="by which a figure may get worse, such as 3%% (2%%)"
+        "--allow", default="2%", metavar="SHARE", help="by which a figure may get worse, such as 3%% (2%%)"
     )
     parser.add_argument("--strict", action="store_true", help="fail also where it is unclear")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -70,7 +70,7 @@ def share_of(text: str) -> float:
     UsageError
         If it is neither, or negative.
     """
-    word = text.replace("%%", "%").strip()
+    word = text.strip()
     try:
         share = float(word.removesuffix("%")) * (0.01 if word.endswith("%") else 1.0)
     except ValueError:

@@ -86,7 +86,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--precision", metavar="NAME", help="only this path (all integer ones)")
     parser.add_argument("--depth", metavar="K", help="only this exit, by number or name (all)")
     parser.add_argument(
-        "--repeats", type=int, default=10, metavar="N", help="inferences (host: windows) a case (10; host 3)"
+        "--repeats", type=int, metavar="N", help="inferences a case, windows of them on this machine (10; here 3)"
     )
     parser.add_argument("--sync", default="auto", choices=("auto", "markers", "clock"), help="see below (auto)")
     parser.add_argument(
@@ -115,7 +115,7 @@ def _add_host_options(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Profile; return the exit code."""
-    if args.repeats < 2:
+    if args.repeats is not None and args.repeats < 2:
         raise UsageError(f"--repeats is {args.repeats}; an interval needs 2 or more")
     if not 0 <= args.marker_line <= 5:
         raise UsageError(f"--marker-line is {args.marker_line}; the three marker pins begin at line 0 to 5")
@@ -171,7 +171,7 @@ def _on_board(args: argparse.Namespace) -> Profile:
         cases = cases_of(engine, args.precision, args.depth)
         sample = samples_for(args.input, engine.inputs, 1)
         recorder = Recorder(meter, counter.clock, threaded=threaded)
-        taken = take(engine, board, counter, recorder, sample, cases, args.repeats, _progress)
+        taken = take(engine, board, counter, recorder, sample, cases, args.repeats or 10, _progress)
         windows, sync, doubt_j = _synced(args, taken)
         rows = rows_of(taken, windows, sync, engine.exit_names, doubt_j)
         if args.trace is not None:
@@ -312,7 +312,7 @@ def _on_host(args: argparse.Namespace) -> Profile:
         cases, inputs = cases_of(engine, args.precision, args.depth), samples_for(args.input, engine.inputs, 1)
         integrator = Integrator(meter, machine, args.rate)
         stack.callback(integrator.close)
-        windows = 3 if args.repeats == 10 else args.repeats
+        windows = args.repeats or 3
         rows, idle_w, sync = measure(
             engine,
             inputs,

@@ -172,7 +172,7 @@ _WHY = {
     errno.ENODATA: "has no data at the moment (ENODATA)",
     errno.EAGAIN: "has no data at the moment (EAGAIN)",
     errno.ENXIO: "nothing answers there (ENXIO): check wiring, power and address",
-    errno.EREMOTEIO: "nothing answers there (EREMOTEIO): check wiring, power and address",
+    getattr(errno, "EREMOTEIO", 121): "nothing answers there (EREMOTEIO): check wiring, power and address",
     errno.ETIMEDOUT: "does not answer in time: check wiring and pull-ups",
     errno.EBUSY: "is held by a driver of the kernel: read it through hwmon (joulet power --list), or unbind that driver",
 }

@@ -192,7 +192,10 @@ class Decoder:
         """Take bytes; return the samples that are complete."""
         data = self._rest + data
         parts: list[Decoded] = []
-        while True:
+        if self._count is None:
+            data, found = self._begin(data)
+            parts += found
+        while self._count is not None:
             words = np.frombuffer(data, "<u4", len(data) // 4)
             if not len(words):
                 break
@@ -213,11 +216,18 @@ class Decoder:
         self._rest = data
         return _joined(parts)
 
+    def _begin(self, data: bytes) -> tuple[bytes, list[Decoded]]:
+        """Find the first whole word: the end of one from before may lie in front of it."""
+        skip = _aligned(data)
+        if skip is None:
+            return data[-(4 * _SETTLED + 3) :], []
+        self._count = ((data[skip + 2] >> 2 & 63) - 1) % COUNTS
+        return data[skip:], [Decoded(np.empty(0), np.empty(0, np.uint8), 0, 1)] if skip else []
+
     def _follows(self, words: npt.NDArray[np.uint32]) -> int:
         """Return how many words follow what came before and each other."""
+        assert self._count is not None
         counters = (words >> np.uint32(18) & np.uint32(63)).astype(np.int64)
-        if self._count is None:
-            self._count = (int(counters[0]) - 1) % COUNTS
         steps = np.diff(counters, prepend=self._count) % COUNTS
         broken = np.flatnonzero(steps != 1)
         return int(broken[0]) if len(broken) else len(words)

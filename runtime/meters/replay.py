@@ -74,8 +74,9 @@ class ReplayMeter:
             power_w=float(known.mean()) if len(known) else None,
             low_w=float(known.min()) if len(known) else None,
             high_w=float(known.max()) if len(known) else None,
-            # the energy of the recording; at another speed it is not power × the time of this clock
+            # energy and time of the recording, whatever the speed
             energy_j=float(self._energy_j[number][end - 1]),
+            covered_s=float(rail.time_s[end - 1] - rail.time_s[0]),
             provenance=self._provenance,
             quality=Quality.GAP if len(known) < len(power_w) else Quality.OK,
         )

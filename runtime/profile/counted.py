@@ -15,11 +15,10 @@ from joulet.profile.board import Case
 from joulet.profile.figures import Row, Sync, interval
 
 _FOREVER_S = 1e9
-_NEVER = Quality.OK
 
 
 class Integrator:
-    """Sums a meter's energy from a thread, so that power between two readings is not one value.
+    """Sums a meter's energy from a thread, every ``period_s``, so that power between two readings is not one value.
 
     Only rails that count are summed, and it is an error when one of them tells no power.
     """
@@ -30,14 +29,14 @@ class Integrator:
         self._lock = threading.Lock()
         self._error: JouletError | None = None
         self._stop = threading.Event()
-        self._period_s = 1.0 / rate_hz
-        self.quality = _NEVER
+        self.period_s = 1.0 / rate_hz
+        self.quality = Quality.OK
         self.provenance: dict[str, None] = {}
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
-        while not self._stop.wait(self._period_s):
+        while not self._stop.wait(self.period_s):
             try:
                 with self._lock:
                     self._poll()
@@ -108,7 +107,7 @@ def measure(
         for case, energy, latency in zip(cases, energies, latencies, strict=True)
     ]  # fmt: skip
     detail = f"{windows} windows of {window_s:g} s a case, {runs} calls of the engine in all"
-    return rows, idle_w, Sync(method="host window", error_s=0.0, detail=detail)
+    return rows, idle_w, Sync(method="host window", error_s=integrator.period_s, detail=detail)
 
 
 def _window(

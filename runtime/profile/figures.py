@@ -53,7 +53,8 @@ class Sync:
     """How power was put beside inferences.
 
     ``method`` is ``markers`` (pins of the board in the meter's digital inputs), ``clock fit`` (time stamps of the board and the
-    host's clock) or ``host window`` (many inferences between two readings). ``error_s`` bounds where an end of a window may lie.
+    host's clock) or ``host window`` (many inferences between two readings). ``error_s`` bounds where an end of a window may lie;
+    for a host window it is the time between readings.
     """
 
     method: str
