@@ -24,6 +24,7 @@ from joulet.profile.figures import Interval, interval
 from joulet.profile.recorder import Recorder
 from joulet.profile.sync import find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
 from joulet.tools.main import main
+from joulet.tools.profile import marker_lines
 
 # by hand
 
@@ -34,6 +35,10 @@ def test_pulses_are_the_phase_in_gray_code_on_three_lines() -> None:
     assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == [(1, 3), (4, 5), (6, 8)]
     starts, _ = find_pulses((logic << np.uint8(2)).astype(np.uint8), first_line=2)
     assert starts.tolist() == [1, 4, 6]
+    starts, ends = find_pulses(logic, lines=1)  # DECIDE shows on the first line too
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == [(1, 5), (6, 8)]
+    assert marker_lines(None, "lpm01a:/dev/x") == (7, 1)
+    assert marker_lines("D4-D6", "ppk2") == (4, 3)
 
 
 def test_pulses_are_put_together_by_their_largest_pauses() -> None:
@@ -181,6 +186,16 @@ def test_a_meter_that_is_lost_while_recording_is_an_error() -> None:
 # the command
 
 
+def test_one_wire_will_do(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_board()
+    words = ["--engine", "virtual:virtual_m4", "--precision", "w8", "--depth", "0", "--repeats", "2", "--json"]
+    energies = []
+    for more in ([], ["--marker-lines", "D0", "--sync", "markers"]):
+        assert main(["profile", str(model), *words, *more]) == 0
+        energies.append(json.loads(capsys.readouterr().out)["rows"][0]["energy_j"]["mean"])
+    assert energies[0] == energies[1]
+
+
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "m.jlt"
@@ -195,6 +210,7 @@ def test_the_command_on_a_virtual_board(model: Path, capsys: pytest.CaptureFixtu
     assert main(["profile", str(model), *words]) == 0
     table = json.loads(capsys.readouterr().out)
     assert table["sync"]["method"] == "markers"
+    assert "D0 to D2" in table["sync"]["detail"]
     assert table["coverage"] == 1.0
     assert table["provenance"].startswith("simulated: a PPK2")
     assert [row["n"] for row in table["rows"]] == [3] * len(table["rows"])
@@ -226,7 +242,8 @@ Check = Callable[[str], None]
         (["--meter", "simulated:1W", "--sync", "markers"], "no marker pins"),
         (["--meter", "simulated:1W", "--depth", "auto"], "tells each exit by itself"),
         (["--meter", "replay:nowhere.csv"], "no such file"),
-        (["--marker-line", "7"], "begin at line 0 to 5"),
+        (["--marker-lines", "D0-D1"], "three neighbours"),
+        (["--marker-lines", "8"], "three neighbours"),
     ],
 )
 def test_wrong_wishes_are_one_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -90,7 +91,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--sync", default="auto", choices=("auto", "markers", "clock"), help="see below (auto)")
     parser.add_argument(
-        "--marker-line", type=int, default=0, metavar="N", help="line of the meter with the first marker pin (0)"
+        "--marker-lines",
+        metavar="D0-D2",
+        help="of the meter, to which the board's marker pins go: three, or the first alone (D0-D2)",
     )
     _add_host_options(parser)
     parser.add_argument("--allow-estimate", action="store_true", help="also take what is not measured, marked as such")
@@ -117,8 +120,7 @@ def run(args: argparse.Namespace) -> int:
     """Profile; return the exit code."""
     if args.repeats is not None and args.repeats < 2:
         raise UsageError(f"--repeats is {args.repeats}; an interval needs 2 or more")
-    if not 0 <= args.marker_line <= 5:
-        raise UsageError(f"--marker-line is {args.marker_line}; the three marker pins begin at line 0 to 5")
+    marker_lines(args.marker_lines, args.meter)
     if not args.model.is_file():
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
     kind = args.engine.partition(":")[0]
@@ -208,12 +210,30 @@ def _synced(args: argparse.Namespace, taken: Taken) -> tuple[Windows, Sync, Wind
     if args.sync == "clock":
         return windows_by_clock(taken)
     try:
-        return *windows_by_markers(taken, args.marker_line), None
+        return *windows_by_markers(taken, *marker_lines(args.marker_lines, args.meter)), None
     except DataError as error:
         if args.sync == "markers":
             raise
         windows, sync, doubt_j = windows_by_clock(taken)
         return windows, replace(sync, detail=f"{sync.detail}; no markers: {error}"), doubt_j
+
+
+def marker_lines(text: str | None, meter: str | None) -> tuple[int, int]:
+    """Return (first line, how many) of ``D0-D2`` or ``D7``; a LPM01A has only D7.
+
+    Raises
+    ------
+    UsageError
+        If it is neither one line nor three that are neighbours.
+    """
+    if text is None:
+        return (7, 1) if (meter or "").startswith("lpm01a") else (0, 3)
+    match = re.fullmatch(r"[Dd]([0-7])(?:-[Dd]([0-7]))?", text)
+    if match is None or (match[2] is not None and int(match[2]) - int(match[1]) != 2):
+        raise UsageError(
+            f"--marker-lines {text}: give three neighbours such as D0-D2, or the one that the first pin goes to, D7"
+        )
+    return int(match[1]), 1 if match[2] is None else 3
 
 
 Bench = tuple["BoardEngine", "Board", StampCounter, Meter, bool]

@@ -105,7 +105,7 @@ def _ask_clock(board: Board, clock: Callable[[], float]) -> tuple[float, float, 
     return device_s, before_s, clock()
 
 
-def windows_by_markers(taken: Taken, first_line: int) -> tuple[npt.NDArray[np.float64], Sync]:
+def windows_by_markers(taken: Taken, first_line: int, n_lines: int = 3) -> tuple[npt.NDArray[np.float64], Sync]:
     """Return ``(k, 2)`` ends of each inference in samples, by the pins that show the board's phase.
 
     Raises
@@ -114,9 +114,9 @@ def windows_by_markers(taken: Taken, first_line: int) -> tuple[npt.NDArray[np.fl
         If the pins do not show as many inferences as there were.
     """
     trace = taken.trace
-    starts, ends = find_pulses(trace.logic, first_line)
+    starts, ends = find_pulses(trace.logic, first_line, n_lines)
     runs = group_runs(starts, ends, 1 + len(taken.stamps))[1:]  # the first one brought the input
-    lines = f"D{first_line} to D{first_line + 2}"
+    lines = f"D{first_line}" + (f" to D{first_line + n_lines - 1}" if n_lines > 1 else "")
     detail = f"phase of the firmware on {lines}, {len(starts)} ops seen in {len(runs)} inferences"
     return runs.astype(float), Sync(method="markers", error_s=trace.period_s, detail=detail)
 

@@ -16,10 +16,14 @@ _CLEAR = 2.0  # the shortest pause between inferences over the longest within on
 
 
 def find_pulses(
-    logic: npt.NDArray[np.uint8], first_line: int = 0, code: int = INFER_CODE
+    logic: npt.NDArray[np.uint8], first_line: int = 0, lines: int = 3, code: int = INFER_CODE
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
-    """Return (starts, ends) of the stretches in which three neighbouring lines show a phase; ends lie behind the last sample."""
-    on = (logic >> np.uint8(first_line) & np.uint8(7)) == code
+    """Return (starts, ends) of the stretches in which neighbouring lines show a phase; ends lie behind the last sample.
+
+    With one line only the lowest bit is seen: that of INFER, and of DECIDE, which does not come while a host asks.
+    """
+    mask = (1 << lines) - 1
+    on = (logic >> np.uint8(first_line) & np.uint8(mask)) == code & mask
     edges = np.diff(on.astype(np.int8), prepend=0, append=0)
     return np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
 
