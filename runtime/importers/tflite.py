@@ -11,7 +11,8 @@ import hashlib
 from pathlib import Path
 
 from joulet.errors import ModelError, UnsupportedModelError, UsageError
-from joulet.importers.tflite_context import Context, NotCoveredError
+from joulet.importers.border import NotCoveredError
+from joulet.importers.tflite_context import Context
 from joulet.importers.tflite_fold import fold
 from joulet.importers.tflite_move import MOVERS
 from joulet.importers.tflite_ops import CONVERTERS

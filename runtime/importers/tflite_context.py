@@ -14,17 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import MalformedModelError
-from joulet.importers.tflite_read import MAX_ELEMENTS, MAX_RANK, RawModel, RawOp, RawTensor, constant
+from joulet.importers.border import MAX_ELEMENTS, MAX_RANK, MAX_SCALE, MIN_SCALE, NotCoveredError
+from joulet.importers.tflite_read import RawModel, RawOp, RawTensor, constant
 from joulet.ir import Array, Attrs, DType, Op, OpKind, Quant, Tensor
 
 _ACTIVATION_TYPES = {"FLOAT32": DType.F32, "INT8": DType.S8, "UINT8": DType.S8}
 _LOWEST = {"INT8": -128, "UINT8": 0}
-# Beyond these a scale is noise, and products of scales would leave the range of float32.
-MIN_SCALE, MAX_SCALE = 1e-12, 1e12
-
-
-class NotCoveredError(Exception):
-    """An operator, type or option that no kernel covers; collected by the importer, never seen by a user."""
 
 
 def to_s8(values: Array) -> npt.NDArray[np.int8]:

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from joulet.importers.tflite_context import Context, NotCoveredError
+from joulet.importers.border import NotCoveredError
+from joulet.importers.tflite_context import Context
 from joulet.importers.tflite_read import RawOp
 from joulet.importers.tflite_shapes import normal_axis, reshaped, slice_extents
 from joulet.ir import Array

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from joulet.importers.tflite_context import Context, NotCoveredError
-from joulet.importers.tflite_read import MAX_RANK, RawOp
+from joulet.importers.border import MAX_RANK, NotCoveredError
+from joulet.importers.tflite_context import Context
+from joulet.importers.tflite_read import RawOp
 from joulet.importers.tflite_shapes import normal_axis, reshaped, slice_extents
 from joulet.ir import Concat, DType, OpKind, Pad, Quant, Reshape, Slice, Tensor, Transpose, Unary, UnaryKind
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import numpy as np
 
 from joulet import numerics
-from joulet.importers.tflite_context import MAX_SCALE, Context, NotCoveredError, to_s8
+from joulet.importers.border import MAX_SCALE, NotCoveredError
+from joulet.importers.tflite_context import Context, to_s8
 from joulet.importers.tflite_fold import dequantized
 from joulet.importers.tflite_read import Options, RawOp, RawTensor
 from joulet.importers.tflite_shapes import normal_axis, window

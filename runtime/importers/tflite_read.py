@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import MalformedModelError, MissingDependencyError, UnsupportedModelError
+from joulet.importers.border import MAX_ELEMENTS, MAX_NAME_CHARS, MAX_RANK
 
 try:
     import tflite as schema
@@ -27,9 +28,6 @@ except ImportError:  # pragma: no cover - the package installs it; a stripped en
 MAX_TENSORS = 1 << 16
 MAX_OPS = 1 << 14
 MAX_OP_INPUTS = 1 << 10
-MAX_RANK = 6
-MAX_ELEMENTS = 1 << 28
-MAX_NAME_CHARS = 200
 
 # What the accessors, struct and NumPy raise when offsets or lengths are nonsense.
 _NONSENSE = (

@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import math
 
-from joulet.importers.tflite_context import Context, NotCoveredError
-from joulet.importers.tflite_read import MAX_ELEMENTS, MAX_RANK, RawOp
+from joulet.importers.border import MAX_ELEMENTS, MAX_RANK, NotCoveredError
+from joulet.importers.tflite_context import Context
+from joulet.importers.tflite_read import RawOp
 
 _SAME, _VALID = 0, 1
 
