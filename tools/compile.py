@@ -15,9 +15,9 @@ from typing import Any
 
 from joulet.errors import UsageError
 
-_HELP = "turn a .tflite model into an adaptive .jlt container"
+_HELP = "turn a .tflite or .onnx model into an adaptive .jlt container"
 _DESCRIPTION = """
-Import a TensorFlow Lite model, attach early exits, slice its weights into nested precisions, calibrate the confidence
+Import a TensorFlow Lite or ONNX model, attach early exits, slice its weights into nested precisions, calibrate the confidence
 of every exit, and write one container that holds all of it.
 
 Calibration data is needed for exits, for the bias correction of w4 and mix, and for float models. A few hundred
@@ -27,11 +27,14 @@ recorded, one a sample) keep the confidences honest: exits are judged on groups 
 _EPILOG = """
 examples:
   joulet compile model.tflite -o model.jlt
+  joulet compile model.onnx --data cal.npz -o model.jlt
   joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
   joulet compile model.tflite --data cal.npz --board nucleo_l4r5zi --json -o model.jlt
 
 CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, optional labels and optional groups:
   np.savez("cal.npz", input_0=x, labels=y, groups=people)
+Images are NHWC everywhere here, also where an ONNX file has channels first: x.transpose(0, 2, 3, 1).
+Several outputs of one shape, each a classifier, become exits in order of depth.
 """
 
 
@@ -44,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="int8, uint8 or float model")
+    parser.add_argument("model", type=Path, metavar="MODEL", help=".tflite or .onnx, int8, uint8 or float")
     parser.add_argument("--data", type=Path, metavar="CAL.npz", help="calibration data; see below")
     parser.add_argument("--exits", default="auto", metavar="auto|N|off", help="early exits to attach (default: auto)")
     parser.add_argument(
