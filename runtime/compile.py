@@ -15,6 +15,7 @@ from joulet.container.write import write_container
 from joulet.errors import UsageError
 from joulet.exits.attach import Attached, attach_exits, wanted_exits
 from joulet.exits.cost import exit_macs
+from joulet.exits.imported import imported_exits
 from joulet.exits.paths import PathReport, calibrated_paths
 from joulet.importers.load import load_model
 from joulet.ir import DType, Graph, Precision, QuantGraph
@@ -138,6 +139,7 @@ def compile_model(
     arrays = load_calibration(Path(data)) if isinstance(data, (str, Path)) else data
     graph, calibration, notes = _integer_graph(imported, arrays, seed, progress)
     macs_imported = sum(macs(imported))
+    graph = imported_exits(graph, scored=calibration is not None and calibration.labels is not None)
     if calibration is None:
         if wanted:
             raise UsageError(f"exits {exits!r} need calibration data; give --data CAL.npz or --exits off")
