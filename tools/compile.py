@@ -77,7 +77,7 @@ def run(args: argparse.Namespace) -> int:
         exits=args.exits,
         precisions=precisions,
         board=args.board,
-        progress=_progress(),
+        progress=progress_lines(),
         seed=args.seed,
     )
     _write_whole(args.output, result.container)
@@ -85,7 +85,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"output": str(args.output), **report}, indent=2))
     else:
-        print(_text(args.output, report))
+        print(report_text(args.output, report))
     return 0
 
 
@@ -104,7 +104,7 @@ def _write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def _progress() -> Callable[[str, int, int], None]:
+def progress_lines() -> Callable[[str, int, int], None]:
     """Return a reporter for people: one line a task on a terminal, one line at its end elsewhere."""
     state: dict[str, Any] = {"task": "", "shown": 0.0}
     live = sys.stderr.isatty()
@@ -126,7 +126,8 @@ def _progress() -> Callable[[str, int, int], None]:
     return show
 
 
-def _text(output: Path, report: dict[str, Any]) -> str:
+def report_text(output: Path, report: dict[str, Any]) -> str:
+    """Return the report for people."""
     lines = [f"{output}: {report['name']}, {report['container_bytes']:,} bytes, model {str(report['model_hash'])[:16]}"]
     before, after = int(report["macs_imported"]), int(report["macs"])
     saved = f" ({before:,} before dead channels were removed)" if before > after else ""
