@@ -104,6 +104,7 @@ def compile_model(
     progress: Progress | None = None,
     seed: int = 0,
     execute: Execute = execute_on_engine,
+    name: str | None = None,
 ) -> CompileResult:
     """Turn a .tflite or .onnx model into an adaptive container.
 
@@ -127,6 +128,8 @@ def compile_model(
         Of the draw of calibration samples where there are more than 4,096.
     execute
         Runs probes; the C engine of this machine by default.
+    name
+        Of the model; the file's stem where it is None.
 
     Raises
     ------
@@ -135,7 +138,7 @@ def compile_model(
     """
     wanted = wanted_exits(exits)
     chosen_board = load_board(board) if board is not None else None
-    imported = load_model(Path(source) if isinstance(source, str) else source)
+    imported = load_model(Path(source) if isinstance(source, str) else source, name=name)
     arrays = load_calibration(Path(data)) if isinstance(data, (str, Path)) else data
     graph, calibration, notes = _integer_graph(imported, arrays, seed, progress)
     macs_imported = sum(macs(imported))

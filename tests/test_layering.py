@@ -48,6 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "emulator": {"errors", "boards", "energy", "firmware", "flash", "records", "_core"},
     "doctor": {"errors", "flash", "boards"},
     "demo": {"errors"},
+    "zoo": {"boards", "compile", "container", "demo", "engine", "errors", "plan"},
     "_src": set(),
     "_core_build": set(),
 }  # fmt: skip
