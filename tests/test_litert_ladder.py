@@ -110,3 +110,10 @@ def test_a_policy_chooses_among_the_files(tmp_path: Path) -> None:
             first = record.summary.mean_energy_j
         else:
             assert record.summary.mean_energy_j > first
+
+
+def test_compile_says_what_several_files_are_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small, large = rung(tmp_path, "small", 4), rung(tmp_path, "large", 64)
+    assert main(["compile", str(small), str(large), "-o", str(tmp_path / "m.jlt")]) == 2
+    assert "a container holds one network, 2 files were given" in capsys.readouterr().err
+    assert not (tmp_path / "m.jlt").exists()

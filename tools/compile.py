@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``joulet compile``: turn a .tflite model into an adaptive .jlt container."""
+"""``joulet compile``: turn a .tflite or .onnx model into an adaptive .jlt container."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL", help=".tflite or .onnx, int8, uint8 or float")
+    parser.add_argument("model", type=Path, nargs="+", metavar="MODEL", help=".tflite or .onnx, int8, uint8 or float")
     parser.add_argument("--data", type=Path, metavar="CAL.npz", help="calibration data; see below")
     parser.add_argument("--exits", default="auto", metavar="auto|N|off", help="early exits to attach (default: auto)")
     parser.add_argument(
@@ -66,13 +66,19 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from joulet.compile import compile_model
 
+    if len(args.model) > 1:
+        more = ",".join(str(path) for path in args.model[1:])
+        raise UsageError(
+            f"a container holds one network, {len(args.model)} files were given: compile one, or run them as a ladder: "
+            f"joulet infer {args.model[0]} --engine litert:{more}"
+        )
     if args.output.is_dir():
         raise UsageError(f"{args.output}: is a folder; give the name of a container to write, such as model.jlt")
     if not args.output.parent.is_dir():
         raise UsageError(f"{args.output}: there is no folder {args.output.parent}; make it first")
     precisions = tuple(part.strip() for part in args.precisions.split(",") if part.strip())
     result = compile_model(
-        args.model,
+        args.model[0],
         data=args.data,
         exits=args.exits,
         precisions=precisions,
