@@ -9,6 +9,7 @@ SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -nam
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts study-ppk2 study-profile wheel clean
 .PHONY: demo test lint boards bytes matrix powercut study-cold-start study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 .PHONY: demo test lint boards bytes matrix powercut bench-host study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-onnx study-one-command study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -47,6 +48,12 @@ study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of sp
 
 study-resnet: $(VENV)/.test  ## ResNet-8 at four bits on CIFAR-10
 	$(PY) tests/studies/resnet_w4.py --shared $(SHARED)
+
+study-onnx: $(VENV)/.test  ## imported ONNX models against ONNX Runtime on two real networks
+	$(PY) tests/studies/onnx_agreement.py --shared $(SHARED)
+
+study-one-command: $(VENV)/.test  ## joulet build from a .tflite or .onnx to a board's image, timed
+	$(PY) tests/studies/one_command.py --shared $(SHARED)
 
 PRICE := build/study-price
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from joulet.engine.answers import Answers as Answers
     from joulet.engine.host import HostEngine as HostEngine
     from joulet.engine.litert import LiteRTEngine as LiteRTEngine
+    from joulet.engine.litert import LiteRTLadder as LiteRTLadder
     from joulet.importers.tflite import load_tflite as load_tflite
     from joulet.plan.cost import board_costs as board_costs
     from joulet.plan.cost import cost_table as cost_table
@@ -38,6 +39,7 @@ _HOMES = {
     "Container": "joulet.container.read",
     "HostEngine": "joulet.engine.host",
     "LiteRTEngine": "joulet.engine.litert",
+    "LiteRTLadder": "joulet.engine.litert",
     "SessionSettings": "joulet.session",
     "board_costs": "joulet.plan.cost",
     "bq25570": "joulet.energy.bq25570",
@@ -58,6 +60,7 @@ __all__ = [
     "Container",
     "HostEngine",
     "LiteRTEngine",
+    "LiteRTLadder",
     "SessionSettings",
     "board_costs",
     "bq25570",

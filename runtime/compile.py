@@ -15,8 +15,9 @@ from joulet.container.write import write_container
 from joulet.errors import UsageError
 from joulet.exits.attach import Attached, attach_exits, wanted_exits
 from joulet.exits.cost import exit_macs
+from joulet.exits.imported import imported_exits
 from joulet.exits.paths import PathReport, calibrated_paths
-from joulet.importers.tflite import load_tflite
+from joulet.importers.load import load_model
 from joulet.ir import DType, Graph, Precision, QuantGraph
 from joulet.passes.macs import macs
 from joulet.passes.pipeline import exact_passes
@@ -103,13 +104,14 @@ def compile_model(
     progress: Progress | None = None,
     seed: int = 0,
     execute: Execute = execute_on_engine,
+    name: str | None = None,
 ) -> CompileResult:
-    """Turn a .tflite model into an adaptive container.
+    """Turn a .tflite or .onnx model into an adaptive container.
 
     Parameters
     ----------
     source
-        A .tflite file, or its bytes.
+        A .tflite or .onnx file, or its bytes.
     data
         Calibration data: an .npz file or a mapping with ``input_0`` … ``(n, *shape[1:])``, optional ``labels`` ``(n,)``
         and optional ``groups`` ``(n,)``, who or what was recorded. Without data ``w4`` and ``mix`` are bare, no exits
@@ -126,6 +128,8 @@ def compile_model(
         Of the draw of calibration samples where there are more than 4,096.
     execute
         Runs probes; the C engine of this machine by default.
+    name
+        Of the model; the file's stem where it is None.
 
     Raises
     ------
@@ -134,10 +138,11 @@ def compile_model(
     """
     wanted = wanted_exits(exits)
     chosen_board = load_board(board) if board is not None else None
-    imported = load_tflite(Path(source) if isinstance(source, str) else source)
+    imported = load_model(Path(source) if isinstance(source, str) else source, name=name)
     arrays = load_calibration(Path(data)) if isinstance(data, (str, Path)) else data
     graph, calibration, notes = _integer_graph(imported, arrays, seed, progress)
     macs_imported = sum(macs(imported))
+    graph = imported_exits(graph, scored=calibration is not None and calibration.labels is not None)
     if calibration is None:
         if wanted:
             raise UsageError(f"exits {exits!r} need calibration data; give --data CAL.npz or --exits off")

@@ -168,3 +168,28 @@ def test_monitor_refuses_in_one_line(words: list[str], expected: str, capsys: py
     error = capsys.readouterr().err
     assert expected in error
     assert len(error.splitlines()) == 1
+
+
+def test_a_model_file_is_compiled_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_board()
+    np.savez(tmp_path / "cal.npz", input_0=samples("residual_int8"))
+    model, out = MODELS / "residual_int8.tflite", tmp_path / "out"
+    words = ["build", str(model), "--board", "virtual_m4", "-o", str(out)]
+    assert main([*words, "--data", str(tmp_path / "cal.npz"), "--exits", "off", "--precisions", "w8,w4", "--json"]) == 0
+    manifest = json.loads(capsys.readouterr().out)
+    kept = Container.from_bytes((out / manifest["files"]["model"]).read_bytes())
+    assert kept.model_hash.hex() == manifest["model_hash"] == read_build(out).model_hash
+    assert [p["name"] for p in manifest["compiled"]["precisions"]] == ["w8", "w4"]
+    assert manifest["compiled"]["calibration_samples"] == len(samples("residual_int8"))
+    assert main(words) == 0
+    assert "no calibration data" in capsys.readouterr().out
+
+
+def test_wishes_for_compiling_need_something_to_compile(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["build", str(jlt(tmp_path)), "--board", "virtual_m4", "--exits", "2"]) == 2
+    assert "is compiled already" in capsys.readouterr().err
+    (tmp_path / "m.bin").write_bytes(b"nothing of the kind")
+    assert main(["build", str(tmp_path / "m.bin"), "--board", "virtual_m4"]) == 2
+    error = capsys.readouterr().err
+    assert "m.bin" in error
+    assert len(error.splitlines()) == 1

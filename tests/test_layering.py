@@ -50,6 +50,7 @@ ALLOWED: dict[str, set[str]] = {
     "profile": {"errors", "records", "units", "engine", "link", "meters"},
     "doctor": {"errors", "flash", "boards"},
     "demo": {"errors"},
+    "zoo": {"boards", "compile", "container", "demo", "engine", "errors", "plan"},
     "_src": set(),
     "_core_build": set(),
 }  # fmt: skip

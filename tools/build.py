@@ -10,10 +10,11 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from joulet.boards import load_board
 from joulet.container.isa_plan import with_isa_plan
+from joulet.container.layout import MAGIC
 from joulet.container.parts import with_board, with_nvm_plan
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
@@ -29,8 +30,13 @@ from joulet.link.signing import read_public
 from joulet.plan.cost import board_costs
 from joulet.plan.nvm import plan_nvm
 from joulet.plan.nvm_comparison import STRATEGY_NAMES, NvmComparison
+from joulet.tools.compile import progress_lines, report_text
 from joulet.units import parse_quantity
 
+if TYPE_CHECKING:
+    from joulet.compile import CompileResult
+
+MODEL = "model.jlt"
 EPILOG = """\
 The firmware is the same for every model: it finds the container, and a policy and samples where they are given, at fixed
 addresses. It is compiled from source the first time and kept. DIR then holds
@@ -39,10 +45,12 @@ addresses. It is compiled from source the first time and kept. DIR then holds
   image.uf2      for boards that show up as a drive
   firmware.elf   the firmware alone, with symbols
   manifest.json  build id, model hash, addresses, sizes and hashes
+  model.jlt      the container, where MODEL was a .tflite or .onnx and was compiled first
 
   joulet build --board nucleo_l4r5zi kws.jlt
   joulet build --board virtual_m4 kws.jlt --policy shadow.jltp --samples clips.npz
   joulet build --board pico kws.jlt --key updates.key.pub
+  joulet build --board nucleo_l4r5zi kws.onnx --data clips.npz      # compile, build: one command from model to image
   joulet build --board virtual_m4 kws.jlt --capacitor 4.7mF
   joulet flash --board nucleo_l4r5zi
 
@@ -60,9 +68,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
+    parser.add_argument(
+        "model",
+        type=Path,
+        metavar="MODEL",
+        help="container from joulet compile, or a .tflite or .onnx to compile first",
+    )
     parser.add_argument("--board", required=True, metavar="B", help="board; joulet boards lists them")
     parser.add_argument("--out", "-o", type=Path, metavar="DIR", help="folder (default joulet-build/B)")
+    group = parser.add_argument_group("for a .tflite or .onnx, as joulet compile has them")
+    group.add_argument("--data", type=Path, metavar="CAL.npz", help="calibration data")
+    group.add_argument("--exits", metavar="auto|N|off", help="early exits to attach (auto)")
+    group.add_argument("--precisions", metavar="LIST", help="out of w8, w4, mix (w8,w4,mix)")
     parser.add_argument("--policy", type=Path, metavar="P.jltp", help="policy table, from joulet simulate --export")
     parser.add_argument(
         "--samples", type=Path, metavar="IN.npz", help="inputs kept in flash, for running without a host"
@@ -94,7 +111,8 @@ def run(args: argparse.Namespace) -> int:
     facts = firmware_facts(args.board)
     if not args.model.is_file():
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
-    engine = HostEngine(args.model)
+    compiled = _compiled(args)
+    engine = HostEngine(args.model if compiled is None else compiled.container)
     board = load_board(args.board)
     container = with_isa_plan(engine.container.data, board.isa)
     container = with_board(container, board_costs(engine.container, board))
@@ -112,12 +130,37 @@ def run(args: argparse.Namespace) -> int:
         pieces.append(_piece(facts, "samples", samples_slot(load_inputs(args.samples, engine.inputs))))
     memory = check_memory(engine, firmware)
     folder = args.out or default_folder(args.board)
-    manifest = write_build(folder, facts, firmware, engine.container, pieces, memory, key)
+    source = None if compiled is None else compiled.container
+    manifest = write_build(folder, facts, firmware, engine.container, pieces, memory, key, compiled=source)
     if args.json:
-        print(json.dumps({**manifest, "power_cuts": None if cuts is None else cuts.to_json()}, indent=2))
+        report = None if compiled is None else compiled.report.to_json()
+        more = {"power_cuts": None if cuts is None else cuts.to_json(), "compiled": report}
+        print(json.dumps({**manifest, **more}, indent=2))
     else:
+        if compiled is not None:
+            print(report_text(folder / MODEL, compiled.report.to_json()))
         print(_text(manifest, folder) if cuts is None else f"{cuts}\n{_text(manifest, folder)}")
     return 0
+
+
+def _compiled(args: argparse.Namespace) -> CompileResult | None:
+    """Compile a model that is no container yet; None for a container."""
+    with args.model.open("rb") as file:
+        is_container = file.read(len(MAGIC)) == MAGIC
+    wishes = {"--data": args.data, "--exits": args.exits, "--precisions": args.precisions}
+    if is_container:
+        given = [name for name, value in wishes.items() if value is not None]
+        if given:
+            raise UsageError(f"{given[0]}: '{args.model}' is compiled already; give the .tflite or .onnx it came from")
+        return None
+    from joulet.compile import DEFAULT_PRECISIONS, compile_model
+
+    precisions = DEFAULT_PRECISIONS
+    if args.precisions is not None:
+        precisions = tuple(part.strip() for part in args.precisions.split(",") if part.strip())
+    return compile_model(
+        args.model, data=args.data, exits=args.exits or "auto", precisions=precisions, progress=progress_lines()
+    )
 
 
 def _power_cuts(container: Container, args: argparse.Namespace) -> NvmComparison | None:
@@ -185,8 +228,12 @@ def write_build(
     pieces: list[Piece],
     memory: dict[str, int],
     key: bytes | None = None,
+    *,
+    compiled: bytes | None = None,
 ) -> dict[str, Any]:
     """Write the build folder beside its place, then put it there whole; return the manifest.
+
+    ``compiled`` is the container to keep beside the image.
 
     Raises
     ------
@@ -206,6 +253,9 @@ def write_build(
             files["bin"] = "image.bin"
             (part / files["bin"]).write_bytes(image.to_bytes())
         shutil.copyfile(firmware.elf, part / files["elf"])
+        if compiled is not None:
+            files["model"] = MODEL
+            (part / MODEL).write_bytes(compiled)
         family = facts.table.get("flash", {}).get("family")
         if family is not None:
             files["uf2"] = "image.uf2"

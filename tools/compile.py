@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``joulet compile``: turn a .tflite model into an adaptive .jlt container."""
+"""``joulet compile``: turn a .tflite or .onnx model into an adaptive .jlt container."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Any
 
 from joulet.errors import UsageError
 
-_HELP = "turn a .tflite model into an adaptive .jlt container"
+_HELP = "turn a .tflite or .onnx model into an adaptive .jlt container"
 _DESCRIPTION = """
-Import a TensorFlow Lite model, attach early exits, slice its weights into nested precisions, calibrate the confidence
+Import a TensorFlow Lite or ONNX model, attach early exits, slice its weights into nested precisions, calibrate the confidence
 of every exit, and write one container that holds all of it.
 
 Calibration data is needed for exits, for the bias correction of w4 and mix, and for float models. A few hundred
@@ -27,11 +27,14 @@ recorded, one a sample) keep the confidences honest: exits are judged on groups 
 _EPILOG = """
 examples:
   joulet compile model.tflite -o model.jlt
+  joulet compile model.onnx --data cal.npz -o model.jlt
   joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
   joulet compile model.tflite --data cal.npz --board nucleo_l4r5zi --json -o model.jlt
 
 CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, optional labels and optional groups:
   np.savez("cal.npz", input_0=x, labels=y, groups=people)
+Images are NHWC everywhere here, also where an ONNX file has channels first: x.transpose(0, 2, 3, 1).
+Several outputs of one shape, each a classifier, become exits in order of depth.
 """
 
 
@@ -44,7 +47,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", type=Path, metavar="MODEL.tflite", help="int8, uint8 or float model")
+    parser.add_argument("model", type=Path, nargs="+", metavar="MODEL", help=".tflite or .onnx, int8, uint8 or float")
     parser.add_argument("--data", type=Path, metavar="CAL.npz", help="calibration data; see below")
     parser.add_argument("--exits", default="auto", metavar="auto|N|off", help="early exits to attach (default: auto)")
     parser.add_argument(
@@ -63,18 +66,24 @@ def run(args: argparse.Namespace) -> int:
     """Run the command."""
     from joulet.compile import compile_model
 
+    if len(args.model) > 1:
+        more = ",".join(str(path) for path in args.model[1:])
+        raise UsageError(
+            f"a container holds one network, {len(args.model)} files were given: compile one, or run them as a ladder: "
+            f"joulet infer {args.model[0]} --engine litert:{more}"
+        )
     if args.output.is_dir():
         raise UsageError(f"{args.output}: is a folder; give the name of a container to write, such as model.jlt")
     if not args.output.parent.is_dir():
         raise UsageError(f"{args.output}: there is no folder {args.output.parent}; make it first")
     precisions = tuple(part.strip() for part in args.precisions.split(",") if part.strip())
     result = compile_model(
-        args.model,
+        args.model[0],
         data=args.data,
         exits=args.exits,
         precisions=precisions,
         board=args.board,
-        progress=_progress(),
+        progress=progress_lines(),
         seed=args.seed,
     )
     _write_whole(args.output, result.container)
@@ -82,7 +91,7 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps({"output": str(args.output), **report}, indent=2))
     else:
-        print(_text(args.output, report))
+        print(report_text(args.output, report))
     return 0
 
 
@@ -101,7 +110,7 @@ def _write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def _progress() -> Callable[[str, int, int], None]:
+def progress_lines() -> Callable[[str, int, int], None]:
     """Return a reporter for people: one line a task on a terminal, one line at its end elsewhere."""
     state: dict[str, Any] = {"task": "", "shown": 0.0}
     live = sys.stderr.isatty()
@@ -123,7 +132,8 @@ def _progress() -> Callable[[str, int, int], None]:
     return show
 
 
-def _text(output: Path, report: dict[str, Any]) -> str:
+def report_text(output: Path, report: dict[str, Any]) -> str:
+    """Return the report for people."""
     lines = [f"{output}: {report['name']}, {report['container_bytes']:,} bytes, model {str(report['model_hash'])[:16]}"]
     before, after = int(report["macs_imported"]), int(report["macs"])
     saved = f" ({before:,} before dead channels were removed)" if before > after else ""

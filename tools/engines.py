@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 ENGINES = """\
   host               the C engine on this machine, with the kernels for its core; host:ref with the reference kernels,
                      host:avx2 and so on with those of one instruction set
-  litert             a plain .tflite on LiteRT (needs joulet[tflite])
+  litert             a plain .tflite on LiteRT (needs joulet[tflite]); litert:B.tflite,C.tflite adds files for the same
+                     task to it: a ladder, in which --precision names a file
   virtual:BOARD      the real firmware on a board that is a program (needs joulet[emulator] and a compiler):
                      virtual_m4, virtual_m0plus
   qemu:BOARD         the real firmware under QEMU: qemu_mps2_an385, qemu_mps2_an386, qemu_mps2_an505,
@@ -31,7 +32,7 @@ ENGINES = """\
   serial:PORT        a board on a serial port, such as serial:/dev/ttyACM0; the model is uploaded if it is not there"""
 
 # whether something follows the colon; None: it may
-_TAKES_WHERE = {"host": None, "litert": False, "virtual": True, "qemu": True, "serial": True}
+_TAKES_WHERE = {"host": None, "litert": None, "virtual": True, "qemu": True, "serial": True}
 
 
 class WindowCounter:
@@ -75,13 +76,16 @@ def open_engine(model: Path, spec: str) -> Iterator[Engine]:
     """
     kind, _, where = spec.partition(":")
     if kind not in _TAKES_WHERE or (_TAKES_WHERE[kind] is not None and bool(where) != _TAKES_WHERE[kind]):
-        raise UsageError(f"--engine {spec}: give host, host:ISA, litert, virtual:BOARD, qemu:BOARD or serial:PORT")
+        raise UsageError(
+            f"--engine {spec}: give host, host:ISA, litert, litert:FILES, virtual:BOARD, qemu:BOARD or serial:PORT"
+        )
     if not model.is_file():
         raise UsageError(f"cannot read '{model}': no such file; make one with joulet compile")
     if kind == "litert":
-        from joulet.engine.litert import LiteRTEngine
+        from joulet.engine.litert import LiteRTEngine, LiteRTLadder
 
-        yield LiteRTEngine(model)
+        rungs = ladder_files(model, where)
+        yield LiteRTLadder(rungs) if where else LiteRTEngine(model)
         return
     if model.suffix == ".tflite":
         raise UsageError(f"'{model}' is a .tflite: compile it first (joulet compile), or use --engine litert")
@@ -92,6 +96,11 @@ def open_engine(model: Path, spec: str) -> Iterator[Engine]:
         return
     with ExitStack() as stack:
         yield _board_engine(stack, model, kind, where)
+
+
+def ladder_files(model: Path, more: str) -> tuple[Path, ...]:
+    """Return the files of a ladder: the model, and those named besides it, each once."""
+    return tuple(dict.fromkeys([model, *(Path(part.strip()) for part in more.split(",") if part.strip())]))
 
 
 def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:

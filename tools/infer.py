@@ -28,6 +28,7 @@ units of 1/32768) and macs (u64); on boards also cycles and, in emulation, instr
   joulet infer kws.jlt --input clips.npz --output answers.npz
   joulet infer kws.jlt --input clips.npz --output answers.npz --precision w4 --depth auto
   joulet infer kws.tflite --engine litert --input clips.npz --output answers.npz
+  joulet infer small.tflite --engine litert:large.tflite --precision large --input clips.npz --output answers.npz
   joulet infer kws.jlt --engine virtual:virtual_m4 --input clips.npz --output answers.npz
 
 --depth last runs the whole network, a number or name stops at that exit (the first is 0), auto stops at the first exit

@@ -17,7 +17,8 @@ from joulet.errors import JouletError
 
 COMMANDS = {
     "demo": "run the main job on recorded sensors under a recorded day of sun",
-    "compile": "turn a .tflite model into an adaptive .jlt container",
+    "compile": "turn a .tflite or .onnx model into an adaptive .jlt container",
+    "zoo": "models worth deploying, with what every operating point scores and costs",
     "inspect": "show what a container holds",
     "boards": "list the boards: core, clock, memories, ways to flash",
     "devices": "list serial ports, volumes and debug probes that are plugged in",

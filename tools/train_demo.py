@@ -10,10 +10,8 @@ eight, turn by turn, so that both are good. The test people are looked at once, 
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.demo import watch
-from joulet.errors import MissingDependencyError
-from joulet.tools.demo_tflite import Layer, write_tflite
+from joulet.tools.conv1d import Block, Net, layers, torch_module
+from joulet.tools.demo_tflite import write_tflite
 
 F32 = npt.NDArray[np.float32]
 SEED = 7
@@ -30,24 +28,6 @@ STEPS = 3600
 BATCH = 96
 PEAK_RATE = 4e-3
 NESTED_FROM = 0.4  # the share of the steps after which the weights are rounded in the forward pass
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Block:
-    """One convolution along time with ``kernel`` taps; ``groups`` > 1 means depthwise."""
-
-    name: str
-    inputs: int
-    outputs: int
-    kernel: int
-    stride: int
-    groups: int = 1
-
-    @property
-    def pad(self) -> tuple[int, int]:
-        """Samples of padding before and after, as TensorFlow's SAME for even lengths."""
-        total = self.kernel - self.stride if self.kernel > 1 else 0
-        return total // 2, total - total // 2
 
 
 def blocks() -> tuple[Block, ...]:
@@ -97,73 +77,6 @@ def augmented_batch(
     return np.clip(x, -4.0, 127 / 32).transpose(0, 2, 1).copy(), labels
 
 
-def torch_module() -> Any:
-    """Return PyTorch, or raise MissingDependencyError."""
-    try:
-        return importlib.import_module("torch")
-    except ImportError as error:
-        raise MissingDependencyError("the demo's recipe trains with PyTorch; run: pip install torch") from error
-
-
-class Net:
-    """The network as plain tensors; ``bits`` of the forward pass is 32, 8 or 4 (the high bits of the same 8)."""
-
-    def __init__(self, torch: Any) -> None:
-        self.torch = torch
-        self.blocks = blocks()
-        self.weights = []
-        for block in self.blocks:
-            fan_in = block.kernel * block.inputs // block.groups
-            shape = (block.outputs, block.inputs // block.groups, block.kernel)
-            self.weights.append(torch.nn.Parameter(torch.randn(shape) * (2.0 / fan_in) ** 0.5))
-        self.norms = [torch.nn.BatchNorm1d(block.outputs) for block in self.blocks]
-        self.dropout = torch.nn.Dropout(0.3)
-        self.head = torch.nn.Linear(self.blocks[-1].outputs, len(watch.LABELS))
-
-    def parameters(self) -> list[Any]:
-        """Return what the optimiser moves."""
-        of_norms = [parameter for norm in self.norms for parameter in norm.parameters()]
-        return [*self.weights, *of_norms, *self.head.parameters()]
-
-    def train(self, mode: bool) -> None:
-        """Switch batch statistics and dropout on or off."""
-        for module in (*self.norms, self.dropout):
-            module.train(mode)
-
-    def rounded(self, weight: Any, bits: int) -> Any:
-        """Return ``weight`` as read at ``bits``, with gradients passed straight through (design: nested planes)."""
-        if bits == 32:
-            return weight
-        torch = self.torch
-        scale = weight.detach().abs().flatten(1).amax(1).clamp_min(1e-8).view(-1, *[1] * (weight.dim() - 1)) / 127
-        q = torch.clamp(torch.round(weight.detach() / scale), -127, 127)
-        if bits == 4:
-            q = 16 * torch.floor((q + 128) / 16) - 120
-        return weight + (q * scale - weight).detach()
-
-    def forward(self, x: Any, bits: int, watch_layer: Any = None) -> Any:
-        """Return logits ``(n, 7)`` of ``x (n, 6, 128)``; ``watch_layer(index, activations)`` sees each layer."""
-        functional = self.torch.nn.functional
-        for index, block in enumerate(self.blocks):
-            x = functional.conv1d(
-                functional.pad(x, block.pad), self.rounded(self.weights[index], bits), None, block.stride, 0, 1,
-                block.groups,
-            )  # fmt: skip
-            x = functional.relu(self.norms[index](x))
-            if watch_layer is not None:
-                watch_layer(index, x)
-        pooled = self.dropout(x.mean(2))
-        return functional.linear(pooled, self.rounded(self.head.weight, bits), self.head.bias)
-
-    def folded(self, index: int) -> tuple[F32, F32]:
-        """Return weights ``(o, 1, k, i)`` and bias ``(o,)`` of block ``index`` with its batch norm folded in."""
-        norm = self.norms[index]
-        gain = (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()
-        weight = (self.weights[index].detach() * gain[:, None, None]).permute(0, 2, 1)[:, None]
-        bias = norm.bias.detach() - norm.running_mean * gain
-        return np.asarray(weight.numpy(), dtype=np.float32), np.asarray(bias.numpy(), dtype=np.float32)
-
-
 def train(torch: Any, steps: int) -> Net:
     """Return the trained network."""
     rng = np.random.default_rng(SEED)
@@ -172,7 +85,7 @@ def train(torch: Any, steps: int) -> Net:
     torch.use_deterministic_algorithms(True)
     recordings = watch.load_recordings("train")
     share = np.array([len(recording.signal) for recording in recordings], dtype=np.float64)
-    net = Net(torch)
+    net = Net(torch, blocks(), len(watch.LABELS))
     optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=2e-2)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, steps)
     net.train(True)
@@ -217,36 +130,6 @@ def accuracy(torch: Any, net: Net, windows: watch.WatchWindows, bits: int) -> fl
     return float((answers == windows.y).mean())
 
 
-def layers(torch: Any, net: Net) -> tuple[Layer, ...]:
-    """Return the layers with their output ranges, seen on the training people's windows."""
-    peaks: list[float] = []
-    windows = watch.load_windows("train")
-    with torch.no_grad():
-        logits = net.forward(
-            torch.from_numpy(float_input(windows)), 8,
-            lambda _, x: peaks.append(float(np.quantile(x.numpy(), 0.9999))),
-        )  # fmt: skip
-    found = []
-    for index, block in enumerate(net.blocks):
-        weight, bias = net.folded(index)
-        if block.groups > 1:
-            weight = weight.transpose(3, 1, 2, 0)
-        found.append(
-            Layer(
-                name=block.name, weight=weight, bias=bias, stride=block.stride, depthwise=block.groups > 1,
-                low=0.0, high=peaks[index],
-            )
-        )  # fmt: skip
-    head = net.head
-    found.append(
-        Layer(
-            name="head", weight=head.weight.detach().numpy(), bias=head.bias.detach().numpy(), stride=1,
-            depthwise=False, low=float(logits.min()), high=float(logits.max()),
-        )
-    )  # fmt: skip
-    return tuple(found)
-
-
 def main() -> int:
     """Train, export and print the accuracies as one JSON object."""
     parser = argparse.ArgumentParser(description="Train the demo's smartwatch model and write it as int8 .tflite.")
@@ -256,7 +139,7 @@ def main() -> int:
     torch = torch_module()
     net = train(torch, args.steps)
     model = write_tflite(
-        layers(torch, net),
+        layers(net, float_input(watch.load_windows("train"))),
         input_shape=(1, 1, watch.WINDOW, 6),
         input_scale=watch.INPUT_SCALE,
         input_zero_point=watch.INPUT_ZERO_POINT,

@@ -30,6 +30,7 @@ _PACKAGES = (
 )
 _EXTRAS = (
     ("ai_edge_litert", "ai-edge-litert", "running .tflite ladders", "tflite"),
+    ("onnx", "onnx", "reading .onnx models", "onnx"),
     ("matplotlib", "matplotlib", "plots in reports", "report"),
     ("pvlib", "pvlib", "irradiance of the sun", "solar"),
     ("h5py", "h5py", "Shepherd traces", "shepherd"),

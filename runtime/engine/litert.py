@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A plain .tflite model through LiteRT, behind the same seam."""
+"""Plain .tflite models through LiteRT, behind the same seam: one, or a ladder of several as operating points."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from joulet.engine.seam import Array, Depth, InferResult, TensorInfo
-from joulet.errors import DataError, MalformedModelError, MissingDependencyError, UsageError
+from joulet.engine.seam import Array, Depth, ExitEvent, InferResult, TensorInfo
+from joulet.errors import DataError, EngineError, MalformedModelError, MissingDependencyError, UsageError
 
 
 class LiteRTEngine:
@@ -75,6 +75,90 @@ class LiteRTEngine:
             exit=np.zeros(n, dtype=np.uint8),
             confidence_q15=np.full(n, 32767, dtype=np.uint16),
             macs=np.zeros(n, dtype=np.uint64),
+        )
+
+
+class LiteRTLadder:
+    """Several .tflite files for one task, each an operating point: a path named after its file, with one exit.
+
+    Parameters
+    ----------
+    models : sequence of Path
+        The files, two or more; their inputs must be the same, their outputs of one shape and type.
+    threads : int
+        XNNPACK threads of each.
+
+    Raises
+    ------
+    UsageError
+        For fewer than two files, two of one name, or files that do not take and give the same.
+    """
+
+    def __init__(self, models: Sequence[Path], *, threads: int = 1) -> None:
+        names = [model.stem for model in models]
+        if len(models) < 2 or len(set(names)) != len(names):
+            raise UsageError("a ladder needs two or more .tflite files of different names, separated by commas")
+        self._rungs = []
+        for model in models:
+            try:
+                self._rungs.append(LiteRTEngine(model, threads=threads))
+            except OSError as error:
+                raise UsageError(f"cannot read '{model}': {error.strerror or error}; give a .tflite file") from error
+        first = self._rungs[0]
+        for model, rung in zip(models, self._rungs, strict=True):
+            _check_alike(models[0], first, model, rung)
+        self.inputs, self.outputs = first.inputs, first.outputs
+        self.exit_names = ("last",)
+        self.path_names = tuple(names)
+        self.model_hash = hashlib.sha256("".join(rung.model_hash for rung in self._rungs).encode()).hexdigest()
+        self._running: tuple[int, list[Array]] | None = None
+        self._answer: Array | None = None
+
+    def infer(self, inputs: Sequence[Array], *, path: int | str = 0, depth: Depth = "last") -> InferResult:
+        """Run a batch on one file; see :meth:`joulet.engine.seam.Engine.infer`."""
+        return self._rungs[self._index(path)].infer(inputs, depth=depth)
+
+    def _index(self, path: int | str) -> int:
+        if isinstance(path, str) and path in self.path_names:
+            return self.path_names.index(path)
+        if isinstance(path, int) and 0 <= path < len(self._rungs):
+            return path
+        raise UsageError(f"path {path!r}: this ladder has {', '.join(self.path_names)}")
+
+    def start(self, inputs: Sequence[Array], path: int) -> None:
+        """Take one sample; see :class:`joulet.engine.seam.SteppedEngine`."""
+        self._running = (self._index(path), [np.asarray(x)[None] for x in inputs])
+        self._answer = None
+
+    def run_to_exit(self, exit: int) -> ExitEvent:
+        """Run to the one exit there is."""
+        if self._running is None or exit != 0:
+            raise EngineError("a ladder has one exit, 0, and runs to it once after start")
+        path, arrays = self._running
+        result = self._rungs[path].infer(arrays)
+        self._answer = result.outputs[0][0]
+        return ExitEvent(exit=0, confidence_q15=int(result.confidence_q15[0]), macs=int(result.macs[0]))
+
+    def switch(self, path: int) -> None:
+        """Refuse: nothing that one network has computed is of use to another."""
+        raise EngineError("the files of a ladder share nothing: a path is chosen at the start")
+
+    def answer(self) -> Array:
+        """Return output 0 of the sample."""
+        if self._answer is None:
+            raise EngineError("there is no answer yet; run to an exit first")
+        return self._answer
+
+
+def _check_alike(first: Path, one: LiteRTEngine, other: Path, two: LiteRTEngine) -> None:
+    same_inputs = [(i.shape, i.dtype, i.scale, i.zero_point) for i in one.inputs] == [
+        (i.shape, i.dtype, i.scale, i.zero_point) for i in two.inputs
+    ]
+    same_outputs = [(o.shape, o.dtype) for o in one.outputs] == [(o.shape, o.dtype) for o in two.outputs]
+    if not same_inputs or not same_outputs:
+        what = "outputs" if same_inputs else "inputs"
+        raise UsageError(
+            f"'{other.name}' has other {what} than '{first.name}': a ladder's files take and give the same"
         )
 
 

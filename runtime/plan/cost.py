@@ -7,7 +7,7 @@ coefficients come from and how far off they are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -127,6 +127,27 @@ def cost_table(container: Decoded, costs: BoardCosts) -> CostTable:
         steps=tuple(steps),
         prefixes=tuple(prefixes),
         accuracy=tuple(accuracy),
+    )
+
+
+def ladder_table(names: Sequence[str], tables: Sequence[CostTable]) -> CostTable:
+    """Return the costs of several networks as paths of one: each is its table's first path, run to its last exit.
+
+    Parameters
+    ----------
+    names
+        Of the paths.
+    tables
+        One a network, all of one board. Accuracies are those of their last exits.
+    """
+    whole = [table.steps[0][0][-1] for table in tables]
+    return CostTable(
+        board=tables[0].board,
+        path_names=tuple(names),
+        exit_names=("last",),
+        steps=tuple(((step,),) for step in whole),
+        prefixes=tuple((index,) for index in range(len(tables))),
+        accuracy=tuple((table.accuracy[0][-1],) for table in tables),
     )
 
 

@@ -83,12 +83,13 @@ def with_exit(graph: Graph) -> Graph:
     if not graph.outputs:
         raise UnsupportedModelError(f"model {graph.name!r} has no outputs; give a model that answers something")
     output = graph.outputs[0]
-    logits, n_classes = _find_logits(graph, output)
+    logits, n_classes = find_logits(graph, output)
     imported = Exit(name="final", origin=ExitOrigin.IMPORTED, logits=logits, output=output, n_classes=n_classes)
     return replace(graph, exits=(imported,))
 
 
-def _find_logits(graph: Graph, output: int) -> tuple[int, int]:
+def find_logits(graph: Graph, output: int) -> tuple[int, int]:
+    """Return the int8 vector before an output's softmax and its length; the output itself and 0 where there is none."""
     producers = {op.outputs[0]: op for op in graph.ops}
     op = producers.get(output)
     while op is not None and op.kind in (OpKind.RESHAPE, OpKind.DEQUANTIZE):
