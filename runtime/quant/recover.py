@@ -24,8 +24,10 @@ from joulet.quant.probe import Array, Execute, Setting, full, spread_samples
 from joulet.quant.rounding import damped, retargeted, round_high, round_low
 
 RECOVERY_SAMPLES = 1024
-RESPECT = 1.0
-"""Weight of eight bits in the choice of a high nibble: one step outside its bucket counts as one step at four bits."""
+RESPECT = 4.0
+"""Weight of eight bits in the choice of a high nibble: one step outside its bucket counts as two steps at four bits."""
+
+MODES = ("exact", "trade")
 
 _ROWS = 16384  # patches a layer
 _DAMPING = 0.01

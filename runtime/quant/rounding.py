@@ -2,7 +2,8 @@
 """Data-driven rounding: weights take levels of a grid one column after the other, and what is still free makes up for it.
 
 The loss is the squared error of the layer's outputs, (w − v) H (w − v)ᵀ with H the second moment of its inputs. After a
-column is fixed, the best values of the free ones follow from the inverse of H (optimal brain surgeon, as GPTQ orders it).
+column is fixed, the best values of the free ones follow from the inverse of H (optimal brain surgeon, GPTQ). Then each
+column is chosen again with all others fixed (coordinate descent), which a greedy order alone does not reach.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import numpy.typing as npt
 
 F64 = npt.NDArray[np.float64]
 I64 = npt.NDArray[np.int64]
+
+_SWEEPS = 4
 
 
 def damped(moment: F64, share: float) -> F64:
@@ -75,7 +78,7 @@ def round_low(target: F64, moment: F64, high: I64) -> I64:
 
 
 def _columns(target: F64, moment: F64, choose: Callable[[int, F64], I64], value: Callable[[I64], F64]) -> I64:
-    """Fix columns from the input with most energy to that with least; carry each error to the free ones."""
+    """Fix columns from the input with most energy to that with least, then look at each again given all others."""
     order = np.argsort(-np.diag(moment), kind="stable")
     free = target[:, order].copy()
     upper = np.linalg.cholesky(np.linalg.inv(moment[np.ix_(order, order)])).T
@@ -84,4 +87,13 @@ def _columns(target: F64, moment: F64, choose: Callable[[int, F64], I64], value:
         chosen[:, column] = choose(column, free[:, k])
         error = (free[:, k] - value(chosen[:, column])) / upper[k, k]
         free[:, k + 1 :] -= error[:, None] * upper[k, k + 1 :]
+    pull = (target - value(chosen)) @ moment
+    for _ in range(_SWEEPS):
+        before = chosen.copy()
+        for column in order.tolist():
+            old = value(chosen[:, column])
+            chosen[:, column] = choose(column, old + pull[:, column] / moment[column, column])
+            pull -= (value(chosen[:, column]) - old)[:, None] * moment[column]
+        if np.array_equal(before, chosen):
+            break
     return chosen
