@@ -162,15 +162,32 @@ def compile_model(
         plan = _Recovery(mode=recover, mix_bytes=mix_bytes, mix_cycles=mix_cycles, board=chosen_board)
         attached, quantised, reports = _calibrated(execute, graph, calibration, exits, precisions, plan, progress)
         notes += attached.notes
-    quantised = replace(quantised, notes=(*quantised.notes, *notes))
+    return finished(
+        replace(quantised, notes=(*quantised.notes, *notes)),
+        calibration=calibration,
+        macs_imported=macs_imported,
+        reports=reports,
+        board=chosen_board,
+    )
+
+
+def finished(
+    quantised: QuantGraph,
+    *,
+    calibration: Calibration | None,
+    macs_imported: int,
+    reports: tuple[PathReport, ...],
+    board: Board | None,
+) -> CompileResult:
+    """Write a quantised graph as a container and report on it; a board adds its plan part."""
     meta = {"calibration_samples": calibration.samples if calibration else 0}
     content = write_container(quantised, meta=meta)
-    if chosen_board is not None:
-        costs = board_costs(Container.from_bytes(content), chosen_board)
+    if board is not None:
+        costs = board_costs(Container.from_bytes(content), board)
         content = write_container(quantised, meta=meta, boards=(costs,))
     labels = "none" if calibration is None else ("data" if calibration.labels is not None else "own answers")
     report = CompileReport(
-        name=graph.name,
+        name=quantised.graph.name,
         model_hash=Container.from_bytes(content).model_hash.hex(),
         container_bytes=len(content),
         macs_imported=macs_imported,
@@ -180,7 +197,7 @@ def compile_model(
         exits=_exit_summaries(quantised.graph),
         precisions=tuple(_precision_summary(quantised.graph, p) for p in quantised.precisions),
         paths=tuple(_path_summary(r) for r in reports),
-        board=board,
+        board=board.name if board else None,
         notes=quantised.notes,
     )
     return CompileResult(container=content, report=report)

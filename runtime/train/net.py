@@ -114,6 +114,23 @@ class Net:
         """Return weights and biases, in a fixed order."""
         return list(self.weights.values()), list(self.biases.values())
 
+    def state(self) -> list[npt.NDArray[Any]]:
+        """Return a copy of every parameter, in the order of :meth:`parameters`."""
+        weights, biases = self.parameters()
+        return [p.detach().numpy().copy() for p in (*weights, *biases)]
+
+    def load(self, state: Sequence[npt.NDArray[Any]]) -> None:
+        """Set every parameter; the counterpart of :meth:`state`."""
+        weights, biases = self.parameters()
+        with self.torch.no_grad():
+            for parameter, values in zip((*weights, *biases), state, strict=True):
+                parameter.copy_(self.torch.from_numpy(np.asarray(values)))
+
+    def real_logits(self, values: Values, tensor: int) -> Any:
+        """Return logits ``(n, classes)`` in real units."""
+        quant = self._quant(tensor)
+        return (values[tensor].reshape(len(values[tensor]), -1) - quant.zero_point) * quant.scale[0]
+
     def integer_weights(self, index: int) -> npt.NDArray[np.int8]:
         """Return the int8 weights that the engine will hold."""
         return np.asarray(self._rounded(self.weights[index]).detach().numpy().astype(np.int8))
