@@ -57,10 +57,11 @@ class PrecisionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathSummary:
-    """One path on the calibration set: accuracy at each exit, and what ``--depth auto`` gives."""
+    """One path on the calibration set: accuracy and calibration error at each exit, and what ``--depth auto`` gives."""
 
     name: str
     accuracies: tuple[float, ...]
+    calibration_errors: tuple[float, ...]
     auto_accuracy: float
     auto_macs_share: float
 
@@ -180,7 +181,9 @@ def finished(
     board: Board | None,
 ) -> CompileResult:
     """Write a quantised graph as a container and report on it; a board adds its plan part."""
-    meta = {"calibration_samples": calibration.samples if calibration else 0}
+    meta: dict[str, JsonValue] = {"calibration_samples": calibration.samples if calibration else 0}
+    if reports:
+        meta["calibration_errors"] = {r.name: [round(e, 4) for e in r.calibration_errors] for r in reports}
     content = write_container(quantised, meta=meta)
     if board is not None:
         costs = board_costs(Container.from_bytes(content), board)
@@ -359,6 +362,7 @@ def _path_summary(report: PathReport) -> PathSummary:
     return PathSummary(
         name=report.name,
         accuracies=report.accuracies,
+        calibration_errors=report.calibration_errors,
         auto_accuracy=stops.accuracy if stops else report.accuracies[-1],
         auto_macs_share=stops.mean_macs if stops else 1.0,
     )

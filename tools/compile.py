@@ -99,19 +99,19 @@ def run(args: argparse.Namespace) -> int:
         recover=args.recover,
         mix_bytes=args.mix_bytes,
         mix_cycles=args.mix_cycles,
-        progress=_progress(),
+        progress=progress_lines(),
         seed=args.seed,
     )
-    _write_whole(args.output, result.container)
+    write_whole(args.output, result.container)
     report = result.report.to_json()
     if args.json:
         print(json.dumps({"output": str(args.output), **report}, indent=2))
     else:
-        print(_text(args.output, report))
+        print(report_text(args.output, report))
     return 0
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -126,7 +126,7 @@ def _write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def _progress() -> Callable[[str, int, int], None]:
+def progress_lines() -> Callable[[str, int, int], None]:
     """Return a reporter for people: one line a task on a terminal, one line at its end elsewhere."""
     state: dict[str, Any] = {"task": "", "shown": 0.0}
     live = sys.stderr.isatty()
@@ -148,7 +148,8 @@ def _progress() -> Callable[[str, int, int], None]:
     return show
 
 
-def _text(output: Path, report: dict[str, Any]) -> str:
+def report_text(output: Path, report: dict[str, Any]) -> str:
+    """Return a compilation's report for people."""
     lines = [f"{output}: {report['name']}, {report['container_bytes']:,} bytes, model {str(report['model_hash'])[:16]}"]
     before, after = int(report["macs_imported"]), int(report["macs"])
     saved = f" ({before:,} before dead channels were removed)" if before > after else ""
@@ -167,6 +168,9 @@ def _text(output: Path, report: dict[str, Any]) -> str:
         shares = "  ".join(f"{100 * a:5.1f} %" for a in path["accuracies"])
         auto = f"{100 * path['auto_accuracy']:5.1f} %  {100 * path['auto_macs_share']:5.1f} %"
         lines.append(f"  {path['name']:<10}  {shares}   {auto}")
+    for path in paths:
+        errors = "  ".join(f"{100 * e:5.1f} %" for e in path["calibration_errors"])
+        lines.append(f"  {path['name']:<10}  {errors}   expected calibration error")
     lines.extend(f"  note: {note}" for note in report["notes"])
     return "\n".join(lines)
 

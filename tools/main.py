@@ -18,6 +18,7 @@ from joulet.errors import JouletError
 COMMANDS = {
     "demo": "run the main job on recorded sensors under a recorded day of sun",
     "compile": "turn a .tflite model into an adaptive .jlt container",
+    "train": "fine-tune an int8 model for all its operating points (needs PyTorch)",
     "inspect": "show what a container holds",
     "boards": "list the boards: core, clock, memories, ways to flash",
     "devices": "list serial ports, volumes and debug probes that are plugged in",
