@@ -11,7 +11,7 @@ from typing import Any
 from joulet.boards import Board, load_board
 from joulet.container.layout import MAX_EXITS
 from joulet.container.read import Container
-from joulet.container.write import write_container
+from joulet.container.write import JsonValue, write_container
 from joulet.errors import UsageError
 from joulet.exits.attach import Attached, attach_exits, wanted_exits
 from joulet.exits.cost import exit_macs
@@ -299,36 +299,31 @@ def _calibrated(
             f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included"
         )
     imported = attached.graph
+    mix = _searched_mix(execute, imported, feeds, recovery, progress) if "mix" in names else None
     if recovery.mode == "trade" and {"w4", "mix"} & set(names):
-        traded = recovered(execute, imported, feeds, progress=progress)
+        traded = recovered(execute, imported, feeds, mix=mix, progress=progress)
         attached = replace(attached, graph=traded.graph, notes=(*attached.notes, traded.note()))
     # The bare form checks names, and has the float weights of f32.
     bare = bare_quant_graph(attached.graph, names)
-    precisions = tuple(_fitted(execute, imported, bare, p, feeds, recovery, progress) for p in bare.precisions)
+    fewer = {"w4": all_four(bare.graph), **({"mix": mix} if mix else {})}
+    precisions = tuple(
+        corrected(execute, bare.graph, fewer[p.name], feeds, reference=imported, progress=progress)
+        if p.name in fewer
+        else p
+        for p in bare.precisions
+    )
     storage = storage_of(attached.graph, precisions)
     paths, reports = calibrated_paths(execute, attached, precisions, storage, feeds, progress=progress)
     quantised = replace(bare, precisions=precisions, storage=storage, paths=paths)
     return attached, quantised, reports
 
 
-def _fitted(
-    execute: Execute,
-    imported: Graph,
-    bare: QuantGraph,
-    precision: Precision,
-    feeds: Mapping[int, Array],
-    recovery: _Recovery,
-    progress: Progress | None,
+def _searched_mix(
+    execute: Execute, graph: Graph, feeds: Mapping[int, Array], recovery: _Recovery, progress: Progress | None
 ) -> Precision:
-    graph = bare.graph
-    if precision.name == "w4":
-        return corrected(execute, graph, all_four(graph), feeds, reference=imported, progress=progress)
-    if precision.name == "mix":
-        budget = recovery.mix_cycles or recovery.mix_bytes or MIX_BUDGET
-        costs = _layer_cycles(graph, recovery.board) if recovery.mix_cycles and recovery.board else None
-        mix = search_mix(execute, graph, feeds, budget=budget, costs=costs, progress=progress)
-        return corrected(execute, graph, mix.precision, feeds, reference=imported, progress=progress)
-    return precision
+    budget = recovery.mix_cycles or recovery.mix_bytes or MIX_BUDGET
+    costs = _layer_cycles(graph, recovery.board) if recovery.mix_cycles and recovery.board else None
+    return search_mix(execute, graph, feeds, budget=budget, costs=costs, progress=progress).precision
 
 
 def _layer_cycles(graph: Graph, board: Board) -> dict[int, tuple[float, float]]:

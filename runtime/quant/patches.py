@@ -57,8 +57,17 @@ def blocks(graph: Graph, op: Op) -> tuple[Block, ...]:
     )
 
 
-def patch_rows(graph: Graph, op: Op, values: Array, most: int, rng: np.random.Generator) -> F32:
-    """Return patches of x − zero point at positions drawn from every sample.
+def positions(graph: Graph, op: Op, n: int, most: int, rng: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return output positions ``(n, taken)`` drawn from each of n samples, about ``most`` in all; one for fully connected."""
+    if not isinstance(op.attrs, Conv):
+        return np.zeros((n, 1), np.int64)
+    out_h, out_w = graph.tensors[op.outputs[0]].shape[1:3]
+    taken = max(1, min(out_h * out_w, most // n))
+    return np.stack([rng.permutation(out_h * out_w)[:taken] for _ in range(n)])
+
+
+def patch_rows(graph: Graph, op: Op, values: Array, place: npt.NDArray[np.int64]) -> F32:
+    """Return patches of x − zero point at output positions of every sample.
 
     Parameters
     ----------
@@ -66,10 +75,8 @@ def patch_rows(graph: Graph, op: Op, values: Array, most: int, rng: np.random.Ge
         A weighted op.
     values
         Inputs of the op ``(n, *shape[1:])``, int8.
-    most
-        Patches wanted; at least one a sample is taken.
-    rng
-        Draws the positions; the same state gives the same positions.
+    place
+        Output positions ``(n, taken)``.
 
     Returns
     -------
@@ -88,8 +95,7 @@ def patch_rows(graph: Graph, op: Op, values: Array, most: int, rng: np.random.Ge
     below = max(0, (out_h - 1) * stride[0] + (kh - 1) * step[0] + 1 - height - pad[0])
     right = max(0, (out_w - 1) * stride[1] + (kw - 1) * step[1] + 1 - width - pad[1])
     padded = np.pad(x, ((0, 0), (pad[0], below), (pad[1], right), (0, 0)))
-    taken = max(1, min(out_h * out_w, most // n))
-    place = np.stack([rng.permutation(out_h * out_w)[:taken] for _ in range(n)])
+    taken = place.shape[1]
     top, left = place // out_w * stride[0], place % out_w * stride[1]
     sample = np.arange(n)[:, None]
     rows = np.empty((n, taken, kh, kw, channels), np.float32)

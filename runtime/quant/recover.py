@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulet.ir import DType, Graph, Op, Quant, Tensor
+from joulet.ir import DType, Graph, Precision, Quant, Tensor
 from joulet.quant.bare import weighted_ops
 from joulet.quant.bias import Walk, fit_bias
-from joulet.quant.nested import can_slice
-from joulet.quant.patches import blocks, patch_rows, weight_matrix, weight_tensor
+from joulet.quant.nested import all_four, can_slice
+from joulet.quant.patches import Block, blocks, patch_rows, positions, weight_matrix, weight_tensor
 from joulet.quant.probe import Array, Execute, Setting, full, spread_samples
 from joulet.quant.rounding import damped, retargeted, round_high, round_low
 
@@ -59,6 +59,7 @@ def recovered(
     graph: Graph,
     feeds: Mapping[int, Array],
     *,
+    mix: Precision | None = None,
     respect: float = RESPECT,
     progress: _Progress | None = None,
 ) -> Recovered:
@@ -72,6 +73,8 @@ def recovered(
         Integer graph.
     feeds
         Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 1,024 samples are used.
+    mix
+        A precision that reads only some layers at four bits; those are rounded for its inputs and for those of ``w4`` alike.
     respect
         Pull towards buckets that hold the imported weight; 0 looks at four bits only.
     progress
@@ -84,7 +87,7 @@ def recovered(
     """
     few = spread_samples(feeds, RECOVERY_SAMPLES)
     layers = tuple(sorted(i for i in can_slice(graph) if _readers(graph, graph.ops[i].inputs[1]) == 1))
-    first = _High(execute, graph, few, layers, respect).run(progress)
+    first = _High(execute, graph, few, layers, mix, respect).run(progress)
     second = _Low(execute, graph, first, few, layers).run(progress)
     before = np.concatenate([_weights(graph, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
     after = np.concatenate([_weights(second, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
@@ -97,67 +100,115 @@ def recovered(
     )
 
 
-class _Pass:
-    """One pass through the network: the imported one and the changed one side by side."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rows:
+    """Patches ``a`` that a changed layer reads and the accumulators ``y`` it should give, both without their means."""
 
-    def __init__(self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], bits: int) -> None:
-        self.execute = execute
+    a: _F64
+    y: _F64
+    held_a: _F64
+    held_y: _F64
+
+    @staticmethod
+    def split(a: _F64, y: _F64) -> _Rows:
+        """Set some rows apart to judge by."""
+        held = np.arange(len(a)) % _HELD_OUT == 0
+        if len(a) < 2 * _HELD_OUT:
+            return _Rows(a=a, y=y, held_a=a, held_y=y)
+        return _Rows(a=a[~held], y=y[~held], held_a=a[held], held_y=y[held])
+
+    def target(self, block: Block, rows: _I64) -> tuple[_F64, _F64]:
+        """Return (real weights to aim at, damped second moment of the inputs) of a block of outputs."""
+        a = self.a[:, block.columns]
+        weights = rows.astype(np.float64)
+        moment = damped(a.T @ a / len(a), _DAMPING)
+        gap = (self.y[:, block.rows] - a @ weights.T).T @ a / len(a)
+        return retargeted(weights, moment, gap), moment
+
+    def error(self, block: Block, rows: _I64) -> _F64:
+        """Return the mean squared error ``(o,)`` of weights on the rows set apart; the bias takes the mean."""
+        return np.asarray((self.held_a[:, block.columns] @ rows.T - self.held_y[:, block.rows]).var(axis=0))
+
+
+class _Pass:
+    """One pass through the network: the imported one and, beside it, the changed one at one or more precisions."""
+
+    def __init__(
+        self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], bits: Sequence[dict[int, int]]
+    ) -> None:
         self.before = before
         self.after = after
         self.weighted = weighted_ops(before)
-        self.sliced = can_slice(before)
-        self.bits = {i: bits if i in self.sliced else 8 for i in self.weighted}
-        storage = {i: "nested" if self.bits[i] == 4 else "s8" for i in self.weighted}
-        self.bias: dict[int, npt.NDArray[np.int32]] = {}
+        self.biases: list[dict[int, npt.NDArray[np.int32]]] = [{} for _ in bits]
         self.imported = Walk(execute, before, full(before), feeds)
-        self.changed = Walk(execute, after, Setting(bits=self.bits, bias=self.bias, storage=storage), feeds)
+        self.changed = []
+        for each, bias in zip(bits, self.biases, strict=True):
+            storage = {i: "nested" if each[i] == 4 else "s8" for i in self.weighted}
+            self.changed.append(Walk(execute, after, Setting(bits=each, bias=bias, storage=storage), feeds))
 
-    def layer(self, index: int, matrix: Callable[[int, Array, Array], _I64] | None) -> None:
-        """Advance both to a layer, give it new weights, then the bias that fits them."""
+    def layer(self, index: int, bits: int, choose: Callable[[int, _Rows], _I64] | None) -> None:
+        """Advance all to a layer, give it new weights for those that read ``bits`` of it, then the biases that fit."""
         self.imported.advance(index)
-        self.changed.advance(index)
-        if matrix is not None:
-            source = self.before.ops[index].inputs[0]
-            chosen = matrix(index, self.imported.read(source), self.changed.read(source))
-            self.after = _with_weights(self.after, index, chosen)
-            self.changed.graph = self.after
-        fit_bias(self.imported, self.changed, self.bias, index)
+        for walk in self.changed:
+            walk.advance(index)
+        if choose is not None:
+            reading = [walk for walk in self.changed if walk.how.bits[index] == bits]
+            self.after = _with_weights(self.after, index, choose(index, self._rows(index, reading)))
+            for walk in self.changed:
+                walk.graph = self.after
+        for walk, bias in zip(self.changed, self.biases, strict=True):
+            fit_bias(self.imported, walk, bias, index)
+
+    def _rows(self, index: int, reading: Sequence[Walk]) -> _Rows:
+        graph, op = self.before, self.before.ops[index]
+        source = op.inputs[0]
+        right = self.imported.read(source)
+        place = positions(graph, op, len(right), _ROWS // len(reading), np.random.default_rng(0))
+        b = patch_rows(graph, op, right, place).astype(np.float64)
+        q = _weights(graph, index)
+        wanted = np.empty((len(b), len(q)))
+        for block in blocks(graph, op):
+            wanted[:, block.rows] = b[:, block.columns] @ q[block.rows].T
+        wanted -= wanted.mean(axis=0)
+        own = [patch_rows(graph, op, walk.read(source), place).astype(np.float64) for walk in reading]
+        return _Rows.split(np.concatenate([a - a.mean(axis=0) for a in own]), np.concatenate([wanted] * len(own)))
 
 
 class _High:
     """Chooses the high planes on the inputs that four bits see."""
 
     def __init__(
-        self, execute: Execute, graph: Graph, feeds: Mapping[int, Array], layers: Sequence[int], respect: float
+        self,
+        execute: Execute,
+        graph: Graph,
+        feeds: Mapping[int, Array],
+        layers: Sequence[int],
+        mix: Precision | None,
+        respect: float,
     ) -> None:
         self.graph = graph
         self.layers = set(layers)
         self.respect = respect
-        self.walk = _Pass(execute, graph, graph, feeds, 4)
+        settings = [all_four(graph).bits, *([mix.bits] if mix else [])]
+        self.walk = _Pass(execute, graph, graph, feeds, settings)
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new high planes; low planes hold what is nearest to the imported weights."""
         every = self.walk.weighted
         for done, index in enumerate(every):
-            self.walk.layer(index, self._matrix if index in self.layers else None)
+            self.walk.layer(index, 4, self._choose if index in self.layers else None)
             if progress:
                 progress("recovery: rounding of the high plane", done + 1, len(every))
         return self.walk.after
 
-    def _matrix(self, index: int, right: Array, own: Array) -> _I64:
-        op = self.graph.ops[index]
+    def _choose(self, index: int, rows: _Rows) -> _I64:
         q = _weights(self.graph, index)
-        a, b, held_a, held_b = _rows(self.graph, op, own, right)
         high = (q + 128) >> 4
-        for block in blocks(self.graph, op):
-            rows = q[block.rows]
-            moment, cross = _moments(a[:, block.columns], b[:, block.columns])
-            target = retargeted(rows.astype(np.float64), moment, cross)
-            tried = round_high(target, moment, rows, self.respect)
-            left, wanted = held_a[:, block.columns], held_b[:, block.columns] @ rows.T
-            old = _spread(left @ (16 * high[block.rows] - 120).T - wanted)
-            new = _spread(left @ (16 * tried - 120).T - wanted)
-            high[block.rows] = np.where((new < old)[:, None], tried, high[block.rows])
+        for block in blocks(self.graph, self.graph.ops[index]):
+            target, moment = rows.target(block, q[block.rows])
+            tried = round_high(target, moment, q[block.rows], self.respect)
+            better = rows.error(block, 16 * tried - 120) < rows.error(block, 16 * high[block.rows] - 120)
+            high[block.rows] = np.where(better[:, None], tried, high[block.rows])
         return 16 * high - 128 + np.clip(q - (16 * high - 128), 0, 15)
 
 
@@ -169,52 +220,27 @@ class _Low:
     ) -> None:
         self.graph = before
         self.layers = set(layers)
-        self.walk = _Pass(execute, before, after, feeds, 8)
+        self.walk = _Pass(execute, before, after, feeds, [dict.fromkeys(weighted_ops(before), 8)])
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new low planes, and biases that fit eight bits."""
         every = self.walk.weighted
         for done, index in enumerate(every):
-            self.walk.layer(index, self._matrix if index in self.layers else None)
+            self.walk.layer(index, 8, self._choose if index in self.layers else None)
             if progress:
                 progress("recovery: fit of the low plane", done + 1, len(every))
-        return with_biases(self.walk.after, self.walk.bias)
+        return with_biases(self.walk.after, self.walk.biases[0])
 
-    def _matrix(self, index: int, right: Array, own: Array) -> _I64:
-        op = self.graph.ops[index]
-        q, near = _weights(self.graph, index), _weights(self.walk.after, index)
-        a, b, held_a, held_b = _rows(self.graph, op, own, right)
-        result = near.copy()
-        for block in blocks(self.graph, op):
-            rows = q[block.rows]
-            moment, cross = _moments(a[:, block.columns], b[:, block.columns])
-            target = retargeted(rows.astype(np.float64), moment, cross)
-            high = (near[block.rows] + 128) >> 4
+    def _choose(self, index: int, rows: _Rows) -> _I64:
+        q, result = _weights(self.graph, index), _weights(self.walk.after, index)
+        for block in blocks(self.graph, self.graph.ops[index]):
+            near = result[block.rows]
+            target, moment = rows.target(block, q[block.rows])
+            high = (near + 128) >> 4
             tried = 16 * high - 128 + round_low(target, moment, high)
-            left, wanted = held_a[:, block.columns], held_b[:, block.columns] @ rows.T
-            better = _spread(left @ tried.T - wanted) < _spread(left @ near[block.rows].T - wanted)
-            result[block.rows] = np.where(better[:, None], tried, near[block.rows])
+            better = rows.error(block, tried) < rows.error(block, near)
+            result[block.rows] = np.where(better[:, None], tried, near)
         return result
-
-
-def _rows(graph: Graph, op: Op, own: Array, right: Array) -> tuple[_F64, _F64, _F64, _F64]:
-    """Return (changed, right) patches without their means to fit on, and the same of others to judge by."""
-    a, b = (patch_rows(graph, op, x, _ROWS, np.random.default_rng(0)).astype(np.float64) for x in (own, right))
-    a -= a.mean(axis=0)
-    b -= b.mean(axis=0)
-    held = np.arange(len(a)) % _HELD_OUT == 0 if len(a) >= 2 * _HELD_OUT else np.zeros(len(a), bool)
-    if not held.any():
-        return a, b, a, b
-    return a[~held], b[~held], a[held], b[held]
-
-
-def _moments(a: _F64, b: _F64) -> tuple[_F64, _F64]:
-    return damped(a.T @ a / len(a), _DAMPING), (b - a).T @ a / len(a)
-
-
-def _spread(error: _F64) -> _F64:
-    """Return the mean squared error ``(o,)`` around its mean, because the bias takes the mean."""
-    return np.asarray(error.var(axis=0))
 
 
 def _weights(graph: Graph, index: int) -> _I64:

@@ -25,19 +25,19 @@ def damped(moment: F64, share: float) -> F64:
     return np.asarray(moment + share * level * np.eye(len(moment)))
 
 
-def retargeted(weights: F64, moment: F64, cross: F64) -> F64:
-    """Return real weights ``(o, k)`` that, on changed inputs, come nearest to the outputs on the right ones.
+def retargeted(weights: F64, moment: F64, gap: F64) -> F64:
+    """Return real weights ``(o, k)`` that, on changed inputs, come nearest to the outputs that are wanted.
 
     Parameters
     ----------
     weights
-        Weights that act on the right inputs b.
+        Weights as imported.
     moment
         E[aᵀa] of the changed inputs a, damped; ``(k, k)``.
-    cross
-        E[(b − a)ᵀa] ``(k, k)``.
+    gap
+        E[(y − weights · a) aᵀ] of the wanted outputs y, ``(o, k)``.
     """
-    return np.asarray(weights + np.linalg.solve(moment, (weights @ cross).T).T)
+    return np.asarray(weights + np.linalg.solve(moment, gap.T).T)
 
 
 def round_high(target: F64, moment: F64, q: I64, respect: float) -> I64:
