@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-train study-agreement study-ood study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -39,8 +39,17 @@ boards: $(VENV)/.test  ## the firmware of every board: flash, RAM, the proven bo
 study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of speech commands
 	$(PY) tests/studies/kws_exits.py --shared $(SHARED)
 
-study-resnet: $(VENV)/.test  ## ResNet-8 at four bits on CIFAR-10
+study-resnet: $(VENV)/.test  ## ResNet-8 at four bits and mixed on CIFAR-10, without training
 	$(PY) tests/studies/resnet_w4.py --shared $(SHARED)
+
+study-train: $(VENV)/.test  ## ResNet-8 fine-tuned for eight and four bits at once; needs pip install torch
+	$(PY) tests/studies/resnet_train.py --shared $(SHARED)
+
+study-agreement: $(VENV)/.test  ## VWW and AD at fewer bits against the imported model, on surrogate inputs
+	$(PY) tests/studies/agreement.py --shared $(SHARED)
+
+study-ood: $(VENV)/.test  ## calibration errors, and how sure exits are of inputs of another dataset
+	$(PY) tests/studies/ood.py --shared $(SHARED)
 
 PRICE := build/study-price
 

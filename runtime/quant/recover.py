@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulet.ir import DType, Graph, Precision, Quant, Tensor
+from joulet.ir import DType, Graph, Quant, Tensor
 from joulet.quant.bare import weighted_ops
 from joulet.quant.bias import Walk, fit_bias
 from joulet.quant.nested import all_four, can_slice
@@ -59,7 +59,6 @@ def recovered(
     graph: Graph,
     feeds: Mapping[int, Array],
     *,
-    mix: Precision | None = None,
     respect: float = RESPECT,
     progress: _Progress | None = None,
 ) -> Recovered:
@@ -73,8 +72,6 @@ def recovered(
         Integer graph.
     feeds
         Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 1,024 samples are used.
-    mix
-        A precision that reads only some layers at four bits; those are rounded for its inputs and for those of ``w4`` alike.
     respect
         Pull towards buckets that hold the imported weight; 0 looks at four bits only.
     progress
@@ -87,7 +84,7 @@ def recovered(
     """
     few = spread_samples(feeds, RECOVERY_SAMPLES)
     layers = tuple(sorted(i for i in can_slice(graph) if _readers(graph, graph.ops[i].inputs[1]) == 1))
-    first = _High(execute, graph, few, layers, mix, respect).run(progress)
+    first = _High(execute, graph, few, layers, respect).run(progress)
     second = _Low(execute, graph, first, few, layers).run(progress)
     before = np.concatenate([_weights(graph, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
     after = np.concatenate([_weights(second, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
@@ -131,72 +128,56 @@ class _Rows:
 
 
 class _Pass:
-    """One pass through the network: the imported one and, beside it, the changed one at one or more precisions."""
+    """One pass through the network: the imported one and the changed one side by side."""
 
     def __init__(
-        self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], bits: Sequence[dict[int, int]]
+        self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], bits: Mapping[int, int]
     ) -> None:
         self.before = before
         self.after = after
         self.weighted = weighted_ops(before)
-        self.biases: list[dict[int, npt.NDArray[np.int32]]] = [{} for _ in bits]
+        self.bias: dict[int, npt.NDArray[np.int32]] = {}
+        storage = {i: "nested" if bits[i] == 4 else "s8" for i in self.weighted}
         self.imported = Walk(execute, before, full(before), feeds)
-        self.changed = []
-        for each, bias in zip(bits, self.biases, strict=True):
-            storage = {i: "nested" if each[i] == 4 else "s8" for i in self.weighted}
-            self.changed.append(Walk(execute, after, Setting(bits=each, bias=bias, storage=storage), feeds))
+        self.changed = Walk(execute, after, Setting(bits=bits, bias=self.bias, storage=storage), feeds)
 
-    def layer(self, index: int, bits: int, choose: Callable[[int, _Rows], _I64] | None) -> None:
-        """Advance all to a layer, give it new weights for those that read ``bits`` of it, then the biases that fit."""
+    def layer(self, index: int, choose: Callable[[int, _Rows], _I64] | None) -> None:
+        """Advance both to a layer, give it new weights, then the bias that fits them."""
         self.imported.advance(index)
-        for walk in self.changed:
-            walk.advance(index)
+        self.changed.advance(index)
         if choose is not None:
-            reading = [walk for walk in self.changed if walk.how.bits[index] == bits]
-            self.after = _with_weights(self.after, index, choose(index, self._rows(index, reading)))
-            for walk in self.changed:
-                walk.graph = self.after
-        for walk, bias in zip(self.changed, self.biases, strict=True):
-            fit_bias(self.imported, walk, bias, index)
+            self.after = _with_weights(self.after, index, choose(index, self._rows(index)))
+            self.changed.graph = self.after
+        fit_bias(self.imported, self.changed, self.bias, index)
 
-    def _rows(self, index: int, reading: Sequence[Walk]) -> _Rows:
+    def _rows(self, index: int) -> _Rows:
         graph, op = self.before, self.before.ops[index]
-        source = op.inputs[0]
-        right = self.imported.read(source)
-        place = positions(graph, op, len(right), _ROWS // len(reading), np.random.default_rng(0))
-        b = patch_rows(graph, op, right, place).astype(np.float64)
+        right, own = (walk.read(op.inputs[0]) for walk in (self.imported, self.changed))
+        place = positions(graph, op, len(right), _ROWS, np.random.default_rng(0))
+        a, b = (patch_rows(graph, op, x, place).astype(np.float64) for x in (own, right))
         q = _weights(graph, index)
         wanted = np.empty((len(b), len(q)))
         for block in blocks(graph, op):
             wanted[:, block.rows] = b[:, block.columns] @ q[block.rows].T
-        wanted -= wanted.mean(axis=0)
-        own = [patch_rows(graph, op, walk.read(source), place).astype(np.float64) for walk in reading]
-        return _Rows.split(np.concatenate([a - a.mean(axis=0) for a in own]), np.concatenate([wanted] * len(own)))
+        return _Rows.split(a - a.mean(axis=0), wanted - wanted.mean(axis=0))
 
 
 class _High:
     """Chooses the high planes on the inputs that four bits see."""
 
     def __init__(
-        self,
-        execute: Execute,
-        graph: Graph,
-        feeds: Mapping[int, Array],
-        layers: Sequence[int],
-        mix: Precision | None,
-        respect: float,
+        self, execute: Execute, graph: Graph, feeds: Mapping[int, Array], layers: Sequence[int], respect: float
     ) -> None:
         self.graph = graph
         self.layers = set(layers)
         self.respect = respect
-        settings = [all_four(graph).bits, *([mix.bits] if mix else [])]
-        self.walk = _Pass(execute, graph, graph, feeds, settings)
+        self.walk = _Pass(execute, graph, graph, feeds, all_four(graph).bits)
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new high planes; low planes hold what is nearest to the imported weights."""
         every = self.walk.weighted
         for done, index in enumerate(every):
-            self.walk.layer(index, 4, self._choose if index in self.layers else None)
+            self.walk.layer(index, self._choose if index in self.layers else None)
             if progress:
                 progress("recovery: rounding of the high plane", done + 1, len(every))
         return self.walk.after
@@ -220,16 +201,16 @@ class _Low:
     ) -> None:
         self.graph = before
         self.layers = set(layers)
-        self.walk = _Pass(execute, before, after, feeds, [dict.fromkeys(weighted_ops(before), 8)])
+        self.walk = _Pass(execute, before, after, feeds, dict.fromkeys(weighted_ops(before), 8))
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new low planes, and biases that fit eight bits."""
         every = self.walk.weighted
         for done, index in enumerate(every):
-            self.walk.layer(index, 8, self._choose if index in self.layers else None)
+            self.walk.layer(index, self._choose if index in self.layers else None)
             if progress:
                 progress("recovery: fit of the low plane", done + 1, len(every))
-        return with_biases(self.walk.after, self.walk.biases[0])
+        return with_biases(self.walk.after, self.walk.bias)
 
     def _choose(self, index: int, rows: _Rows) -> _I64:
         q, result = _weights(self.graph, index), _weights(self.walk.after, index)
