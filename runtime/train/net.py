@@ -152,7 +152,7 @@ class Net:
         if bits == 4:
             q = 16 * torch.floor((q + 128) / 16) - 120
         quant = self.graph.tensors[self.graph.ops[index].inputs[1]].quant
-        return weight + (q - weight).detach() - (quant.zero_point if quant else 0)
+        return q - (quant.zero_point if quant else 0) + (weight - weight.detach())
 
     def forward(self, name: str, inputs: Sequence[Any], *, exact: bool = False) -> Values:
         """Return every activation by tensor index, graph layout, one sample a row.
@@ -204,7 +204,7 @@ class Net:
             return self._requantise(op, total.to(torch.int64) + bias)
         steps = self._steps(op)
         bias = self.biases[name, index]
-        rounded = bias + (torch.round(bias.detach() * steps) / steps - bias.detach())
+        rounded = torch.round(bias.detach() * steps) / steps + (bias - bias.detach())
         y = total / steps.to(x.dtype) + rounded.to(x.dtype)
         return self._fit(op, y + self._quant(op.outputs[0]).zero_point)
 
@@ -324,7 +324,7 @@ class Net:
     def _fit(self, op: Op, y: Any) -> Any:
         """Round and clamp on the way forward; the gradient passes inside the clamp."""
         inside = self._clamped(op, y)
-        return inside + (self.torch.round(inside.detach()) - inside.detach())
+        return self.torch.round(inside.detach()) + (inside - inside.detach())
 
     def _requantise(self, op: Op, total: Any) -> Any:
         torch = self.torch
