@@ -46,7 +46,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--exits", default="off", metavar="auto|N|off", help="early exits to attach (default: off)")
     parser.add_argument("--epochs", type=int, default=3, help="passes over the samples (default: 3)")
     parser.add_argument("--batch", type=int, default=64, help="samples a step (default: 64)")
-    parser.add_argument("--rate", type=float, default=0.3, help="first step of a weight, in 1/256 (default: 0.3)")
+    parser.add_argument("--rate", type=float, default=0.1, help="largest step of a weight, in 1/256 (default: 0.1)")
     parser.add_argument("--distil", type=float, default=0.7, help="share of the teacher in the loss (default: 0.7)")
     parser.add_argument("--flip", action="store_true", help="mirror half of the images left to right")
     parser.add_argument(

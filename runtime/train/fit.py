@@ -24,15 +24,16 @@ from joulet.train.net import Net
 _SAVE_EVERY_S = 30.0
 _BIAS_RATE = 0.2  # of the rate of weights, because one unit of a bias is a whole output step
 _BETAS = (0.9, 0.99)
+_WARM_UP = 25  # steps over which the rate rises, because the first steps of Adam move every weight alike
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """How to fine-tune. ``rate`` is the first step of a weight in 1/256 of its range; it falls to 0 along a cosine."""
+    """How to fine-tune. ``rate`` is the largest step of a weight in 1/256 of its range; it falls to 0 along a cosine."""
 
     epochs: int = 3
     batch: int = 64
-    rate: float = 0.3
+    rate: float = 0.1
     distil: float = 0.7
     flip: bool = False
     seed: int = 0
@@ -143,7 +144,7 @@ class _Run:
         order = rng.permutation(self.n)
         mirrored = rng.random(self.n) < (0.5 if self.options.flip else 0.0)
         taken = order[place * self.options.batch : (place + 1) * self.options.batch]
-        fade = 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        fade = 0.5 * (1 + math.cos(math.pi * self.step / self.steps)) * min(1.0, (self.step + 1) / _WARM_UP)
         for group, rate in zip(self.optimiser.param_groups, (1.0, _BIAS_RATE), strict=True):
             group["lr"] = self.options.rate * rate * fade
         self.optimiser.zero_grad(set_to_none=True)
