@@ -10,6 +10,7 @@ SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -nam
 .PHONY: demo test lint boards bytes matrix powercut study-cold-start study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 .PHONY: demo test lint boards bytes matrix powercut bench-host study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-onnx study-one-command study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-train study-agreement study-ood study-price fuzz link-faults update-cuts wheel clean
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -46,7 +47,7 @@ bench-host: $(VENV)/.test  ## four models against LiteRT on this core, one threa
 study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of speech commands
 	$(PY) tests/studies/kws_exits.py --shared $(SHARED)
 
-study-resnet: $(VENV)/.test  ## ResNet-8 at four bits on CIFAR-10
+study-resnet: $(VENV)/.test  ## ResNet-8 at four bits and mixed on CIFAR-10, without training
 	$(PY) tests/studies/resnet_w4.py --shared $(SHARED)
 
 study-onnx: $(VENV)/.test  ## imported ONNX models against ONNX Runtime on two real networks
@@ -54,6 +55,14 @@ study-onnx: $(VENV)/.test  ## imported ONNX models against ONNX Runtime on two r
 
 study-one-command: $(VENV)/.test  ## joulet build from a .tflite or .onnx to a board's image, timed
 	$(PY) tests/studies/one_command.py --shared $(SHARED)
+study-train: $(VENV)/.test  ## ResNet-8 fine-tuned for eight and four bits at once; needs pip install torch
+	$(PY) tests/studies/resnet_train.py --shared $(SHARED)
+
+study-agreement: $(VENV)/.test  ## VWW and AD at fewer bits against the imported model, on surrogate inputs
+	$(PY) tests/studies/agreement.py --shared $(SHARED)
+
+study-ood: $(VENV)/.test  ## calibration errors, and how sure exits are of inputs of another dataset
+	$(PY) tests/studies/ood.py --shared $(SHARED)
 
 PRICE := build/study-price
 

@@ -8,10 +8,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from joulet.boards import load_board
+from joulet.boards import Board, load_board
 from joulet.container.layout import MAX_EXITS
 from joulet.container.read import Container
-from joulet.container.write import write_container
+from joulet.container.write import JsonValue, write_container
 from joulet.errors import UsageError
 from joulet.exits.attach import Attached, attach_exits, wanted_exits
 from joulet.exits.cost import exit_macs
@@ -22,12 +22,14 @@ from joulet.ir import DType, Graph, Precision, QuantGraph
 from joulet.passes.macs import macs
 from joulet.passes.pipeline import exact_passes
 from joulet.plan.cost import board_costs
+from joulet.plan.lower import lower
 from joulet.quant.bare import bare_quant_graph, check_integer
 from joulet.quant.bias import corrected
 from joulet.quant.calibration import Calibration, check_calibration, load_calibration
-from joulet.quant.nested import all_four, search_mix, storage_of, weight_bytes
+from joulet.quant.nested import MIX_BUDGET, all_four, search_mix, storage_of, weight_bytes
 from joulet.quant.on_engine import execute_on_engine
 from joulet.quant.probe import Array, Execute
+from joulet.quant.recover import MODES, recovered
 
 Progress = Callable[[str, int, int], None]
 DEFAULT_PRECISIONS = ("w8", "w4", "mix")
@@ -56,10 +58,11 @@ class PrecisionSummary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathSummary:
-    """One path on the calibration set: accuracy at each exit, and what ``--depth auto`` gives."""
+    """One path on the calibration set: accuracy and calibration error at each exit, and what ``--depth auto`` gives."""
 
     name: str
     accuracies: tuple[float, ...]
+    calibration_errors: tuple[float, ...]
     auto_accuracy: float
     auto_macs_share: float
 
@@ -101,6 +104,9 @@ def compile_model(
     exits: str | int = "auto",
     precisions: tuple[str, ...] = DEFAULT_PRECISIONS,
     board: str | None = None,
+    recover: str = "exact",
+    mix_bytes: float | None = None,
+    mix_cycles: float | None = None,
     progress: Progress | None = None,
     seed: int = 0,
     execute: Execute = execute_on_engine,
@@ -122,6 +128,13 @@ def compile_model(
         Out of ``w8``, ``w4``, ``mix``, ``f32``; one constant path each, and switches from ``w4`` to ``w8`` at exits.
     board
         A board whose cost table is added as a plan part.
+    recover
+        ``exact`` keeps ``w8`` the imported model to the byte and corrects the biases of fewer bits; ``trade`` also rounds
+        the high nibbles anew for four bits, and moves ``w8`` a little. Layers shared by several ops stay as they are.
+    mix_bytes
+        Weight bytes of ``mix`` as a share of those of ``w8``, above 0.5 up to 1; 0.7 by default.
+    mix_cycles
+        Cycles of the layers of ``mix`` as a share of those of ``w8``, on ``board``; instead of ``mix_bytes``.
     progress
         Called with (what, done, total).
     seed
@@ -137,6 +150,7 @@ def compile_model(
         For a model, data or combination of options that cannot be taken; the message names the remedy.
     """
     wanted = wanted_exits(exits)
+    _check_recovery(recover, mix_bytes, mix_cycles, data is not None, board)
     chosen_board = load_board(board) if board is not None else None
     imported = load_model(Path(source) if isinstance(source, str) else source, name=name)
     arrays = load_calibration(Path(data)) if isinstance(data, (str, Path)) else data
@@ -151,17 +165,37 @@ def compile_model(
         attached = Attached.untouched(quantised.graph)
         reports: tuple[PathReport, ...] = ()
     else:
-        attached, quantised, reports = _calibrated(execute, graph, calibration, exits, precisions, progress)
+        plan = _Recovery(mode=recover, mix_bytes=mix_bytes, mix_cycles=mix_cycles, board=chosen_board)
+        attached, quantised, reports = _calibrated(execute, graph, calibration, exits, precisions, plan, progress)
         notes += attached.notes
-    quantised = replace(quantised, notes=(*quantised.notes, *notes))
-    meta = {"calibration_samples": calibration.samples if calibration else 0}
+    return finished(
+        replace(quantised, notes=(*quantised.notes, *notes)),
+        calibration=calibration,
+        macs_imported=macs_imported,
+        reports=reports,
+        board=chosen_board,
+    )
+
+
+def finished(
+    quantised: QuantGraph,
+    *,
+    calibration: Calibration | None,
+    macs_imported: int,
+    reports: tuple[PathReport, ...],
+    board: Board | None,
+) -> CompileResult:
+    """Write a quantised graph as a container and report on it; a board adds its plan part."""
+    meta: dict[str, JsonValue] = {"calibration_samples": calibration.samples if calibration else 0}
+    if reports:
+        meta["calibration_errors"] = {r.name: [round(e, 4) for e in r.calibration_errors] for r in reports}
     content = write_container(quantised, meta=meta)
-    if chosen_board is not None:
-        costs = board_costs(Container.from_bytes(content), chosen_board)
+    if board is not None:
+        costs = board_costs(Container.from_bytes(content), board)
         content = write_container(quantised, meta=meta, boards=(costs,))
     labels = "none" if calibration is None else ("data" if calibration.labels is not None else "own answers")
     report = CompileReport(
-        name=graph.name,
+        name=quantised.graph.name,
         model_hash=Container.from_bytes(content).model_hash.hex(),
         container_bytes=len(content),
         macs_imported=macs_imported,
@@ -171,10 +205,39 @@ def compile_model(
         exits=_exit_summaries(quantised.graph),
         precisions=tuple(_precision_summary(quantised.graph, p) for p in quantised.precisions),
         paths=tuple(_path_summary(r) for r in reports),
-        board=board,
+        board=board.name if board else None,
         notes=quantised.notes,
     )
     return CompileResult(container=content, report=report)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Recovery:
+    """How fewer bits are made good: the mode, and the budget of ``mix``."""
+
+    mode: str
+    mix_bytes: float | None
+    mix_cycles: float | None
+    board: Board | None
+
+
+def _check_recovery(
+    recover: str, mix_bytes: float | None, mix_cycles: float | None, has_data: bool, board: str | None
+) -> None:
+    if recover not in MODES:
+        raise UsageError(f"recover {recover!r}: give one of {', '.join(MODES)}")
+    if recover == "trade" and not has_data:
+        raise UsageError("recover 'trade' rounds weights by calibration data; give --data CAL.npz")
+    if mix_bytes is not None and mix_cycles is not None:
+        raise UsageError("mix has one budget: give either --mix-bytes or --mix-cycles")
+    if mix_bytes is not None and not 0.5 < mix_bytes <= 1:
+        raise UsageError(f"mix bytes {mix_bytes:.0%}: give a share of the bytes of w8 above 50 % and up to 100 %")
+    if mix_cycles is not None and not 0 < mix_cycles <= 1:
+        raise UsageError(f"mix cycles {mix_cycles:.0%}: give a share of the cycles of w8 above 0 and up to 100 %")
+    if mix_cycles is not None and board is None:
+        raise UsageError("mix cycles are those of a board; name it with --board")
+    if (mix_bytes is not None or mix_cycles is not None) and not has_data:
+        raise UsageError("a budget of mix is searched on calibration data; give --data CAL.npz")
 
 
 def _integer_graph(
@@ -229,6 +292,7 @@ def _calibrated(
     calibration: Calibration,
     exits: str | int,
     names: tuple[str, ...],
+    recovery: _Recovery,
     progress: Progress | None,
 ) -> tuple[Attached, QuantGraph, tuple[PathReport, ...]]:
     feeds = calibration.feeds
@@ -239,24 +303,45 @@ def _calibrated(
         raise UsageError(
             f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included"
         )
+    imported = attached.graph
+    if recovery.mode == "trade" and {"w4", "mix"} & set(names):
+        traded = recovered(execute, imported, feeds, progress=progress)
+        attached = replace(attached, graph=traded.graph, notes=(*attached.notes, traded.note()))
     # The bare form checks names, and has the float weights of f32.
     bare = bare_quant_graph(attached.graph, names)
-    precisions = tuple(_fitted(execute, attached.graph, p, feeds, progress) for p in bare.precisions)
+    fewer = {"w4": all_four(bare.graph)}
+    if "mix" in names:
+        fewer["mix"] = _searched_mix(execute, bare.graph, feeds, recovery, progress)
+    precisions = tuple(
+        corrected(execute, bare.graph, fewer[p.name], feeds, reference=imported, progress=progress)
+        if p.name in fewer
+        else p
+        for p in bare.precisions
+    )
     storage = storage_of(attached.graph, precisions)
     paths, reports = calibrated_paths(execute, attached, precisions, storage, feeds, progress=progress)
     quantised = replace(bare, precisions=precisions, storage=storage, paths=paths)
     return attached, quantised, reports
 
 
-def _fitted(
-    execute: Execute, graph: Graph, precision: Precision, feeds: Mapping[int, Array], progress: Progress | None
+def _searched_mix(
+    execute: Execute, graph: Graph, feeds: Mapping[int, Array], recovery: _Recovery, progress: Progress | None
 ) -> Precision:
-    if precision.name == "w4":
-        return corrected(execute, graph, all_four(graph), feeds, progress=progress)
-    if precision.name == "mix":
-        mix = search_mix(execute, graph, feeds, progress=progress)
-        return corrected(execute, graph, mix.precision, feeds, progress=progress)
-    return precision
+    budget = recovery.mix_cycles or recovery.mix_bytes or MIX_BUDGET
+    costs = _layer_cycles(graph, recovery.board) if recovery.mix_cycles and recovery.board else None
+    return search_mix(execute, graph, feeds, budget=budget, costs=costs, progress=progress).precision
+
+
+def _layer_cycles(graph: Graph, board: Board) -> dict[int, tuple[float, float]]:
+    """Return the cycles of each layer at 8 and at 4 bits on a board, by op index."""
+    source = bare_quant_graph(graph, ("w8", "w4"))
+    cycles = board_costs(Container.from_bytes(write_container(source)), board).cycles
+    lowered = lower(source)
+    found = {}
+    for place, step in enumerate(lowered.steps):
+        if step.weight is not None:
+            found[lowered.weights[step.weight].op] = (float(cycles[0, place]), float(cycles[1, place]))
+    return found
 
 
 def _exit_summaries(graph: Graph) -> tuple[ExitSummary, ...]:
@@ -278,6 +363,7 @@ def _path_summary(report: PathReport) -> PathSummary:
     return PathSummary(
         name=report.name,
         accuracies=report.accuracies,
+        calibration_errors=report.calibration_errors,
         auto_accuracy=stops.accuracy if stops else report.accuracies[-1],
         auto_macs_share=stops.mean_macs if stops else 1.0,
     )

@@ -41,6 +41,9 @@ ALLOWED: dict[str, set[str]] = {
     "compile": {
         "importers", "passes", "quant", "exits", "plan", "container", "boards", "ir", "errors", "records", "engine",
     },
+    "train": {
+        "importers", "passes", "quant", "exits", "boards", "compile", "ir", "errors", "numerics",
+    },
     "report": {"records", "units", "errors"},
     "flash": {"errors", "records", "units", "boards", "link"},
     "link": {"errors", "container", "records"},

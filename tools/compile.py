@@ -30,6 +30,7 @@ examples:
   joulet compile model.onnx --data cal.npz -o model.jlt
   joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
   joulet compile model.tflite --data cal.npz --board nucleo_l4r5zi --json -o model.jlt
+  joulet compile model.tflite --data cal.npz --recover trade --mix-bytes 60% -o model.jlt
 
 CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, optional labels and optional groups:
   np.savez("cal.npz", input_0=x, labels=y, groups=people)
@@ -57,9 +58,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="out of w8, w4, mix, f32, separated by commas (default: w8,w4,mix)",
     )
     parser.add_argument("--board", metavar="NAME", help="add the cost table of this board")
+    parser.add_argument(
+        "--recover",
+        choices=("exact", "trade"),
+        default="exact",
+        help="how w4 and mix are made good: exact keeps w8 the imported model to the byte and corrects biases; "
+        "trade rounds the high nibbles anew, w8 moves a little (default: exact)",
+    )
+    parser.add_argument(
+        "--mix-bytes", type=share, metavar="60%", help="weight bytes of mix as a share of those of w8 (default: 70%%)"
+    )
+    parser.add_argument(
+        "--mix-cycles", type=share, metavar="90%", help="instead: cycles of its layers as a share, on the board named"
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.jlt", help="container to write")
     parser.add_argument("--seed", type=int, default=0, help="of the draw from very large calibration sets (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+
+def share(text: str) -> float:
+    """Return a share written as ``60%`` or ``0.6``."""
+    try:
+        return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: give a share such as 60% or 0.6") from None
 
 
 def run(args: argparse.Namespace) -> int:
@@ -83,10 +105,13 @@ def run(args: argparse.Namespace) -> int:
         exits=args.exits,
         precisions=precisions,
         board=args.board,
+        recover=args.recover,
+        mix_bytes=args.mix_bytes,
+        mix_cycles=args.mix_cycles,
         progress=progress_lines(),
         seed=args.seed,
     )
-    _write_whole(args.output, result.container)
+    write_whole(args.output, result.container)
     report = result.report.to_json()
     if args.json:
         print(json.dumps({"output": str(args.output), **report}, indent=2))
@@ -95,7 +120,7 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes) -> None:
     """Write a file so that it is there whole or not at all."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -133,7 +158,7 @@ def progress_lines() -> Callable[[str, int, int], None]:
 
 
 def report_text(output: Path, report: dict[str, Any]) -> str:
-    """Return the report for people."""
+    """Return a compilation's report for people."""
     lines = [f"{output}: {report['name']}, {report['container_bytes']:,} bytes, model {str(report['model_hash'])[:16]}"]
     before, after = int(report["macs_imported"]), int(report["macs"])
     saved = f" ({before:,} before dead channels were removed)" if before > after else ""
@@ -152,6 +177,9 @@ def report_text(output: Path, report: dict[str, Any]) -> str:
         shares = "  ".join(f"{100 * a:5.1f} %" for a in path["accuracies"])
         auto = f"{100 * path['auto_accuracy']:5.1f} %  {100 * path['auto_macs_share']:5.1f} %"
         lines.append(f"  {path['name']:<10}  {shares}   {auto}")
+    for path in paths:
+        errors = "  ".join(f"{100 * e:5.1f} %" for e in path["calibration_errors"])
+        lines.append(f"  {path['name']:<10}  {errors}   expected calibration error")
     lines.extend(f"  note: {note}" for note in report["notes"])
     return "\n".join(lines)
 

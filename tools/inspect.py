@@ -19,7 +19,8 @@ A container holds a canonical part (covered by the model hash) and plan parts fo
   joulet inspect kws.jlt            tables for people
   joulet inspect kws.jlt --json     one JSON object
 
-Accuracies are those of the calibration set; a container compiled without data has none and shows a dash.
+Accuracies are those of the calibration set; a container compiled without data has none and shows a dash. ECE is the
+expected calibration error: how far confidences lie from the share of right answers, on samples their table has not seen.
 """
 
 
@@ -62,7 +63,7 @@ def render(content: dict[str, Any]) -> str:
             [(e["name"], e["origin"], e["classes"] or "-", _short(e["last_layer"])) for e in content["exits"]],
         ),
         _table(
-            ("path", "precisions", "exit", "MACs", "accuracy", "auto stops from"),
+            ("path", "precisions", "exit", "MACs", "accuracy", "ECE", "auto stops from"),
             [row for path in content["paths"] for row in _path(path)],
         ),
         _arena(content["arena"]),
@@ -111,6 +112,7 @@ def _path(path: dict[str, Any]) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for index, point in enumerate(path["points"]):
         accuracy = "-" if point["accuracy"] is None else f"{100 * point['accuracy']:.1f} %"
+        error = point["calibration_error"]
         rows.append(
             (
                 path["name"] if index == 0 else "",
@@ -118,6 +120,7 @@ def _path(path: dict[str, Any]) -> list[tuple[str, ...]]:
                 point["exit"],
                 f"{point['macs']:,}",
                 accuracy,
+                "-" if error is None else f"{100 * error:.1f} %",
                 f"{point['auto_threshold']:.3f}",
             )
         )

@@ -19,6 +19,7 @@ COMMANDS = {
     "demo": "run the main job on recorded sensors under a recorded day of sun",
     "compile": "turn a .tflite or .onnx model into an adaptive .jlt container",
     "zoo": "models worth deploying, with what every operating point scores and costs",
+    "train": "fine-tune an int8 model for all its operating points (needs PyTorch)",
     "inspect": "show what a container holds",
     "boards": "list the boards: core, clock, memories, ways to flash",
     "devices": "list serial ports, volumes and debug probes that are plugged in",

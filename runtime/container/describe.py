@@ -149,6 +149,7 @@ def _path(container: Container, index: int) -> Json:
                 "exit": _name(container, "exits", number),
                 "macs": int(macs[runs_before(container, number)].sum()),
                 "accuracy": None if accuracy >= _ONE_Q15 else accuracy / 32768,
+                "calibration_error": _calibration_error(container, _name(container, "paths", index), number),
                 "auto_threshold": int(path["auto_threshold_q15"][number]) / 32768,
             }
         )
@@ -158,6 +159,15 @@ def _path(container: Container, index: int) -> Json:
         "precisions": [names[int(path["precisions"][number])] for number in range(len(container.exits))],
         "points": points,
     }
+
+
+def _calibration_error(container: Container, path: str, exit: int) -> float | None:
+    """Return the expected calibration error of an exit's confidence, or None where the container does not tell."""
+    table = container.meta.get("calibration_errors")
+    errors = table.get(path) if isinstance(table, dict) else None
+    if not isinstance(errors, list) or exit >= len(errors) or not isinstance(errors[exit], float):
+        return None
+    return errors[exit]
 
 
 def _cycles_to_last(container: Container, cycles: np.ndarray[Any, np.dtype[np.int64]]) -> int:

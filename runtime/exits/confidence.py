@@ -20,6 +20,7 @@ Bool = npt.NDArray[np.bool_]
 
 BINS = 32
 Q15 = 32767
+_ERROR_BINS = 10
 _PRIOR_SAMPLES = 2.0  # weight of the neighbourhood's mean in a bin
 _PRICES = np.geomspace(0.002, 2.0, 40)  # accuracy per whole inference's MACs
 
@@ -62,6 +63,32 @@ def confidence_table(margins: I64, correct: Bool) -> tuple[int, ...]:
     table = np.clip(np.rint(smooth * Q15), 0, Q15 - BINS).astype(np.int64)
     # One step a bin keeps bins apart, so that a threshold on the confidence is a threshold on the margin.
     return tuple(int(q) for q in np.maximum.accumulate(table) + np.arange(BINS))
+
+
+def calibration_error(margins: I64, correct: Bool) -> float:
+    """Return the expected calibration error of confidence tables on samples they were not made from.
+
+    Each half of the samples (every other one) is judged by the table of the other half: the gap between mean confidence
+    and share of right answers in ten bins of confidence, weighted by how many samples each holds (Guo et al. 2017).
+
+    Parameters
+    ----------
+    margins
+        Integer margins 0..255, ``(n,)``.
+    correct
+        Whether the answer was right, ``(n,)``.
+    """
+    n = len(margins)
+    if n < 2:
+        return 0.0
+    confidence = np.zeros(n)
+    for half in (0, 1):
+        judged = np.arange(n) % 2 == half
+        table = np.asarray(confidence_table(margins[~judged], correct[~judged])) / Q15
+        confidence[judged] = table[np.minimum(margins[judged] >> 3, BINS - 1)]
+    place = np.minimum((confidence * _ERROR_BINS).astype(np.int64), _ERROR_BINS - 1)
+    gap = np.bincount(place, weights=confidence - correct.astype(np.float64), minlength=_ERROR_BINS)
+    return float(np.abs(gap).sum() / n)
 
 
 def _local_mean(right: F64, count: F64) -> F64:

@@ -19,6 +19,7 @@ from joulet.exits.confidence import (
     Q15,
     Stops,
     accuracy_q15,
+    calibration_error,
     choose_stops,
     confidence_table,
     threshold_q15,
@@ -38,10 +39,14 @@ _MOST_LIVE = 6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PathReport:
-    """What a path does on the calibration set; ``stops`` is None where nothing could be calibrated."""
+    """What a path does on the calibration set; ``stops`` is None where nothing could be calibrated.
+
+    ``calibration_errors`` has the expected calibration error of each exit's confidence, on samples its table has not seen.
+    """
 
     name: str
     accuracies: tuple[float, ...]
+    calibration_errors: tuple[float, ...]
     stops: Stops | None
 
 
@@ -277,4 +282,5 @@ def _path(graph: Graph, route: _Route, seen: Sequence[tuple[I64, I64]], labels: 
         auto_threshold_q15=tuple(min(t, Q15) for t in thresholds),
     )
     accuracies = tuple(float(c.mean()) for c in correct)
-    return path, PathReport(name=route.name, accuracies=accuracies, stops=stops)
+    errors = tuple(calibration_error(margin, correct[k]) for k, (margin, _) in enumerate(seen))
+    return path, PathReport(name=route.name, accuracies=accuracies, calibration_errors=errors, stops=stops)

@@ -78,11 +78,17 @@ def closed_form_bias(
     mean_full: npt.NDArray[np.float64],
     mean_sliced: npt.NDArray[np.float64],
     bits: int,
+    *,
+    reference: Graph | None = None,
 ) -> npt.NDArray[np.int32]:
-    """Return the bias ``(o,)`` that makes the mean accumulator at ``bits`` equal to that at 8 bits."""
-    op = graph.ops[index]
-    gap = mean_products(graph, op, 8, mean_full) - mean_products(graph, op, bits, mean_sliced)
-    corrected = bias_of(graph, op).astype(np.float64) + np.rint(gap)
+    """Return the bias ``(o,)`` that makes the mean accumulator at ``bits`` equal to that of ``reference`` at 8 bits.
+
+    The reference is the same graph with its imported weights and biases; by default the graph itself.
+    """
+    reference = reference if reference is not None else graph
+    op, right = graph.ops[index], reference.ops[index]
+    gap = mean_products(reference, right, 8, mean_full) - mean_products(graph, op, bits, mean_sliced)
+    corrected = bias_of(reference, right).astype(np.float64) + np.rint(gap)
     return np.clip(corrected, -_I32_MAX, _I32_MAX).astype(np.int32)
 
 
@@ -108,6 +114,7 @@ def corrected(
     precision: Precision,
     feeds: Mapping[int, Array],
     *,
+    reference: Graph | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Precision:
     """Return a precision with biases fitted on its own prefix, layer after layer.
@@ -122,6 +129,8 @@ def corrected(
         Bits by op; its biases are replaced.
     feeds
         Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 256 samples are used.
+    reference
+        The same graph with the weights as imported, whose means are the aim; by default the graph itself.
     progress
         Called with (what, done, total).
     """
@@ -130,25 +139,32 @@ def corrected(
     if all(precision.bits[index] == 8 for index in layers):
         return replace(precision, bias={})
     storage = {index: "nested" if precision.bits[index] == 4 else "s8" for index in layers}
-    imported = _Walk(execute, graph, full(graph), few)
+    reference = reference if reference is not None else graph
+    imported = Walk(execute, reference, full(reference), few)
     bias: dict[int, npt.NDArray[np.int32]] = {}
-    sliced = _Walk(execute, graph, Setting(bits=precision.bits, bias=bias, storage=storage), few)
+    sliced = Walk(execute, graph, Setting(bits=precision.bits, bias=bias, storage=storage), few)
     for done, index in enumerate(layers):
-        op = graph.ops[index]
         imported.advance(index)
         sliced.advance(index)
-        source, output = op.inputs[0], op.outputs[0]
-        means = [mean_of(graph, source, walk.read(source)) for walk in (imported, sliced)]
-        bias[index] = closed_form_bias(graph, index, means[0], means[1], precision.bits[index])
-        if isinstance(op.attrs, (Conv, Dense)) and op.attrs.activation is not Activation.NONE:
-            gap = _gap_after_activation(imported.read(output), sliced.read(output))
-            bias[index] = _moved(graph, op, bias[index], gap)
+        fit_bias(imported, sliced, bias, index)
         if progress:
             progress(f"{precision.name}: bias correction", done + 1, len(layers))
     return replace(precision, bias=bias)
 
 
-class _Walk:
+def fit_bias(imported: Walk, sliced: Walk, bias: dict[int, npt.NDArray[np.int32]], index: int) -> None:
+    """Set the bias of a layer that both walks have reached; ``bias`` is the one that the sliced walk runs with."""
+    graph, op = sliced.graph, sliced.graph.ops[index]
+    source, output = op.inputs[0], op.outputs[0]
+    means = [mean_of(graph, source, walk.read(source)) for walk in (imported, sliced)]
+    bits = sliced.how.bits[index]
+    bias[index] = closed_form_bias(graph, index, means[0], means[1], bits, reference=imported.graph)
+    if isinstance(op.attrs, (Conv, Dense)) and op.attrs.activation is not Activation.NONE:
+        gap = _gap_after_activation(imported.read(output), sliced.read(output))
+        bias[index] = _moved(graph, op, bias[index], gap)
+
+
+class Walk:
     """A network run step by step: each step starts from the tensors that are live where the last one ended."""
 
     def __init__(self, execute: Execute, graph: Graph, how: Setting, feeds: Mapping[int, Array]) -> None:

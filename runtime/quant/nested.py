@@ -6,7 +6,9 @@ An int8 weight q is two nibbles, q + 128 = 16 u + l. Eight bits read both; four 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +27,7 @@ ZERO_SHARE_FOR_S8 = 0.5
 """A layer with this share of zero weights keeps 8 bits in ``mix``, because four bits have no zero."""
 
 _SENSITIVITY_SAMPLES = 96
+_GRAIN = 1000  # parts of the cost at 8 bits that the budget is counted in
 
 
 def read_at(weights: npt.NDArray[Any], bits: int) -> npt.NDArray[np.int64]:
@@ -87,13 +90,14 @@ def search_mix(
     feeds: Mapping[int, Array],
     *,
     budget: float = MIX_BUDGET,
+    costs: Mapping[int, tuple[float, float]] | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Mix:
     """Choose the layers that keep 8 bits.
 
     Each layer alone is read at four bits, its bias corrected in closed form, and the mean squared change of the
-    logits (variance of the logits as unit) is its sensitivity. Layers then get 8 bits by gain per byte while the
-    weight bytes stay within ``budget``.
+    logits (variance of the logits as unit) is its sensitivity. The layers that keep 8 bits are those whose
+    sensitivities sum to most while their cost stays within ``budget``, to one part in a thousand of the whole.
 
     Parameters
     ----------
@@ -104,7 +108,9 @@ def search_mix(
     feeds
         Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 96 samples are used.
     budget
-        Weight bytes as a share of those at 8 bits, 0.5 to 1.
+        Cost as a share of that at 8 bits, 0 to 1; for weight bytes 0.5 is all layers at four bits.
+    costs
+        What a layer costs at 8 and at 4 bits, by op index; its weight bytes by default. What is left out costs nothing.
     progress
         Called with (what, done, total).
     """
@@ -112,18 +118,41 @@ def search_mix(
     few = spread_samples(feeds, _SENSITIVITY_SAMPLES)
     logits = graph.exits[-1].logits
     losses = _sensitivities(execute, graph, few, sliced, logits, progress)
-    kept = zero_heavy(graph) & set(sliced)
-    total = sum(weight_bytes(graph, graph.ops[i], 8) for i in sliced)
-    spent = sum(weight_bytes(graph, graph.ops[i], 8 if i in kept else 4) for i in sliced)
-    chosen = set(kept)
-    by_gain = sorted(sliced, key=lambda i: -losses[i] / weight_bytes(graph, graph.ops[i], 4))
-    for index in by_gain:
-        extra = weight_bytes(graph, graph.ops[index], 4)
-        if index not in chosen and spent + extra <= budget * total:
-            chosen.add(index)
-            spent += extra
+    if costs is None:
+        ops = graph.ops
+        costs = {i: (weight_bytes(graph, ops[i], 8), weight_bytes(graph, ops[i], 4)) for i in sliced}
+    chosen = _within_budget(sliced, zero_heavy(graph) & set(sliced), losses, costs, budget)
     bits = {i: 4 if i in set(sliced) - chosen else 8 for i in weighted_ops(graph)}
     return Mix(precision=Precision(name="mix", bits=bits), sensitivity=losses)
+
+
+def _within_budget(
+    layers: Sequence[int],
+    kept: AbstractSet[int],
+    gains: Mapping[int, float],
+    costs: Mapping[int, tuple[float, float]],
+    budget: float,
+) -> set[int]:
+    """Return the layers that get 8 bits: ``kept``, what is no dearer at 8 bits, and the best of the rest (a knapsack)."""
+    total = sum(costs[i][0] for i in layers)
+    spare = budget * total - sum(costs[i][0] if i in kept else costs[i][1] for i in layers)
+    chosen = set(kept)
+    for i in layers:
+        if i not in chosen and costs[i][0] <= costs[i][1]:
+            chosen.add(i)
+            spare += costs[i][1] - costs[i][0]
+    unit = total / _GRAIN
+    room = int(spare // unit) if unit > 0 else 0
+    if room < 0:
+        return chosen
+    best: list[tuple[float, frozenset[int]]] = [(0.0, frozenset())] * (room + 1)
+    for i in layers:
+        size = math.ceil((costs[i][0] - costs[i][1]) / unit) if i not in chosen else room + 1
+        for left in range(room, size - 1, -1):
+            gain, taken = best[left - size]
+            if gain + gains[i] > best[left][0]:
+                best[left] = (gain + gains[i], taken | {i})
+    return chosen | best[room][1]
 
 
 def _sensitivities(

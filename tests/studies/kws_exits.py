@@ -21,7 +21,8 @@ import numpy as np
 from joulet.compile import compile_model
 from joulet.engine.host import HostEngine
 
-TARGETS = {"w4_loss_points": 1.2, "auto_saving_percent": 45.0, "auto_loss_points": 0.3}
+TARGETS = {"w4_loss_points": 0.7, "auto_saving_percent": 50.0, "auto_loss_points": 0.0}
+"""Of all-w4 with traded rounding against the imported model; of exits at w8: MACs saved, and points lost doing so."""
 _STUDENT_95 = {1: 12.706, 2: 4.303, 3: 3.182, 4: 2.776, 5: 2.571, 6: 2.447, 7: 2.365, 8: 2.306, 9: 2.262}
 
 
@@ -52,11 +53,16 @@ def judge_split(model: Path, clips: np.ndarray, labels: np.ndarray, fit: np.ndar
     data = {"input_0": clips[fit], "labels": labels[fit]}
     result = compile_model(model, data=data, exits=3, precisions=("w8", "w4"))
     engine = HostEngine(result.container)
+    traded = HostEngine(
+        compile_model(model, data=data, exits="off", precisions=("w8", "w4"), recover="trade").container
+    )
     x, y = clips[~fit], labels[~fit]
     whole = engine.infer([x], path="w8")
     sliced = engine.infer([x], path="w4")
     auto = engine.infer([x], path="w8", depth="auto")
-    right = [(run.outputs[0].argmax(axis=1) == y).mean() for run in (whole, sliced, auto)]
+    traded_runs = [traded.infer([x], path=name) for name in ("w4", "w8")]
+    runs = (whole, traded_runs[0], auto, sliced, traded_runs[1])
+    right = [(run.outputs[0].argmax(axis=1) == y).mean() for run in runs]
     imported_macs = result.report.macs
     return {
         "judged": len(x),
@@ -64,7 +70,10 @@ def judge_split(model: Path, clips: np.ndarray, labels: np.ndarray, fit: np.ndar
         "w8": 100 * right[0],
         "w4": 100 * right[1],
         "auto": 100 * right[2],
+        "w4_exact": 100 * right[3],
+        "w8_traded": 100 * right[4],
         "w4_loss_points": 100 * (right[0] - right[1]),
+        "w4_exact_loss_points": 100 * (right[0] - right[3]),
         "auto_loss_points": 100 * (right[0] - right[2]),
         "auto_saving_percent": 100 * (1 - float(auto.macs.mean()) / imported_macs),
         "exits_percent": [round(100 * e.share, 1) for e in result.report.exits],
@@ -112,17 +121,23 @@ def main() -> int:
         row = judge_split(model, clips, labels, np.isin(who, everyone[half]), tflm)
         rows.append({"split": split, **row, "seconds": round(time.monotonic() - began, 1)})
         print(
-            "split {split}: w8 {w8:.2f} % w4 {w4:.2f} % auto {auto:.2f} % saving {auto_saving_percent:.1f} % "
+            "split {split}: w8 {w8:.2f} % w4 {w4:.2f} % (exact {w4_exact:.2f} %) "
+            "auto {auto:.2f} % saving {auto_saving_percent:.1f} % "
             "exits {exits_percent} taken {exit_counts} ({seconds} s)".format(**rows[-1]),
             file=sys.stderr,
             flush=True,
         )
-    means = {key: summary(rows, key) for key in ("w8", "w4", "auto", *TARGETS)}
+    means = {
+        key: summary(rows, key)
+        for key in ("w8", "w4", "w4_exact", "w8_traded", "auto", "w4_exact_loss_points", *TARGETS)
+    }
     met = {
         "w8_equals_tflm": tflm is None or all(row["differs_from_tflm"] == 0 for row in rows),
         "w4": means["w4_loss_points"]["mean"] <= TARGETS["w4_loss_points"],
         "auto_saving": means["auto_saving_percent"]["mean"] >= TARGETS["auto_saving_percent"],
-        "auto_loss": means["auto_loss_points"]["mean"] <= TARGETS["auto_loss_points"],
+        # No loss that the splits can tell from none: a single split has no interval and counts as it is.
+        "auto_loss": means["auto_loss_points"]["mean"] - np.nan_to_num(means["auto_loss_points"]["half_width"])
+        <= TARGETS["auto_loss_points"],
     }
     if args.json:
         print(json.dumps({"targets": TARGETS, "met": met, "means": means, "splits": rows}, indent=1))
@@ -130,7 +145,8 @@ def main() -> int:
         for key, value in means.items():
             print(f"{key:<22} {value['mean']:8.2f} ± {value['half_width']:.2f}")
         for key, value in met.items():
-            print(f"{key:<22} {'met' if value else 'MISSED'}")
+            aim = next((f" (target {t:g})" for k, t in TARGETS.items() if k.startswith(key)), "")
+            print(f"{key:<22} {'met' if value else 'MISSED'}{aim}")
     return 0 if all(met.values()) else 1
 
 

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""ResNet-8 on CIFAR-10 with every imported layer at four bits, biases corrected on at most 256 training images.
+"""ResNet-8 on CIFAR-10 at fewer bits, recovered without training from 1,000 training images.
 
-Exit code 1 when all-w4 scores below 83 % on the test images.
+Two containers: ``exact`` (w8 stays the imported model to the byte, biases corrected) and ``trade`` (the high plane rounded
+anew). Exit code 1 when a target is missed: all-w4 of ``trade`` at least 85 %, and a mix of at most 60 % of the weight
+bytes within 0.3 points of the imported model. Choices in the method were made on held-out training images.
 
-    python tests/studies/resnet_w4.py --shared ../shared [--calibration 256] [--quick] [--json]
+    python tests/studies/resnet_w4.py --shared ../shared [--calibration 1000] [--quick] [--json]
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ import numpy as np
 from joulet.compile import compile_model
 from joulet.engine.host import HostEngine
 
-TARGET_PERCENT = 83.0
+TARGETS = {"w4_percent": 85.0, "mix_loss_points": 0.3, "mix_bytes_percent": 60.0}
 SEEN = 2000
 """The form of the bias correction was chosen while looking at this many of the test images; the rest are apart."""
 
@@ -29,37 +31,80 @@ def images(path: Path, most: int) -> tuple[np.ndarray, np.ndarray]:
         return (file["x"][:most].astype(np.int16) - 128).astype(np.int8), file["y"][:most].astype(np.int64)
 
 
+def half_width(first: np.ndarray, second: np.ndarray) -> float:
+    """Return the half width of the 95 % interval of a paired difference of accuracies [points]."""
+    return float(196 * (first.astype(float) - second).std(ddof=1) / np.sqrt(len(first)))
+
+
+def judge(model: Path, recover: str, fit: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> dict:
+    """Compile in one mode and return accuracies [%], which answers are right, and weight bytes [%]."""
+    result = compile_model(
+        model,
+        data={"input_0": fit[0], "labels": fit[1]},
+        exits="off",
+        precisions=("w8", "w4", "mix"),
+        recover=recover,
+        mix_bytes=TARGETS["mix_bytes_percent"] / 100,
+    )
+    engine = HostEngine(result.container)
+    bytes_of = {p.name: p.weight_bytes for p in result.report.precisions}
+    found = {}
+    for name in bytes_of:
+        right = engine.infer([test[0]], path=name).outputs[0].argmax(axis=1) == test[1]
+        found[name] = {"right": right, "bytes_percent": round(100 * bytes_of[name] / bytes_of["w8"], 1)}
+    return found
+
+
 def main() -> int:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/")
-    parser.add_argument("--calibration", type=int, default=256, help="training images, at most 256 (default)")
+    parser.add_argument("--calibration", type=int, default=1000, help="training images (default: 1000)")
     parser.add_argument("--quick", action="store_true", help="the first 1,000 test images only")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     data = args.shared / "data"
-    x, y = images(data / "cifar10" / "train.npz", min(args.calibration, 256))
-    result = compile_model(
-        data / "mlperf_tiny" / "models" / "ic_resnet8_int8.tflite",
-        data={"input_0": x, "labels": y},
-        exits="off",
-        precisions=("w8", "w4", "mix"),
-    )
-    engine = HostEngine(result.container)
-    xt, yt = images(data / "cifar10" / "test.npz", 1000 if args.quick else 5000)
-    figures = {"calibration_images": len(x), "test_images": len(xt), "target_w4": TARGET_PERCENT}
-    for precision in result.report.precisions:
-        answers = engine.infer([xt], path=precision.name).outputs[0].argmax(axis=1)
-        figures[precision.name] = round(100 * float((answers == yt).mean()), 2)
-        if len(yt) > SEEN:  # images that no choice in the method was made on
-            figures[f"{precision.name}_unseen"] = round(100 * float((answers == yt)[SEEN:].mean()), 2)
-        figures[f"{precision.name}_weight_bytes"] = precision.weight_bytes
+    model = data / "mlperf_tiny" / "models" / "ic_resnet8_int8.tflite"
+    fit = images(data / "cifar10" / "train.npz", args.calibration)
+    test = images(data / "cifar10" / "test.npz", 1000 if args.quick else 5000)
+    runs = {mode: judge(model, mode, fit, test) for mode in ("exact", "trade")}
+    imported = runs["exact"]["w8"]["right"]
+    rows = []
+    for mode, found in runs.items():
+        for name, each in found.items():
+            right = each["right"]
+            rows.append(
+                {
+                    "recover": mode,
+                    "precision": name,
+                    "bytes_percent": each["bytes_percent"],
+                    "accuracy": round(100 * float(right.mean()), 2),
+                    "unseen": round(100 * float(right[SEEN:].mean()), 2) if len(right) > SEEN else None,
+                    "loss_points": round(100 * float(imported.mean() - right.mean()), 2),
+                    "half_width": round(half_width(imported, right), 2),
+                }
+            )
+    at = {(row["recover"], row["precision"]): row for row in rows}
+    mixes = [at[mode, "mix"] for mode in runs if at[mode, "mix"]["bytes_percent"] <= TARGETS["mix_bytes_percent"]]
+    met = {
+        "w4": at["trade", "w4"]["accuracy"] >= TARGETS["w4_percent"],
+        "mix": any(mix["loss_points"] <= TARGETS["mix_loss_points"] for mix in mixes),
+    }
     if args.json:
-        print(json.dumps(figures, indent=1))
+        print(
+            json.dumps({"calibration": len(fit[0]), "test": len(test[0]), "targets": TARGETS, "met": met, "rows": rows})
+        )
     else:
-        for key, value in figures.items():
-            print(f"{key:<22} {value}")
-    return 0 if figures["w4"] >= TARGET_PERCENT else 1
+        print(f"{len(fit[0])} calibration images, {len(test[0])} test images; loss against the imported model, 95 %")
+        for row in rows:
+            print(
+                "{recover:<6} {precision:<4} {bytes_percent:6.1f} % of the bytes  {accuracy:6.2f} % (unseen {unseen})  "
+                "loss {loss_points:+.2f} ± {half_width:.2f}".format(**row)
+            )
+        print(f"target w4  >= {TARGETS['w4_percent']} %: {'met' if met['w4'] else 'MISSED'}")
+        limit = f"{TARGETS['mix_loss_points']} points at <= {TARGETS['mix_bytes_percent']} % of the bytes"
+        print(f"target mix within {limit}: {'met' if met['mix'] else 'MISSED'}")
+    return 0 if all(met.values()) else 1
 
 
 if __name__ == "__main__":

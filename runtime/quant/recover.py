@@ -1,0 +1,260 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Recovery of four bits by data-driven rounding of the high plane, layer after layer, without training.
+
+With the low plane as imported, the high plane is u = (q + 128) >> 4 and there is nothing to choose: ``exact`` leaves the
+weights alone. ``trade`` chooses u for four bits on the sliced network's own inputs, with a pull towards buckets that
+still hold the imported weight, and then re-fits the low plane so that eight bits stay as near as they can.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from joulet.ir import DType, Graph, Quant, Tensor
+from joulet.quant.bare import weighted_ops
+from joulet.quant.bias import Walk, fit_bias
+from joulet.quant.nested import all_four, can_slice
+from joulet.quant.patches import Block, blocks, patch_rows, positions, weight_matrix, weight_tensor
+from joulet.quant.probe import Array, Execute, Setting, full, spread_samples
+from joulet.quant.rounding import damped, retargeted, round_high, round_low
+
+RECOVERY_SAMPLES = 1024
+RESPECT = 4.0
+"""Weight of eight bits in the choice of a high nibble: one step outside its bucket counts as two steps at four bits."""
+
+MODES = ("exact", "trade")
+
+_ROWS = 16384  # patches a layer
+_DAMPING = 0.01
+_HELD_OUT = 8  # one row in so many judges a layer's new weights
+_Progress = Callable[[str, int, int], None]
+_F64 = npt.NDArray[np.float64]
+_I64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Recovered:
+    """A graph with other weights and the biases of its eight bits; layers taken; how w8 differs from the imported one."""
+
+    graph: Graph
+    layers: tuple[int, ...]
+    changed_share: float
+    mean_step: float
+
+    def note(self) -> str:
+        """Return what the trade cost, for people."""
+        return (
+            f"recover trade: {len(self.layers)} layers re-rounded for four bits; w8 is no longer the imported model to the "
+            f"byte: {100 * self.changed_share:.1f} % of the weights differ, by {self.mean_step:.2f} of 256 steps on average"
+        )
+
+
+def recovered(
+    execute: Execute,
+    graph: Graph,
+    feeds: Mapping[int, Array],
+    *,
+    respect: float = RESPECT,
+    progress: _Progress | None = None,
+) -> Recovered:
+    """Re-round every layer that can be sliced.
+
+    Parameters
+    ----------
+    execute
+        Runs probes.
+    graph
+        Integer graph.
+    feeds
+        Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 1,024 samples are used.
+    respect
+        Pull towards buckets that hold the imported weight; 0 looks at four bits only.
+    progress
+        Called with (what, done, total).
+
+    Returns
+    -------
+    Recovered
+        A layer keeps its weights where new ones are no better on patches that were not used to choose them.
+    """
+    few = spread_samples(feeds, RECOVERY_SAMPLES)
+    layers = tuple(sorted(i for i in can_slice(graph) if _readers(graph, graph.ops[i].inputs[1]) == 1))
+    first = _High(execute, graph, few, layers, respect).run(progress)
+    second = _Low(execute, graph, first, few, layers).run(progress)
+    before = np.concatenate([_weights(graph, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
+    after = np.concatenate([_weights(second, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
+    taken = tuple(i for i in layers if not np.array_equal(_weights(graph, i), _weights(second, i)))
+    return Recovered(
+        graph=second,
+        layers=taken,
+        changed_share=float((before != after).mean()),
+        mean_step=float(np.abs(before - after).mean()),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Rows:
+    """Patches ``a`` that a changed layer reads and the accumulators ``y`` it should give, both without their means."""
+
+    a: _F64
+    y: _F64
+    held_a: _F64
+    held_y: _F64
+
+    @staticmethod
+    def split(a: _F64, y: _F64) -> _Rows:
+        """Set some rows apart to judge by."""
+        held = np.arange(len(a)) % _HELD_OUT == 0
+        if len(a) < 2 * _HELD_OUT:
+            return _Rows(a=a, y=y, held_a=a, held_y=y)
+        return _Rows(a=a[~held], y=y[~held], held_a=a[held], held_y=y[held])
+
+    def target(self, block: Block, rows: _I64) -> tuple[_F64, _F64]:
+        """Return (real weights to aim at, damped second moment of the inputs) of a block of outputs."""
+        a = self.a[:, block.columns]
+        weights = rows.astype(np.float64)
+        moment = damped(a.T @ a / len(a), _DAMPING)
+        gap = (self.y[:, block.rows] - a @ weights.T).T @ a / len(a)
+        return retargeted(weights, moment, gap), moment
+
+    def error(self, block: Block, rows: _I64) -> _F64:
+        """Return the mean squared error ``(o,)`` of weights on the rows set apart; the bias takes the mean."""
+        return np.asarray((self.held_a[:, block.columns] @ rows.T - self.held_y[:, block.rows]).var(axis=0))
+
+
+class _Pass:
+    """One pass through the network: the imported one and the changed one side by side."""
+
+    def __init__(
+        self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], bits: Mapping[int, int]
+    ) -> None:
+        self.before = before
+        self.after = after
+        self.weighted = weighted_ops(before)
+        self.bias: dict[int, npt.NDArray[np.int32]] = {}
+        storage = {i: "nested" if bits[i] == 4 else "s8" for i in self.weighted}
+        self.imported = Walk(execute, before, full(before), feeds)
+        self.changed = Walk(execute, after, Setting(bits=bits, bias=self.bias, storage=storage), feeds)
+
+    def layer(self, index: int, choose: Callable[[int, _Rows], _I64] | None) -> None:
+        """Advance both to a layer, give it new weights, then the bias that fits them."""
+        self.imported.advance(index)
+        self.changed.advance(index)
+        if choose is not None:
+            self.after = _with_weights(self.after, index, choose(index, self._rows(index)))
+            self.changed.graph = self.after
+        fit_bias(self.imported, self.changed, self.bias, index)
+
+    def _rows(self, index: int) -> _Rows:
+        graph, op = self.before, self.before.ops[index]
+        right, own = (walk.read(op.inputs[0]) for walk in (self.imported, self.changed))
+        place = positions(graph, op, len(right), _ROWS, np.random.default_rng(0))
+        a, b = (patch_rows(graph, op, x, place).astype(np.float64) for x in (own, right))
+        q = _weights(graph, index)
+        wanted = np.empty((len(b), len(q)))
+        for block in blocks(graph, op):
+            wanted[:, block.rows] = b[:, block.columns] @ q[block.rows].T
+        return _Rows.split(a - a.mean(axis=0), wanted - wanted.mean(axis=0))
+
+
+class _High:
+    """Chooses the high planes on the inputs that four bits see."""
+
+    def __init__(
+        self, execute: Execute, graph: Graph, feeds: Mapping[int, Array], layers: Sequence[int], respect: float
+    ) -> None:
+        self.graph = graph
+        self.layers = set(layers)
+        self.respect = respect
+        self.walk = _Pass(execute, graph, graph, feeds, all_four(graph).bits)
+
+    def run(self, progress: _Progress | None) -> Graph:
+        """Return the graph with new high planes; low planes hold what is nearest to the imported weights."""
+        every = self.walk.weighted
+        for done, index in enumerate(every):
+            self.walk.layer(index, self._choose if index in self.layers else None)
+            if progress:
+                progress("recovery: rounding of the high plane", done + 1, len(every))
+        return self.walk.after
+
+    def _choose(self, index: int, rows: _Rows) -> _I64:
+        q = _weights(self.graph, index)
+        high = (q + 128) >> 4
+        for block in blocks(self.graph, self.graph.ops[index]):
+            target, moment = rows.target(block, q[block.rows])
+            tried = round_high(target, moment, q[block.rows], self.respect)
+            better = rows.error(block, 16 * tried - 120) < rows.error(block, 16 * high[block.rows] - 120)
+            high[block.rows] = np.where(better[:, None], tried, high[block.rows])
+        return 16 * high - 128 + np.clip(q - (16 * high - 128), 0, 15)
+
+
+class _Low:
+    """Re-fits the low planes on the inputs that eight bits see."""
+
+    def __init__(
+        self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], layers: Sequence[int]
+    ) -> None:
+        self.graph = before
+        self.layers = set(layers)
+        self.walk = _Pass(execute, before, after, feeds, dict.fromkeys(weighted_ops(before), 8))
+
+    def run(self, progress: _Progress | None) -> Graph:
+        """Return the graph with new low planes, and biases that fit eight bits."""
+        every = self.walk.weighted
+        for done, index in enumerate(every):
+            self.walk.layer(index, self._choose if index in self.layers else None)
+            if progress:
+                progress("recovery: fit of the low plane", done + 1, len(every))
+        return with_biases(self.walk.after, self.walk.bias)
+
+    def _choose(self, index: int, rows: _Rows) -> _I64:
+        q, result = _weights(self.graph, index), _weights(self.walk.after, index)
+        for block in blocks(self.graph, self.graph.ops[index]):
+            near = result[block.rows]
+            target, moment = rows.target(block, q[block.rows])
+            high = (near + 128) >> 4
+            tried = 16 * high - 128 + round_low(target, moment, high)
+            better = rows.error(block, tried) < rows.error(block, near)
+            result[block.rows] = np.where(better[:, None], tried, near)
+        return result
+
+
+def _weights(graph: Graph, index: int) -> _I64:
+    op = graph.ops[index]
+    data: Any = graph.tensors[op.inputs[1]].data
+    return weight_matrix(op, data)
+
+
+def _readers(graph: Graph, tensor: int) -> int:
+    return sum(tensor in op.inputs for op in graph.ops)
+
+
+def _with_weights(graph: Graph, index: int, matrix: _I64) -> Graph:
+    op = graph.ops[index]
+    tensors = list(graph.tensors)
+    old = tensors[op.inputs[1]]
+    tensors[op.inputs[1]] = replace(old, data=weight_tensor(op, matrix, old.shape))
+    return replace(graph, tensors=tuple(tensors))
+
+
+def with_biases(graph: Graph, bias: Mapping[int, npt.NDArray[np.int32]]) -> Graph:
+    """Return a graph whose own biases are these, by op index; layers without a bias get one."""
+    tensors, ops = list(graph.tensors), list(graph.ops)
+    for index, values in bias.items():
+        op = ops[index]
+        if len(op.inputs) > 2 and _readers(graph, op.inputs[2]) == 1:
+            tensors[op.inputs[2]] = replace(tensors[op.inputs[2]], data=values.reshape(tensors[op.inputs[2]].shape))
+            continue
+        source, weights = graph.tensors[op.inputs[0]].quant, graph.tensors[op.inputs[1]].quant
+        assert source is not None
+        assert weights is not None
+        scale = tuple(source.scale[0] * s for s in weights.scale)
+        quant = Quant(scale=scale, axis=0 if len(scale) > 1 else None)
+        tensors.append(Tensor(name=f"{op.name}:bias", shape=values.shape, dtype=DType.S32, quant=quant, data=values))
+        ops[index] = replace(op, inputs=(*op.inputs[:2], len(tensors) - 1))
+    return replace(graph, tensors=tuple(tensors), ops=tuple(ops))
