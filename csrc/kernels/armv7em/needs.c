@@ -25,7 +25,9 @@ uint64_t jlt_conv_s8_scratch_bytes__armv7em(const void *params, const jlt_weight
 uint64_t jlt_conv_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   (void)weight;
   const jlt_conv_params_t *p = params;
-  return JLT_V7_HEAD_BYTES + ((uint64_t)p->out_c + 1u) / 2u * jlt_v7_rows2_bytes(jlt_v7_patch(p).groups, bits == 4);
+  const uint32_t groups = jlt_v7_patch(p).groups;
+  const bool is_4 = jlt_v7_reads_nibbles(p, groups, bits == 4);
+  return JLT_V7_HEAD_BYTES + ((uint64_t)p->out_c + 1u) / 2u * jlt_v7_rows2_bytes(groups, is_4);
 }
 
 bool jlt_fc_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
