@@ -97,4 +97,18 @@ uint64_t jlt_add_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t
   return 0;
 }
 
+bool jlt_avgpool_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
+  (void)weight;
+  const jlt_pool_params_t *p = params;
+  return p->c >= 4 && (uint32_t)p->k_h * p->k_w <= 255;
+}
+
+uint64_t jlt_avgpool_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
+  return jlt_add_s8_scratch_bytes__armv7em(params, weight);
+}
+
+uint64_t jlt_avgpool_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  return jlt_add_s8_packed_bytes__armv7em(params, weight, bits);
+}
+
 #endif

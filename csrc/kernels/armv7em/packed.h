@@ -17,16 +17,25 @@ enum {
   JLT_V7_DW_PIXELS = 8,        // of a depthwise block
 };
 
-// A patch in groups of four elements, every kernel row beginning a new one.
+// A patch in groups of four elements. Every kernel row begins a new one, but where they have one element each left over, as those
+// of three by three colours do: the last group has them all then.
 typedef struct {
   uint32_t whole;   // groups of one kernel row
-  uint32_t left;    // elements of one kernel row after them, 0..3: a group with nothing in its other places
+  uint32_t left;    // elements of one kernel row after them, 0..3
   uint32_t groups;  // of the patch
+  bool joined;      // the last group has what is left of all rows
 } jlt_v7_patch_t;
 
 static inline jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p) {
   const uint32_t row = p->k_w * p->in_c;
-  return (jlt_v7_patch_t){.whole = row / 4u, .left = row % 4u, .groups = p->k_h * ((row + 3u) / 4u)};
+  const uint32_t left = row % 4u;
+  const bool joined = left == 1 && p->k_h > 1 && p->k_h <= 4;
+  return (jlt_v7_patch_t){
+      .whole = row / 4u,
+      .left = left,
+      .groups = joined ? p->k_h * (row / 4u) + 1u : p->k_h * ((row + 3u) / 4u),
+      .joined = joined,
+  };
 }
 
 static inline bool jlt_v7_one_vector(const jlt_conv_params_t *p) { return p->n * p->out_h * p->out_w == 1; }

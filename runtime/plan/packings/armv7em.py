@@ -23,9 +23,9 @@ _LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of it
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return every two rows' words, group by group, and then their scales; few weights of 4 bits keep a byte each."""
-    if bits == 4 and params.k_h * -(-params.k_w * params.in_c // 4) * 4 * params.out_c < _NIBBLES_FROM:
-        return pack_conv(_at_4_bits(weights), params, 8, scales)
     rows = _grouped(weights, params.k_h, bits, 2)  # (blocks, 2, groups, 4)
+    if bits == 4 and rows.shape[2] * 4 * params.out_c < _NIBBLES_FROM:
+        return pack_conv(_at_4_bits(weights), params, 8, scales)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
         words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
@@ -86,9 +86,17 @@ def _head(stacked: bool) -> bytes:
 
 
 def _grouped(weights: Weights, kernel_rows: int, bits: int, block: int) -> npt.NDArray[np.uint8]:
-    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; every kernel row begins a group, what fills up is 0."""
+    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; what fills up is 0.
+
+    Every kernel row begins a group, but where they have one element each left over: the last group has them all then.
+    """
     values = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
     rows = values.reshape(len(weights), kernel_rows, -1)
+    left = rows.shape[2] % 4
+    if left == 1 and 1 < kernel_rows <= 4:
+        whole = rows.shape[2] - left
+        ends = rows[:, :, whole:].reshape(len(rows), -1)
+        rows = np.concatenate([rows[:, :, :whole].reshape(len(rows), -1), ends], axis=1)[:, np.newaxis]
     padded = np.pad(rows, ((0, -len(rows) % block), (0, 0), (0, -rows.shape[2] % 4)))
     return padded.reshape(len(padded) // block, block, -1, 4)
 
