@@ -110,6 +110,7 @@ class Board:
     ``seen`` is ``silicon`` where figures were taken on the board by this project, else ``simulated``. ``flash_bytes`` and
     ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source. ``nvm`` is
     the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
+    ``reference_kernels`` says that the firmware has no others, for want of flash.
     """
 
     name: str
@@ -123,11 +124,12 @@ class Board:
     provenance: Mapping[str, str]
     nvm: NvmFigures | None = None
     fram: NvmFigures | None = None
+    reference_kernels: bool = False
 
     @property
     def isa(self) -> str:
         """Instruction set whose kernels the firmware has, as the container format names it; REF for none."""
-        return _ISAS.get(self.core, "REF")
+        return "REF" if self.reference_kernels else _ISAS.get(self.core, "REF")
 
 
 def board_names() -> tuple[str, ...]:
@@ -262,6 +264,7 @@ def _board(table: Mapping[str, Any]) -> Board:
         provenance=provenance,
         nvm=nvm,
         fram=fram,
+        reference_kernels=bool(table.get("firmware", {}).get("reference_kernels", False)),
     )
 
 

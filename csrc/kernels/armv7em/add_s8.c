@@ -5,7 +5,7 @@
 // rounding takes the first's term along. y may be x (in place). No scratch.
 #include "kernels/variants.h"
 
-#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
 #include "kernels/armv7em/add.h"
 #include "kernels/armv7em/requantise.h"
 #include "kernels/armv7em/simd.h"

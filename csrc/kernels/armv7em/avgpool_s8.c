@@ -5,7 +5,7 @@
 // of channels ends with the tensor, so it may begin with channels that are done; they are not written again.
 #include "kernels/variants.h"
 
-#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
 #include "core/requantise.h"
 #include "kernels/armv7em/simd.h"
 #include "kernels/ref/pool_window.h"

@@ -6,7 +6,7 @@
 // nibbles of elements 0 and 1 in the low lane, 2 and 3 in the high one), then two scales. Scratch: four widened patches.
 #include "kernels/variants.h"
 
-#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
 #include "kernels/armv7em/dot.h"
 #include "kernels/armv7em/gather.h"
 #include "kernels/armv7em/requantise.h"

@@ -8,7 +8,7 @@
 // The last group of channels ends with the tensor, so it may begin with channels that are done; they are not used again.
 #include "kernels/variants.h"
 
-#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
 #include <string.h>
 
 #include "kernels/armv7em/packed.h"

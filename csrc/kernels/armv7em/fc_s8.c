@@ -7,7 +7,7 @@
 // signed; then four scales. What a last group has too many meets x - zero point = 0.
 #include "kernels/variants.h"
 
-#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
 #include <string.h>
 
 #include "kernels/armv7em/dot.h"

@@ -2,7 +2,7 @@
 // Widening patches; armv7em/gather.h.
 #include "kernels/variants.h"
 
-#if defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
+#if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
 #include "kernels/armv7em/gather.h"
 #include "kernels/armv7em/simd.h"
 

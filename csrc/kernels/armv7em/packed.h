@@ -10,7 +10,7 @@ enum {
   JLT_V7_GROUP_BYTES = 32,     // of widened patches: 4 elements of 4 pixels
   JLT_V7_DEPTH_LIMIT = 16384,  // elements of a sum: twice any sum stays below 2^30
   JLT_V7_HEAD_BYTES = 4,       // before the weights of a convolution or a matrix: 1 where rows are stacked, else 0
-  JLT_V7_NIBBLES_FROM = 4096,  // weights of a convolution from which on those of 4 bits are packed as nibbles
+  JLT_V7_BYTES_LIMIT = 4096,   // weights of a convolution up to which those of 4 bits are packed as bytes
   JLT_V7_SCALE_BYTES = 8,      // multiplier, and 2^(32 - right shift), of one channel
   JLT_V7_DW_WORDS = 8,         // of a channel of a depthwise convolution: two for each kernel column, its scale
   JLT_V7_DW_COLUMN_WORDS = 6,  // of a widened column: 4 channels, 3 rows
@@ -42,7 +42,7 @@ static inline bool jlt_v7_one_vector(const jlt_conv_params_t *p) { return p->n *
 
 // Whether a convolution at 4 bits reads nibbles: where there are few of them a byte each is faster, and small enough.
 static inline bool jlt_v7_reads_nibbles(const jlt_conv_params_t *p, uint32_t groups, bool is_4) {
-  return is_4 && (uint64_t)groups * 4u * p->out_c >= JLT_V7_NIBBLES_FROM;
+  return is_4 && (uint64_t)groups * 4u * p->out_c > JLT_V7_BYTES_LIMIT;
 }
 
 // Bytes of two output channels of a convolution, and of four of a matrix times one vector.

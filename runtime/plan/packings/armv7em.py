@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 _FIRST, _SECOND = [0, 2], [1, 3]  # elements of a group of four that share a register
 _MOST_ACTIVATION = 255  # |x - zero point|
 _SUM_LIMIT = 2**23
-_NIBBLES_FROM = 4096  # weights of a convolution
+_BYTES_LIMIT = 4096  # weights of a convolution
 _LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of its word
 
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return every two rows' words, group by group, and then their scales; few weights of 4 bits keep a byte each."""
     rows = _grouped(weights, params.k_h, bits, 2)  # (blocks, 2, groups, 4)
-    if bits == 4 and rows.shape[2] * 4 * params.out_c < _NIBBLES_FROM:
+    if bits == 4 and rows.shape[2] * 4 * params.out_c <= _BYTES_LIMIT:
         return pack_conv(_at_4_bits(weights), params, 8, scales)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
