@@ -232,7 +232,8 @@ def _room(path: Path) -> str:
     """Return how a file of csrc is optimised, as a key of _OPTIMISE."""
     if path.parts[0] == "front":
         return "front"
-    return "kernels" if path.parts[0] == "kernels" and len(path.parts) > 2 and path.parts[1] != "ref" else "csrc"
+    is_variant = path.parts[0] == "kernels" and len(path.parts) > 2 and path.parts[1] != "ref"
+    return "kernels" if is_variant and path.name != "needs.c" else "csrc"
 
 
 def _build_id(recipe: Recipe) -> bytes:
