@@ -110,7 +110,7 @@ class Board:
     ``seen`` is ``silicon`` where figures were taken on the board by this project, else ``simulated``. ``flash_bytes`` and
     ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source. ``nvm`` is
     the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
-    ``isa`` is the instruction set whose kernels the firmware has, as the container format names it; REF for none.
+    ``reference_kernels`` says that the firmware has no others, for want of flash.
     """
 
     name: str
@@ -124,7 +124,12 @@ class Board:
     provenance: Mapping[str, str]
     nvm: NvmFigures | None = None
     fram: NvmFigures | None = None
-    isa: str = "REF"
+    reference_kernels: bool = False
+
+    @property
+    def isa(self) -> str:
+        """Instruction set whose kernels the firmware has, as the container format names it; REF for none."""
+        return "REF" if self.reference_kernels else _ISAS.get(self.core, "REF")
 
 
 def board_names() -> tuple[str, ...]:
@@ -259,13 +264,8 @@ def _board(table: Mapping[str, Any]) -> Board:
         provenance=provenance,
         nvm=nvm,
         fram=fram,
-        isa="REF" if reference_only(table) else _ISAS.get(table["core"], "REF"),
+        reference_kernels=bool(table.get("firmware", {}).get("reference_kernels", False)),
     )
-
-
-def reference_only(table: Mapping[str, Any]) -> bool:
-    """Tell whether a board's firmware goes without the kernels of its instruction set, by its table."""
-    return bool(table.get("firmware", {}).get("kernels") == "reference")
 
 
 def nvm_figures(table: Mapping[str, Any]) -> NvmFigures:

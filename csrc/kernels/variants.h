@@ -10,10 +10,10 @@
 #include "kernels/kernels.h"
 
 // The instruction set that a build is for. A microcontroller's knows its own only; a host plans for all, and chooses among
-// those that its compiler has (host/isa.c).
+// those that its compiler has (host/isa.c). JLT_REFERENCE_KERNELS leaves all of them out, where flash is short.
 #if defined(__ARM_ARCH_PROFILE) && __ARM_ARCH_PROFILE == 'M'
 #define JLT_IS_M_PROFILE 1
-#if defined(JLT_REFERENCE_ONLY)  // a board with little flash
+#if defined(JLT_REFERENCE_KERNELS)
 #define JLT_ISA_BUILD JLT_ISA_REF
 #elif defined(__ARM_FEATURE_MVE)
 #define JLT_ISA_BUILD JLT_ISA_MVE

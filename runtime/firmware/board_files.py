@@ -13,13 +13,13 @@
 
     [firmware]
     flags = ["-mcpu=cortex-m4", …]          # GCC's
+    reference_kernels = true                # no kernels of the instruction set: they do not fit
     zig = ["-target", …]                    # clang's
     drivers = ["uart_pl011", …]             # files of firmware/drivers; *.c beside board.toml are built too
     init = "jlt_board_init"                 # clocks and pins, run first; left out, the reset state will do
     irqs = 26                               # entries of the vector table behind the core's 16
     stack_bytes = 1408                      # at least what make boards proves
     has_cycle_counter = true                # DWT CYCCNT
-    kernels = "reference"                   # not those of the core's instruction set, where flash is short; left out, both
     front = false                           # no features from sound on the board, where flash is short; left out, true
 
     [firmware.uart]                         # and .timer; .flash, .nvm, .spi, .i2c, .store, .counter, .marker or false
@@ -93,12 +93,13 @@ def firmware_facts(name: str) -> FirmwareFacts:
         raise UsageError(f"board '{name}' has no firmware: its board.toml lacks [firmware] or [slots]")
     try:
         part = table["firmware"]
+        defines = ("-DJLT_REFERENCE_KERNELS",) if part.get("reference_kernels", False) else ()
         folder = firmware_source() / "boards" / name
         return FirmwareFacts(
             name=str(table["name"]),
             core=str(table["core"]),
-            flags=tuple(part["flags"]),
-            zig_flags=tuple(part.get("zig", ())),
+            flags=(*part["flags"], *defines),
+            zig_flags=(*part.get("zig", ()), *defines),
             sources=tuple(f"drivers/{driver}.c" for driver in part["drivers"]),
             board_sources=tuple(sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".c"))),
             slots={slot: _slot(fields) for slot, fields in table["slots"].items()},

@@ -16,7 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from joulet.boards import core_source, firmware_source, reference_only
+from joulet.boards import core_source, firmware_source
 from joulet.errors import MissingDependencyError
 from joulet.firmware.board_files import FirmwareFacts, board_header, firmware_facts, linker_script
 from joulet.firmware.monocypher import monocypher_source
@@ -96,8 +96,6 @@ class Recipe:
         strict = warnings() if room == "firmware" and self.toolchain.kind == "gcc" else ()
         flags = self.toolchain.compile_flags(self.facts.flags, self.facts.zig_flags)
         defines = _MONOCYPHER_DEFINES if room == "monocypher" else ()
-        if reference_only(self.facts.table):
-            defines = (*defines, "-DJLT_REFERENCE_ONLY=1")
         return [*flags, *_DEFINES, *defines, _OPTIMISE[room], *strict]
 
     def includes(self, folder: Path) -> list[Path]:
@@ -219,7 +217,7 @@ def work_bytes(firmware: Firmware) -> int:
 
 
 def _units(facts: FirmwareFacts, core: Path, firmware: Path, monocypher: Path | None) -> Iterator[Unit]:
-    without = ("kernels",) if reference_only(facts.table) else ()
+    without = ("kernels",) if facts.table["firmware"].get("reference_kernels", False) else ()
     for folder in _ROOMS:
         for path in sorted((core / folder).rglob("*.c")):
             room = _room(path.relative_to(core))
@@ -237,7 +235,8 @@ def _room(path: Path) -> str:
     """Return how a file of csrc is optimised, as a key of _OPTIMISE."""
     if path.parts[0] == "front":
         return "front"
-    return "kernels" if path.parts[0] == "kernels" and len(path.parts) > 2 and path.parts[1] != "ref" else "csrc"
+    is_variant = path.parts[0] == "kernels" and len(path.parts) > 2 and path.parts[1] != "ref"
+    return "kernels" if is_variant and path.name != "needs.c" else "csrc"
 
 
 def _build_id(recipe: Recipe) -> bytes:

@@ -12,7 +12,7 @@
 #include "kernels/armv7em/requantise.h"
 #include "kernels/armv7em/simd.h"
 
-enum { APART = 4, STACKED = 8 };  // bytes of code behind the jump
+enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: bytes of code behind the jump
 
 typedef struct {
   const jlt_call_t *call;
@@ -23,11 +23,10 @@ typedef struct {
   uint32_t groups;
   int8_t *out;                  // of channel 0
   int32_t less[JLT_V7_PIXELS];  // at 4 bits: q = 16u - 120, so 16 times the sum of u x, less 120 times that of x
+  uint32_t kind;
   uint32_t entry;     // where the loop is entered: bytes of code behind the jump
-  uint32_t entry_4;
   int32_t zero_point;
   uint32_t step;  // between pixels of the output
-  bool is_4;
   bool quick;
 } block_t;
 
@@ -47,50 +46,59 @@ typedef struct {
 #define B2 "%[b2]"
 #define B3 "%[b3]"
 
-#define PAIR8(second_row)                     \
-  "ldr " W ", [" WEIGHTS "], #4\n\t"            \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
-  "sxtb16 " E ", " W "\n\t" second_row          \
-  "smlad " E0 ", " E ", " X ", " E0 "\n\t"        \
-  "smlad " B0 ", " W ", " X ", " B0 "\n\t"        \
-  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"        \
-  "smlad " B1 ", " W ", " Y ", " B1 "\n\t"        \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
-  "smlad " E2 ", " E ", " X ", " E2 "\n\t"        \
-  "smlad " B2 ", " W ", " X ", " B2 "\n\t"        \
-  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"        \
+#define ADD8                                  \
+  "smlad " E0 ", " E ", " X ", " E0 "\n\t"    \
+  "smlad " B0 ", " W ", " X ", " B0 "\n\t"    \
+  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"    \
+  "smlad " B1 ", " W ", " Y ", " B1 "\n\t"    \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"  \
+  "smlad " E2 ", " E ", " X ", " E2 "\n\t"    \
+  "smlad " B2 ", " W ", " X ", " B2 "\n\t"    \
+  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"    \
   "smlad " B3 ", " W ", " Y ", " B3 "\n\t"
-#define GROUP8 PAIR8("") PAIR8("")
-#define GROUP8_APART PAIR8("sxtb16 " W ", " W ", ror #8\n\t") PAIR8("sxtb16 " W ", " W ", ror #8\n\t")
+#define BEGIN8                                \
+  "smuad " E0 ", " E ", " X "\n\t"            \
+  "smuad " B0 ", " W ", " X "\n\t"            \
+  "smuad " E1 ", " E ", " Y "\n\t"            \
+  "smuad " B1 ", " W ", " Y "\n\t"            \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"  \
+  "smuad " E2 ", " E ", " X "\n\t"            \
+  "smuad " B2 ", " W ", " X "\n\t"            \
+  "smuad " E3 ", " E ", " Y "\n\t"            \
+  "smuad " B3 ", " W ", " Y "\n\t"
+#define PAIR8(second_row, sums)               \
+  "ldr " W ", [" WEIGHTS "], #4\n\t"          \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"  \
+  "sxtb16 " E ", " W "\n\t" second_row sums
+#define SECOND_APART "sxtb16 " W ", " W ", ror #8\n\t"
+#define GROUP8 PAIR8("", ADD8) PAIR8("", ADD8)
+#define FIRST_GROUP8 PAIR8("", BEGIN8) PAIR8("", ADD8)
+#define GROUP8_APART PAIR8(SECOND_APART, ADD8) PAIR8(SECOND_APART, ADD8)
 
 // Four elements of both rows are the nibbles of one word; the odd nibble, with the even one below it, is 16 times the second row's.
-#define GROUP4                                \
-  "ldr " W ", [" WEIGHTS "], #4\n\t"            \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
-  "and " E ", " W ", #0x000F000F\n\t"           \
-  "smlad " E0 ", " E ", " X ", " E0 "\n\t"        \
-  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"        \
-  "uxtb16 " E ", " W "\n\t"                     \
-  "smlad " B0 ", " E ", " X ", " B0 "\n\t"        \
-  "smlad " B1 ", " E ", " Y ", " B1 "\n\t"        \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
-  "smlad " B2 ", " E ", " X ", " B2 "\n\t"        \
-  "smlad " B3 ", " E ", " Y ", " B3 "\n\t"        \
-  "and " E ", " E ", #0x000F000F\n\t"           \
-  "smlad " E2 ", " E ", " X ", " E2 "\n\t"        \
-  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"        \
-  "uxtb16 " W ", " W ", ror #8\n\t"             \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
-  "and " E ", " W ", #0x000F000F\n\t"           \
-  "smlad " E0 ", " E ", " X ", " E0 "\n\t"        \
-  "smlad " B0 ", " W ", " X ", " B0 "\n\t"        \
-  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"        \
-  "smlad " B1 ", " W ", " Y ", " B1 "\n\t"        \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
-  "smlad " E2 ", " E ", " X ", " E2 "\n\t"        \
-  "smlad " B2 ", " W ", " X ", " B2 "\n\t"        \
-  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"        \
-  "smlad " B3 ", " W ", " Y ", " B3 "\n\t"
+#define GROUP4_OF(op, last)                    \
+  "ldr " W ", [" WEIGHTS "], #4\n\t"           \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"   \
+  "and " E ", " W ", #0x000F000F\n\t"          \
+  op E0 ", " E ", " X last(E0)                 \
+  op E1 ", " E ", " Y last(E1)                 \
+  "uxtb16 " E ", " W "\n\t"                    \
+  op B0 ", " E ", " X last(B0)                 \
+  op B1 ", " E ", " Y last(B1)                 \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"   \
+  op B2 ", " E ", " X last(B2)                 \
+  op B3 ", " E ", " Y last(B3)                 \
+  "and " E ", " E ", #0x000F000F\n\t"          \
+  op E2 ", " E ", " X last(E2)                 \
+  op E3 ", " E ", " Y last(E3)                 \
+  "uxtb16 " W ", " W ", ror #8\n\t"            \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"   \
+  "and " E ", " W ", #0x000F000F\n\t"          \
+  ADD8
+#define NO_SUM(sum) "\n\t"
+#define TO_SUM(sum) ", " sum "\n\t"
+#define GROUP4 GROUP4_OF("smlad ", TO_SUM)
+#define FIRST_GROUP4 GROUP4_OF("smuad ", NO_SUM)
 
 #define UNTIL_END(loop)            \
   "ldr " X ", %[patches_end]\n\t"   \
@@ -103,35 +111,32 @@ typedef struct {
   "add " odd ", " odd ", " less "\n\t"  \
   "add " even ", " less ", " even ", lsl #4\n\t"
 
-// Pairs of rows until `out` comes to its end. A jump enters the loop of the weights' kind: `add pc` counts from behind the nop, and
-// kinds but the most frequent have a branch there. Eight sums, two pointers and four operands are all registers there are; all
-// else lies in memory, by twos where it is wanted by twos. The odd row of a pair goes first, at a distance of 1; with one of 0
-// the even one lies over it, which is how a last single row is done, as a single pixel is with a step of 0.
-#define ROWS                                                                                                        \
-  "0:\n\t"                                                                                                          \
-  "ldr " WEIGHTS ", %[weights_at]\n\t"                                                                               \
-  "ldr " PATCHES ", %[patches_at]\n\t"                                                                               \
-  "mov " E0 ", #0\n\tmov " E1 ", #0\n\tmov " E2 ", #0\n\tmov " E3 ", #0\n\t"                                            \
-  "mov " B0 ", #0\n\tmov " B1 ", #0\n\tmov " B2 ", #0\n\tmov " B3 ", #0\n\t"                                            \
-  "ldr " X ", %[entry]\n\t"                                                                                          \
-  "add pc, " X "\n\t"                                                                                                \
-  "nop.n\n\t"                                                                                                       \
-  "b.w 4f\n\t"                                                                                                      \
-  "b.w 2f\n"                                                                                                        \
-  "1:\n\t" GROUP8 GROUP8 GROUP8 GROUP8 UNTIL_END("1b")                                                              \
-  APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)               \
-  "b 6f\n"                                                                                                          \
-  "2:\n\t" GROUP8_APART UNTIL_END("2b")                                                                             \
-  "b 6f\n"                                                                                                          \
-  "4:\n\t"                                                                                                          \
-  "ldr " X ", %[entry_4]\n\t"                                                                                        \
-  "add pc, " X "\n\t"                                                                                                \
-  "nop.n\n"                                                                                                         \
-  "5:\n\t" GROUP4 GROUP4 GROUP4 GROUP4 UNTIL_END("5b")                                                              \
-  "ldrd " W ", " E ", %[less01]\n\t"                                                                                  \
-  "ldrd " X ", " Y ", %[less23]\n\t"                                                                                  \
-  WEIGH4(E0, B0, W) WEIGH4(E1, B1, E) WEIGH4(E2, B2, X)                \
-  WEIGH4(E3, B3, Y)                                                                                  \
+// Pairs of rows until `out` comes to its end. A jump leads to the weights' kind, whose first group begins the sums; another enters
+// the loop of the rest. `add pc` counts from behind the nop. Eight sums, two pointers and four operands are all registers there
+// are; all else lies in memory, by twos where it is wanted by twos. The odd row of a pair goes first, at a distance of 1; with one
+// of 0 the even one lies over it, which is how a last single row is done, as a single pixel is with a step of 0.
+#define JUMP(place) "ldr " X ", %[" #place "]\n\tadd pc, " X "\n\tnop.n\n"
+#define ROWS                                                                                       \
+  "0:\n\t"                                                                                         \
+  "ldr " WEIGHTS ", %[weights_at]\n\t"                                                             \
+  "ldr " PATCHES ", %[patches_at]\n\t"                                                             \
+  JUMP(kind)                                                                                       \
+  "\tb.w 4f\n\t"                                                                                   \
+  "b.w 2f\n\t"                                                                                     \
+  FIRST_GROUP8 JUMP(entry)                                                                         \
+  "1:\n\t" GROUP8 GROUP8 GROUP8 GROUP8 UNTIL_END("1b")                                             \
+  APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)                                      \
+  "b 6f\n"                                                                                         \
+  "2:\n\t"                                                                                         \
+  "mov " E0 ", #0\n\tmov " E1 ", #0\n\tmov " E2 ", #0\n\tmov " E3 ", #0\n\t"                       \
+  "mov " B0 ", #0\n\tmov " B1 ", #0\n\tmov " B2 ", #0\n\tmov " B3 ", #0\n"                         \
+  "3:\n\t" GROUP8_APART UNTIL_END("3b")                                                            \
+  "b 6f\n"                                                                                         \
+  "4:\n\t" FIRST_GROUP4 JUMP(entry)                                                                \
+  "5:\n\t" GROUP4 GROUP4 GROUP4 GROUP4 UNTIL_END("5b")                                             \
+  "ldrd " W ", " E ", %[less01]\n\t"                                                               \
+  "ldrd " X ", " Y ", %[less23]\n\t"                                                               \
+  WEIGH4(E0, B0, W) WEIGH4(E1, B1, E) WEIGH4(E2, B2, X) WEIGH4(E3, B3, Y)                          \
   "6:\n\t"
 
 #define PUT_ROWS                                                                                                    \
@@ -164,8 +169,8 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
   const int8_t *const out_end = out + 2u * pairs;
   const uint32_t *const patches = b->patches;
   const uint32_t *const patches_end = b->patches_end;
+  const uint32_t kind = b->kind;
   const uint32_t entry = b->entry;
-  const uint32_t entry_4 = b->entry_4;
   int32_t less[JLT_V7_PIXELS] = {b->less[0], b->less[1], b->less[2], b->less[3]};
   struct {
     int8_t *out;
@@ -181,26 +186,26 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
                      [b2] "=&r"(t6), [b3] "=&r"(t7), [multiplier] "=&r"(t8), [power] "=&r"(t9), [out] "=&r"(t10),
                      [step] "=&r"(t11), [zero_point] "=&r"(t12), [twice_bias] "=&r"(t13), [weights_at] "+m"(weights),
                      [moving] "+m"(moving)
-                   : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end), [entry] "m"(entry),
-                     [entry_4] "m"(entry_4), [out_end] "m"(out_end), [distance] "m"(distance), [less01] "m"(PAIR(less[0])),
+                   : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end), [kind] "m"(kind),
+                     [entry] "m"(entry), [out_end] "m"(out_end), [distance] "m"(distance), [less01] "m"(PAIR(less[0])),
                      [less23] "m"(PAIR(less[2]))
                    : "cc", "memory");
 }
 
 // One pixel of two rows, for scales out of the ordinary.
 static void pixel_slowly(const block_t *b, const uint32_t *weights, uint32_t channel, uint32_t pixel) {
-  const bool stacked = b->entry >= STACKED;
+  const bool is_4 = b->kind == NIBBLES;
   int32_t sums[2] = {0, 0};
   for (uint32_t i = 0; i < 2u * b->groups; i++) {
     const uint32_t x = b->patches[i * JLT_V7_PIXELS + pixel];
-    const uint32_t w = b->is_4 ? weights[i / 2u] >> i % 2u * 8u : weights[i];
-    sums[0] = jlt_dot_pair(b->is_4 ? w & 0x000F000Fu : jlt_widen_even(0, w), x, sums[0]);
-    sums[1] = jlt_dot_pair(b->is_4 ? w >> 4 & 0x000F000Fu : (stacked ? w : jlt_widen_odd(0, w)), x, sums[1]);
+    const uint32_t w = is_4 ? weights[i / 2u] >> i % 2u * 8u : weights[i];
+    sums[0] = jlt_dot_pair(is_4 ? w & 0x000F000Fu : jlt_widen_even(0, w), x, sums[0]);
+    sums[1] = jlt_dot_pair(is_4 ? w >> 4 & 0x000F000Fu : (b->kind == STACKED ? w : jlt_widen_odd(0, w)), x, sums[1]);
   }
-  if (b->is_4) {
+  if (is_4) {
     sums[0] = 16 * sums[0] + b->less[pixel];
     sums[1] = 16 * sums[1] + b->less[pixel];
-  } else if (stacked) {
+  } else if (b->kind == STACKED) {
     sums[1] = (sums[1] - sums[0]) >> 8;
   }
   for (uint32_t row = 0; row < 2 && channel + row < b->channels.end; row++) {
@@ -211,7 +216,7 @@ static void pixel_slowly(const block_t *b, const uint32_t *weights, uint32_t cha
 static void run_block(const block_t *b) {
   const jlt_span_t span = b->channels;
   const uint32_t *weights = b->weights;
-  const uint32_t words = jlt_v7_rows2_bytes(b->groups, b->is_4) / 4u;
+  const uint32_t words = jlt_v7_rows2_bytes(b->groups, b->kind == NIBBLES) / 4u;
   const uint32_t pairs = (span.end - span.begin) / 2u;
   if (!b->quick) {
     for (uint32_t o = span.begin; o < span.end; o += 2, weights += words) {
@@ -239,9 +244,10 @@ static void minus_zero_weights(block_t *b) {
 
 static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t channels) {
   const jlt_conv_params_t *p = call->params;
-  const bool is_4 = !call->weights.s8 && !call->weights.low;
   const uint32_t *packed = call->weights.packed;
   const uint32_t *patches = call->scratch;
+  const bool is_4 = jlt_v7_reads_nibbles(p, groups, !call->weights.s8 && !call->weights.low);
+  const uint32_t kind = is_4 ? NIBBLES : (*packed ? STACKED : APART);
   return (block_t){
       .call = call,
       .patches = patches,
@@ -250,10 +256,9 @@ static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t chan
                  (size_t)(channels.begin / 2u) * (jlt_v7_rows2_bytes(groups, is_4) / 4u),
       .channels = channels,
       .groups = groups,
-      .entry = is_4 ? 0u : (*packed ? STACKED + jlt_v7_behind(groups, JLT_V7_DOT8_GROUP_BYTES) : APART),
-      .entry_4 = jlt_v7_behind(groups, JLT_V7_DOT4_GROUP_BYTES),
+      .kind = kind,
+      .entry = jlt_v7_behind(groups - 1u, is_4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
       .zero_point = p->out_zero_point,
-      .is_4 = is_4,
       .quick = jlt_v7_is_quick(&call->weights, channels.begin, channels.end),
   };
 }
@@ -271,7 +276,7 @@ void jlt_conv_s8__armv7em(const jlt_call_t *call) {
     b.step = n == 1 ? 0 : p->out_c;
     b.out = (int8_t *)call->out + (size_t)first * p->out_c;
     jlt_v7_gather(&gather, first, n, call->scratch);
-    if (b.is_4) {
+    if (b.kind == NIBBLES) {
       minus_zero_weights(&b);
     }
     run_block(&b);

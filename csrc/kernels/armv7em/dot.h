@@ -16,9 +16,9 @@ enum {
   JLT_V7_DOT4_GROUP_BYTES = 104,
 };
 
-// Bytes of code to enter the first turn behind, so that `groups` end a turn.
+// Bytes of code to enter the first turn behind, so that `groups` end a turn; all of it for none.
 static inline uint32_t jlt_v7_behind(uint32_t groups, uint32_t group_bytes) {
-  return (0u - groups) % JLT_V7_TURN * group_bytes;
+  return (groups == 0 ? JLT_V7_TURN : (0u - groups) % JLT_V7_TURN) * group_bytes;
 }
 
 #endif

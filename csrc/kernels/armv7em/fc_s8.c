@@ -77,27 +77,20 @@ enum { ROWS = 4, CHUNK_GROUPS = 64, GROUP8_BYTES = 64, GROUP4_BYTES = 72 };  // 
 
 typedef struct {
   const int8_t *x;
-  uint32_t last;      // the elements after the whole groups
-  uint32_t whole;     // groups
-  uint32_t groups;
-  uint32_t minus;     // the zero point, twice
-  int32_t sum;        // of all x - zero point
+  uint32_t last;   // the elements after the whole groups, then the zero point
+  uint32_t whole;  // groups
+  uint32_t minus;  // the zero point, twice
+  int32_t less;    // at 4 bits: -120 and 8 times the sum of x - zero point
+  int32_t more;
+  bool has_last;
+  bool is_4;
   bool stacked;
 } vector_t;
-
-static vector_t vector_of(const jlt_call_t *call) {
-  const jlt_conv_params_t *p = call->params;
-  vector_t v = {.x = call->in[0], .whole = p->in_c / 4u, .groups = (p->in_c + 3u) / 4u};
-  v.minus = jlt_minus_pair(p->in_zero_point);
-  memset(&v.last, p->in_zero_point, sizeof(v.last));
-  memcpy(&v.last, v.x + 4u * v.whole, p->in_c % 4u);
-  return v;
-}
 
 static int32_t sum_of(const vector_t *v) {
   const uint32_t ones = 0x00010001u;
   int32_t sum = 0;
-  for (uint32_t g = 0; g < v->groups; g++) {
+  for (uint32_t g = 0; g < v->whole + v->has_last; g++) {
     const uint32_t word = g < v->whole ? jlt_word_at(v->x + 4u * g) : v->last;
     sum = jlt_dot_pair(jlt_widen_even(v->minus, word), ones, sum);
     sum = jlt_dot_pair(jlt_widen_odd(v->minus, word), ones, sum);
@@ -105,68 +98,105 @@ static int32_t sum_of(const vector_t *v) {
   return sum;
 }
 
-// Sums of four rows; returns where their scales are.
-static const uint32_t *four_rows(const vector_t *v, const uint32_t *weights, bool is_4, int32_t *sums) {
+static vector_t vector_of(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  vector_t v = {
+      .x = call->in[0],
+      .last = (uint32_t)(uint8_t)p->in_zero_point * 0x01010101u,
+      .whole = p->in_c / 4u,
+      .minus = jlt_minus_pair(p->in_zero_point),
+      .has_last = p->in_c % 4u > 0,
+      .is_4 = !call->weights.s8 && !call->weights.low,
+      .stacked = *(const uint32_t *)call->weights.packed != 0,
+  };
+  memcpy(&v.last, v.x + 4u * v.whole, p->in_c % 4u);
+  if (v.is_4) {
+    const int32_t sum = sum_of(&v);
+    v.less = -120 * sum;
+    v.more = 8 * sum;
+  }
+  return v;
+}
+
+// Sums of four rows; returns where their scales are. At 4 bits q = 16u - 120, and the last row's u lacks 8.
+static inline const uint32_t *four_rows(const vector_t *v, const uint32_t *weights, int32_t *sums) {
   const uint32_t minus = v->minus;
-  memset(sums, 0, ROWS * sizeof(*sums));
-  for (uint32_t done = 0, n; done < v->groups; done += n) {
-    const bool is_last = done == v->whole;
-    const uint32_t left = v->whole - done;
-    n = is_last ? 1u : (left < CHUNK_GROUPS ? left : CHUNK_GROUPS);
-    const int8_t *from = is_last ? (const int8_t *)&v->last : v->x + 4u * done;
+  const int8_t *from = v->x;
+  uint32_t left = v->whole;
+  bool has_last = v->has_last;
+  sums[0] = sums[1] = sums[2] = v->less;
+  sums[3] = v->more;
+  while (left > 0 || has_last) {
+    const uint32_t n = left == 0 ? 1u : (left < CHUNK_GROUPS ? left : CHUNK_GROUPS);
+    if (left == 0) {
+      from = (const int8_t *)&v->last;
+      has_last = false;
+    } else {
+      left -= n;
+    }
     const int8_t *end = from + 4u * n;
-    uint32_t behind = jlt_v7_behind(n, is_4 ? GROUP4_BYTES : GROUP8_BYTES);
+    uint32_t behind = jlt_v7_behind(n, v->is_4 ? GROUP4_BYTES : GROUP8_BYTES);
     uint32_t y;
     int32_t s0 = 0, s1 = 0, s2 = 0, s3 = 0;
-    if (is_4) {
+    if (v->is_4) {
       DOT(TURN(GROUP4));
-      sums[1] += s1 >> 4;
-      sums[2] += s2 >> 8;
-      sums[3] += (s3 - s2 - s1 - s0) >> 12;
+      s3 = (s3 - s2 - s1 - s0) >> 8;
+      s2 >>= 4;
+      s0 *= 16;
     } else if (v->stacked) {
       DOT(TURN(GROUP8));
-      sums[1] += (s1 - s0) >> 8;
-      sums[2] += s2;
-      sums[3] += (s3 - s2) >> 8;
+      s1 = (s1 - s0) >> 8;
+      s3 = (s3 - s2) >> 8;
     } else {
       DOT("1:\n\t" GROUP8_APART);
-      sums[1] += s1;
-      sums[2] += s2;
-      sums[3] += s3;
     }
     sums[0] += s0;
-  }
-  for (uint32_t i = 0; is_4 && i < ROWS; i++) {
-    sums[i] = 16 * sums[i] + (i < ROWS - 1 ? -120 : 8) * v->sum;  // q = 16u - 120; the last row's u lacks 8
+    sums[1] += s1;
+    sums[2] += s2;
+    sums[3] += s3;
   }
   return weights;
 }
 
+#define PUT                                               \
+  "ldrd %[multiplier], %[power], [%[scales]], #8\n\t"     \
+  "ldr %[twice_bias], [%[bias]], #4\n\t"                  \
+  "ldr %[sum], [%[sums]], #4\n\t"                         \
+  "lsl %[twice_bias], %[twice_bias], #1\n\t"              \
+  JLT_V7_REQUANTISE("%[sum]")                             \
+  "strb %[sum], [%[out]], #1\n\t"
+
+static void put_four(const jlt_v7_scale_t *scales, const int32_t *bias, const int32_t *sums, int32_t zero_point, int8_t *out) {
+  int32_t t0, t1, t2, t3;
+  __asm__ volatile(PUT PUT PUT PUT
+                   : [multiplier] "=&r"(t0), [power] "=&r"(t1), [twice_bias] "=&r"(t2), [sum] "=&r"(t3),
+                     [scales] "+r"(scales), [bias] "+r"(bias), [sums] "+r"(sums), [out] "+r"(out)
+                   : [zero_point] "r"(zero_point)
+                   : "memory");
+}
+
 static void multiply(const jlt_call_t *call, jlt_span_t channels) {
   const jlt_conv_params_t *p = call->params;
-  const bool is_4 = !call->weights.s8 && !call->weights.low;
-  const bool quick = jlt_v7_is_quick(&call->weights, channels.begin, channels.end);
-  const int32_t *bias = call->weights.bias;
-  int8_t *out = call->out;
-  vector_t v = vector_of(call);
+  const uint32_t quick_end = jlt_v7_is_quick(&call->weights, channels.begin, channels.end) ? channels.end & ~3u : 0u;
+  const int32_t *bias = call->weights.bias + channels.begin;
+  int8_t *out = (int8_t *)call->out + channels.begin;
+  const vector_t v = vector_of(call);
   const uint32_t *packed = call->weights.packed;
   const uint32_t *weights = packed + JLT_V7_HEAD_BYTES / 4 +
-                            (size_t)(channels.begin / ROWS) * (jlt_v7_rows4_bytes(v.groups, is_4) / 4u);
-  v.stacked = *packed != 0;
-  v.sum = is_4 ? sum_of(&v) : 0;
-  for (uint32_t first = channels.begin; first < channels.end; first += ROWS) {
-    int32_t sums[ROWS];
-    const jlt_v7_scale_t *scales = (const jlt_v7_scale_t *)four_rows(&v, weights, is_4, sums);
+                            (size_t)(channels.begin / ROWS) * (jlt_v7_rows4_bytes((p->in_c + 3u) / 4u, v.is_4) / 4u);
+  for (uint32_t first = channels.begin; first < channels.end; first += ROWS, bias += ROWS, out += ROWS) {
+    int32_t sums[ROWS] = {0};
+    const jlt_v7_scale_t *scales = (const jlt_v7_scale_t *)four_rows(&v, weights, sums);
     weights = (const uint32_t *)(scales + ROWS);
+    if (first < quick_end) {
+      put_four(scales, bias, sums, p->out_zero_point, out);
+      continue;
+    }
     for (uint32_t i = 0; i < ROWS && first + i < channels.end; i++) {
-      if (quick) {
-        out[first + i] = (int8_t)jlt_v7_requantise(sums[i], 2 * bias[first + i], scales[i], p->out_zero_point);
-      } else {
-        jlt_v7_requantise_slow(call, first + i, &sums[i], 1, out + first + i);
-      }
+      jlt_v7_requantise_slow(call, first + i, &sums[i], 1, out + i);
     }
   }
-  jlt_v7_clamp(p->act_min, p->act_max, out + channels.begin, channels.end - channels.begin);
+  jlt_v7_clamp(p->act_min, p->act_max, (int8_t *)call->out + channels.begin, channels.end - channels.begin);
 }
 
 void jlt_fc_s8__armv7em(const jlt_call_t *call) {

@@ -21,10 +21,21 @@ static inline uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, 
     to = widen_word(to, minus, jlt_word_at(from + 8));
     to = widen_word(to, minus, jlt_word_at(from + 12));
   }
-  for (; groups > 0; groups--, from += 4) {
+  if (groups & 2u) {
     to = widen_word(to, minus, jlt_word_at(from));
+    to = widen_word(to, minus, jlt_word_at(from + 4));
+    from += 8;
   }
-  return to;
+  return groups & 1u ? widen_word(to, minus, jlt_word_at(from)) : to;
+}
+
+// What is left of the kernel rows, then the zero point.
+static inline uint32_t joined_word(const jlt_v7_gather_t *g, const int8_t *from) {
+  uint32_t word = g->left_points;
+  for (uint32_t ky = g->p->k_h; ky > 0; ky--) {
+    word = word << 8 | (uint8_t)from[(ky - 1u) * g->in_row];
+  }
+  return word;
 }
 
 // Pixels whose windows lie inside. What is left of a kernel row is the end of the word that ends with it, then the zero point. A
@@ -36,41 +47,58 @@ __attribute__((noinline)) static void inside(const jlt_v7_gather_t *g, const int
     uint32_t *group = to;
     for (uint32_t ky = g->p->k_h; ky > 0; ky--, row += g->in_row) {
       group = widen(group, minus, row, g->patch.whole);
-      if (g->patch.left > 0) {
+      if (g->left_at > 0) {
         group = widen_word(group, minus, g->left_points | jlt_word_at(row + g->left_at) >> g->left_shift);
       }
     }
+    if (g->patch.joined) {
+      widen_word(group, minus, joined_word(g, from + 4u * g->patch.whole));
+    }
   }
 }
 
-// A kernel row of which the elements [begin, end) lie in the input; `from` is where element 0 would.
-static void row_at_border(const jlt_v7_gather_t *g, const int8_t *from, uint32_t begin, uint32_t end, uint32_t *to) {
-  const uint32_t groups = g->patch.whole + (g->patch.left > 0);
-  if ((begin | end) % 4u == 0) {
-    for (uint32_t i = 0; i < groups; i++) {
-      to[i * GROUP] = to[i * GROUP + PAIRS] = 0;
+static inline void put(uint32_t *to, uint32_t element, int32_t value) {
+  int16_t *pair = (int16_t *)(to + element / 4u * GROUP + (element & 1u) * PAIRS);
+  pair[element >> 1 & 1u] = (int16_t)value;
+}
+
+// Kernel row `ky`, of which the elements [begin, end) lie in the input; `from` is where element 0 would.
+static void row_at_border(const jlt_v7_gather_t *g, uint32_t ky, const int8_t *from, uint32_t begin, uint32_t end,
+                          uint32_t *to) {
+  const uint32_t whole = 4u * g->patch.whole;
+  const uint32_t left = g->patch.left;
+  const uint32_t row_elements = left > 0 && !g->patch.joined ? whole + 4u : whole;
+  uint32_t *row = to + ky * row_elements / 4u * GROUP;
+  if ((begin | end | left) % 4u == 0) {
+    for (uint32_t i = 0; i < row_elements / 4u; i++) {
+      row[i * GROUP] = row[i * GROUP + PAIRS] = 0;
     }
-    widen(to + begin / 4u * GROUP, g->minus, from + begin, (end - begin) / 4u);
+    widen(row + begin / 4u * GROUP, g->minus, from + begin, (end - begin) / 4u);
     return;
   }
-  for (uint32_t i = 0; i < 4u * groups; i++) {
-    int16_t *pair = (int16_t *)(to + i / 4u * GROUP + (i & 1u) * PAIRS);
-    pair[i >> 1 & 1u] = (int16_t)(i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
+  for (uint32_t i = 0; i < row_elements; i++) {
+    put(row, i, i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
+  }
+  for (uint32_t i = whole; g->patch.joined && i < whole + left; i++) {
+    put(to, g->p->k_h * whole + ky * left + i - whole, i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
   }
 }
 
-__attribute__((noinline)) static void at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0, uint32_t *to) {
+__attribute__((noinline)) static void at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0,
+                                                uint32_t *to) {
   const jlt_conv_params_t *p = g->p;
   const int32_t k_w = p->k_w;
   const int32_t room = (int32_t)p->in_w - x0;
   const int32_t first = x0 < 0 ? (-x0 < k_w ? -x0 : k_w) : 0;
   const int32_t end = room < k_w ? (room > first ? room : first) : k_w;
-  const uint32_t row_words = (g->patch.whole + (g->patch.left > 0)) * GROUP;
+  for (uint32_t i = 0; g->patch.joined && i < 4; i++) {
+    put(to, 4u * (g->patch.groups - 1u) + i, 0);
+  }
   for (uint32_t ky = 0; ky < p->k_h; ky++) {
     const int32_t y = y0 + (int32_t)ky;
     const bool is_in = y >= 0 && y < (int32_t)p->in_h;
-    row_at_border(g, image + (y * (int32_t)p->in_w + x0) * (int32_t)p->in_c, is_in ? (uint32_t)first * p->in_c : 0u,
-                  is_in ? (uint32_t)end * p->in_c : 0u, to + ky * row_words);
+    row_at_border(g, ky, image + (y * (int32_t)p->in_w + x0) * (int32_t)p->in_c, is_in ? (uint32_t)first * p->in_c : 0u,
+                  is_in ? (uint32_t)end * p->in_c : 0u, to);
   }
 }
 
@@ -83,11 +111,11 @@ jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in) {
       .minus = jlt_minus_pair(p->in_zero_point),
       .in_row = p->in_w * p->in_c,
       .step = p->stride_w * p->in_c,
-      .left_at = 4u * patch.whole + patch.left - 4u,
+      .left_at = patch.left > 0 && !patch.joined ? 4u * patch.whole + patch.left - 4u : 0u,
       .left_shift = 32u - 8u * patch.left,
-      .left_points = ((uint32_t)(uint8_t)p->in_zero_point * 0x01010101u) << (8u * patch.left),
-      // the word would begin before the row
-      .end_inside = patch.whole > 0 || patch.left == 0 ? (int32_t)p->in_w - p->k_w : -1,
+      .left_points = ((uint32_t)(uint8_t)p->in_zero_point * 0x01010101u) << (patch.joined ? 0u : 8u * patch.left),
+      // else the word would begin before the row
+      .end_inside = patch.whole > 0 || patch.left == 0 || patch.joined ? (int32_t)p->in_w - p->k_w : -1,
   };
 }
 
@@ -126,16 +154,31 @@ void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uin
 }
 
 void jlt_v7_sum_patches(const uint32_t *patches, uint32_t groups, int32_t *sums) {
-  const uint32_t ones = 0x00010001u;
+  const uint32_t *const end = patches + (size_t)groups * GROUP;
   int32_t s0 = 0;
   int32_t s1 = 0;
   int32_t s2 = 0;
   int32_t s3 = 0;
-  for (const uint32_t *end = patches + (size_t)groups * GROUP; patches < end; patches += PAIRS) {
-    s0 = jlt_dot_pair(patches[0], ones, s0);
-    s1 = jlt_dot_pair(patches[1], ones, s1);
-    s2 = jlt_dot_pair(patches[2], ones, s2);
-    s3 = jlt_dot_pair(patches[3], ones, s3);
+  uint32_t x;
+  uint32_t y;
+  while (patches < end) {
+    __asm__(
+        "ldrd %[x], %[y], [%[patches]]\n\t"
+        "smlad %[s0], %[x], %[ones], %[s0]\n\t"
+        "smlad %[s1], %[y], %[ones], %[s1]\n\t"
+        "ldrd %[x], %[y], [%[patches], #8]\n\t"
+        "smlad %[s2], %[x], %[ones], %[s2]\n\t"
+        "smlad %[s3], %[y], %[ones], %[s3]\n\t"
+        "ldrd %[x], %[y], [%[patches], #16]\n\t"
+        "smlad %[s0], %[x], %[ones], %[s0]\n\t"
+        "smlad %[s1], %[y], %[ones], %[s1]\n\t"
+        "ldrd %[x], %[y], [%[patches], #24]\n\t"
+        "smlad %[s2], %[x], %[ones], %[s2]\n\t"
+        "smlad %[s3], %[y], %[ones], %[s3]"
+        : [s0] "+r"(s0), [s1] "+r"(s1), [s2] "+r"(s2), [s3] "+r"(s3), [x] "=&r"(x), [y] "=&r"(y)
+        : [patches] "r"(patches), [ones] "r"(0x00010001u)
+        : "memory");
+    patches += GROUP;
   }
   sums[0] = s0;
   sums[1] = s1;

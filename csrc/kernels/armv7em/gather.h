@@ -14,7 +14,7 @@ typedef struct {
   uint32_t minus;        // minus the zero point, twice
   uint32_t in_row;       // [bytes]
   uint32_t step;         // from pixel to pixel [bytes]
-  uint32_t left_at;      // the word in which a kernel row's last elements are
+  uint32_t left_at;      // the word in which a kernel row's last elements are; 0 where there is none
   uint32_t left_shift;
   uint32_t left_points;  // what its other bytes become
   int32_t end_inside;    // the last column at which a window inside may begin

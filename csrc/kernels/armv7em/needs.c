@@ -25,7 +25,9 @@ uint64_t jlt_conv_s8_scratch_bytes__armv7em(const void *params, const jlt_weight
 uint64_t jlt_conv_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   (void)weight;
   const jlt_conv_params_t *p = params;
-  return JLT_V7_HEAD_BYTES + ((uint64_t)p->out_c + 1u) / 2u * jlt_v7_rows2_bytes(jlt_v7_patch(p).groups, bits == 4);
+  const uint32_t groups = jlt_v7_patch(p).groups;
+  const bool is_4 = jlt_v7_reads_nibbles(p, groups, bits == 4);
+  return JLT_V7_HEAD_BYTES + ((uint64_t)p->out_c + 1u) / 2u * jlt_v7_rows2_bytes(groups, is_4);
 }
 
 bool jlt_fc_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
@@ -93,6 +95,20 @@ uint64_t jlt_add_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t
   (void)weight;
   (void)bits;
   return 0;
+}
+
+bool jlt_avgpool_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
+  (void)weight;
+  const jlt_pool_params_t *p = params;
+  return p->c >= 4 && (uint32_t)p->k_h * p->k_w <= 255;
+}
+
+uint64_t jlt_avgpool_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
+  return jlt_add_s8_scratch_bytes__armv7em(params, weight);
+}
+
+uint64_t jlt_avgpool_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  return jlt_add_s8_packed_bytes__armv7em(params, weight, bits);
 }
 
 #endif

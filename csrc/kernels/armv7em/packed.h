@@ -10,25 +10,40 @@ enum {
   JLT_V7_GROUP_BYTES = 32,     // of widened patches: 4 elements of 4 pixels
   JLT_V7_DEPTH_LIMIT = 16384,  // elements of a sum: twice any sum stays below 2^30
   JLT_V7_HEAD_BYTES = 4,       // before the weights of a convolution or a matrix: 1 where rows are stacked, else 0
+  JLT_V7_BYTES_LIMIT = 4096,   // weights of a convolution up to which those of 4 bits are packed as bytes
   JLT_V7_SCALE_BYTES = 8,      // multiplier, and 2^(32 - right shift), of one channel
   JLT_V7_DW_WORDS = 8,         // of a channel of a depthwise convolution: two for each kernel column, its scale
   JLT_V7_DW_COLUMN_WORDS = 6,  // of a widened column: 4 channels, 3 rows
   JLT_V7_DW_PIXELS = 8,        // of a depthwise block
 };
 
-// A patch in groups of four elements, every kernel row beginning a new one.
+// A patch in groups of four elements. Every kernel row begins a new one, but where they have one element each left over, as those
+// of three by three colours do: the last group has them all then.
 typedef struct {
   uint32_t whole;   // groups of one kernel row
-  uint32_t left;    // elements of one kernel row after them, 0..3: a group with nothing in its other places
+  uint32_t left;    // elements of one kernel row after them, 0..3
   uint32_t groups;  // of the patch
+  bool joined;      // the last group has what is left of all rows
 } jlt_v7_patch_t;
 
 static inline jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p) {
   const uint32_t row = p->k_w * p->in_c;
-  return (jlt_v7_patch_t){.whole = row / 4u, .left = row % 4u, .groups = p->k_h * ((row + 3u) / 4u)};
+  const uint32_t left = row % 4u;
+  const bool joined = left == 1 && p->k_h > 1 && p->k_h <= 4;
+  return (jlt_v7_patch_t){
+      .whole = row / 4u,
+      .left = left,
+      .groups = joined ? p->k_h * (row / 4u) + 1u : p->k_h * ((row + 3u) / 4u),
+      .joined = joined,
+  };
 }
 
 static inline bool jlt_v7_one_vector(const jlt_conv_params_t *p) { return p->n * p->out_h * p->out_w == 1; }
+
+// Whether a convolution at 4 bits reads nibbles: where there are few of them a byte each is faster, and small enough.
+static inline bool jlt_v7_reads_nibbles(const jlt_conv_params_t *p, uint32_t groups, bool is_4) {
+  return is_4 && (uint64_t)groups * 4u * p->out_c > JLT_V7_BYTES_LIMIT;
+}
 
 // Bytes of two output channels of a convolution, and of four of a matrix times one vector.
 static inline uint32_t jlt_v7_rows2_bytes(uint32_t groups, bool is_4) {

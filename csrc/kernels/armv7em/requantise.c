@@ -7,15 +7,19 @@
 #include "kernels/armv7em/simd.h"
 
 bool jlt_v7_is_quick(const jlt_weights_t *weights, uint32_t begin, uint32_t end) {
-  const uint32_t step = weights->record->n_multipliers > 1;
+  const int32_t *bias = weights->bias + begin;
+  const int32_t *const bias_end = weights->bias + end;
+  const bool per_channel = weights->record->n_multipliers > 1;
   uint32_t most = 0;
-  bool quick = true;
-  for (uint32_t o = begin; o < end; o++) {
-    const int32_t bias = weights->bias[o];
-    most |= (uint32_t)(bias ^ (bias >> 31));
-    quick = quick && (weights->shifts[o * step] <= -1 || weights->multipliers[o * step] == 0);
+  while (bias < bias_end) {
+    const int32_t value = *bias++;
+    most |= (uint32_t)(value ^ (value >> 31));
   }
-  return quick && most < 1u << 29;
+  bool quick = most < 1u << 29;
+  for (uint32_t o = per_channel ? begin : 0u; o < (per_channel ? end : 1u); o++) {
+    quick &= weights->shifts[o] < 0 || weights->multipliers[o] == 0;
+  }
+  return quick;
 }
 
 void jlt_v7_requantise_slow(const jlt_call_t *call, uint32_t channel, const int32_t *sums, uint32_t count, int8_t *out) {

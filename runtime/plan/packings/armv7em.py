@@ -17,12 +17,15 @@ if TYPE_CHECKING:
 _FIRST, _SECOND = [0, 2], [1, 3]  # elements of a group of four that share a register
 _MOST_ACTIVATION = 255  # |x - zero point|
 _SUM_LIMIT = 2**23
+_BYTES_LIMIT = 4096  # weights of a convolution
 _LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of its word
 
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
-    """Return every two rows' words, group by group, and then their scales."""
+    """Return every two rows' words, group by group, and then their scales; few weights of 4 bits keep a byte each."""
     rows = _grouped(weights, params.k_h, bits, 2)  # (blocks, 2, groups, 4)
+    if bits == 4 and rows.shape[2] * 4 * params.out_c <= _BYTES_LIMIT:
+        return pack_conv(_at_4_bits(weights), params, 8, scales)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
         words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
@@ -50,7 +53,7 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return every channel's six words, two for a kernel column, and its scale."""
-    values = weights if bits == 8 else 16 * high_nibbles(weights).astype(np.int16) - 120
+    values = weights if bits == 8 else _at_4_bits(weights)
     taps = values.reshape(3, 3, params.out_c)
     lanes = np.zeros((params.out_c, 3, 4), "<i2")
     whole = params.out_c - params.out_c % 4
@@ -59,6 +62,12 @@ def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales)
         places = (0, 1, 2) if lane < _LOW_LANES else (2, 3, 1)  # of kernel rows 0, 1, 2
         lanes[channel][:, places] = taps[:, :, channel].T
     return _with_scales(lanes.view(np.uint8), scales, 1)
+
+
+def _at_4_bits(weights: Weights) -> Weights:
+    """Return the values that 4 bits stand for."""
+    values: Weights = (16 * high_nibbles(weights).astype(np.int16) - 120).astype(np.int8)
+    return values
 
 
 def _stack(rows: npt.NDArray[np.uint8]) -> bool:
@@ -77,9 +86,17 @@ def _head(stacked: bool) -> bytes:
 
 
 def _grouped(weights: Weights, kernel_rows: int, bits: int, block: int) -> npt.NDArray[np.uint8]:
-    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; every kernel row begins a group, what fills up is 0."""
+    """Return ``(blocks, block, groups, 4)``: bytes of int8, or nibbles; what fills up is 0.
+
+    Every kernel row begins a group, but where they have one element each left over: the last group has them all then.
+    """
     values = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
     rows = values.reshape(len(weights), kernel_rows, -1)
+    left = rows.shape[2] % 4
+    if left == 1 and 1 < kernel_rows <= 4:
+        whole = rows.shape[2] - left
+        ends = rows[:, :, whole:].reshape(len(rows), -1)
+        rows = np.concatenate([rows[:, :, :whole].reshape(len(rows), -1), ends], axis=1)[:, np.newaxis]
     padded = np.pad(rows, ((0, -len(rows) % block), (0, 0), (0, -rows.shape[2] % 4)))
     return padded.reshape(len(padded) // block, block, -1, 4)
 
