@@ -196,69 +196,93 @@ static JLT_V6M_APART void gather_8(frame_t *f, const int8_t *in, uint32_t first,
   gather_block(f, in, first, count, false);
 }
 
-// Corrects the sums of one channel with four pixels, of which `count` are there, and scales them.
-static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, uint32_t count,
-                                     bool is_4, int8_t *out) {
-  uint32_t corrected[JLT_V6M_PIXELS];
+// What one channel makes of its sum with one pixel, whose `sum_x` is already multiplied.
+static JLT_ALWAYS_INLINE uint32_t corrected(const jlt_v6m_channel_t *channel, uint32_t sum, uint32_t sum_x, bool is_4) {
+  return is_4 ? (2u * sum - sum_x) * (uint32_t)channel->times + channel->base : sum - sum_x + channel->base;
+}
+
+// Two channels with four pixels, in `lanes` at 4 bits; `is_long`: there is more than one run.
+static JLT_ALWAYS_INLINE void multiply_pair(const frame_t *f, const uint8_t *w, uint32_t w_bytes, bool is_4, bool is_long,
+                                            uint32_t *sums) {
+  if (!is_4) {
+    jlt_v6m_dot_8(f->cells, w, w + w_bytes, sums);
+    return;
+  }
+  const uint16_t *cells = f->cells;
+  const uint32_t before = is_long ? w_bytes - f->last : 0;
+  uint32_t runs[JLT_V6M_PAIR * JLT_V6M_PIXELS];
+  uint32_t lanes[4];
+  if (is_long) {
+    jlt_v6m_dot_4(cells, w, w + before, f->run, runs);
+  }
+  jlt_v6m_lanes_4(cells + 4u * before, w + before, w + w_bytes, lanes);
+  jlt_v6m_split(lanes, sums);
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < JLT_V6M_PAIR * JLT_V6M_PIXELS; i++) {
+    sums[i] += is_long ? runs[i] : 0u;
+  }
+}
+
+static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, bool is_4,
+                                     int8_t *out, uint32_t out_c) {
+  uint32_t values[JLT_V6M_PIXELS];
 #pragma GCC unroll 4
   for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    corrected[i] = is_4 ? (2u * sums[i] - f->sums_x[i]) * (uint32_t)channel->times : sums[i] - f->sums_x[i];
+    values[i] = corrected(channel, sums[i], f->sums_x[i], is_4);
   }
-  if (count == JLT_V6M_PIXELS) {
-    jlt_v6m_store(corrected, JLT_V6M_PIXELS, channel, &f->out, out, f->p->out_c);
-  } else {
-    jlt_v6m_store_any(corrected, count, channel, &f->out, out, f->p->out_c);
-  }
+  jlt_v6m_store(values, JLT_V6M_PIXELS, channel, f->out.zero_point, out, out_c);
 }
 
-// All channels at 4 bits; `is_long`: there is more than one run.
-static JLT_ALWAYS_INLINE void multiply_block_4(const frame_t *f, bool is_long, uint32_t count, int8_t *out) {
-  const uint32_t length = jlt_v6m_length(f->p);
-  const uint32_t before = length - f->last;
+// All channels with four pixels, where scaling is simple.
+static JLT_ALWAYS_INLINE void multiply_block(const frame_t *f, bool is_4, bool is_long, int8_t *out) {
+  const uint32_t out_c = f->p->out_c;
+  const uint32_t w_bytes = jlt_v6m_length(f->p) * (is_4 ? 1u : 2u);
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
-  const uint16_t *cells = f->cells;
   const jlt_v6m_channel_t *channel = f->channels;
-  const jlt_v6m_channel_t *const last = channel + f->p->out_c - 1u;
-  for (; channel <= last; channel += JLT_V6M_PAIR, out += JLT_V6M_PAIR, w += length) {
-    uint32_t runs[JLT_V6M_PAIR * JLT_V6M_PIXELS];
+  const jlt_v6m_channel_t *const last = channel + out_c - 1u;
+  for (; channel <= last; channel += JLT_V6M_PAIR, out += JLT_V6M_PAIR, w += w_bytes) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    uint32_t lanes[4];
-    if (is_long) {
-      jlt_v6m_dot_4(cells, w, w + before, f->run, runs);
-    }
-    jlt_v6m_lanes_4(is_long ? cells + 4u * before : cells, is_long ? w + before : w, w + length, lanes);
-    jlt_v6m_split(lanes, sums);
-#pragma GCC unroll 8
-    for (uint32_t i = 0; i < JLT_V6M_PAIR * JLT_V6M_PIXELS; i++) {
-      sums[i] += is_long ? runs[i] : 0u;
-    }
-    finish(f, channel, sums, count, true, out);
+    multiply_pair(f, w, w_bytes, is_4, is_long, sums);
+    finish(f, channel, sums, is_4, out, out_c);
     if (channel != last) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, true, out + 1);
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, is_4, out + 1, out_c);
     }
   }
 }
 
-static JLT_V6M_APART void multiply_short_4(const frame_t *f, uint32_t count, int8_t *out) {
-  multiply_block_4(f, false, count, out);
-}
+static JLT_V6M_APART void multiply_short_4(const frame_t *f, int8_t *out) { multiply_block(f, true, false, out); }
 
-static JLT_V6M_APART void multiply_long_4(const frame_t *f, uint32_t count, int8_t *out) {
-  multiply_block_4(f, true, count, out);
-}
+static JLT_V6M_APART void multiply_long_4(const frame_t *f, int8_t *out) { multiply_block(f, true, true, out); }
 
-static JLT_V6M_APART void multiply_block_8(const frame_t *f, const uint8_t *cells, uint32_t count, int8_t *out) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t row_bytes = JLT_V6M_PAIR * jlt_v6m_length(p);
-  const uint8_t *w = jlt_v6m_weights(p, f->w->packed);
-  const jlt_v6m_channel_t *channel = f->channels;
-  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += row_bytes) {
+static JLT_V6M_APART void multiply_8(const frame_t *f, int8_t *out) { multiply_block(f, false, false, out); }
+
+// All channels with `count` pixels, whatever the scaling.
+static JLT_V6M_APART void multiply_any(const frame_t *f, uint32_t count, int8_t *out) {
+  const uint32_t out_c = f->p->out_c;
+  const uint32_t w_bytes = jlt_v6m_length(f->p) * (f->is_4 ? 1u : 2u);
+  const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
+  for (uint32_t o = 0; o < out_c; o += JLT_V6M_PAIR, w += w_bytes) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
-    finish(f, channel, sums, count, false, out + o);
-    if (o + 1u < p->out_c) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, false, out + o + 1u);
+    multiply_pair(f, w, w_bytes, f->is_4, f->last != w_bytes, sums);
+    for (uint32_t c = 0; c < JLT_V6M_PAIR && o + c < out_c; c++) {
+      const jlt_v6m_channel_t *channel = f->channels + o + c;
+      for (uint32_t i = 0; i < count; i++) {
+        sums[i] = corrected(channel, sums[c * JLT_V6M_PIXELS + i], f->sums_x[i], f->is_4);
+      }
+      jlt_v6m_store_any(sums, count, channel, &f->out, out + o + c, out_c);
     }
+  }
+}
+
+static void multiply(const frame_t *f, uint32_t count, int8_t *out) {
+  if (count < JLT_V6M_PIXELS || !f->out.is_simple) {
+    multiply_any(f, count, out);
+  } else if (!f->is_4) {
+    multiply_8(f, out);
+  } else if (f->last == jlt_v6m_length(f->p)) {
+    multiply_short_4(f, out);
+  } else {
+    multiply_long_4(f, out);
   }
 }
 
@@ -270,15 +294,10 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
     int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
     if (f->is_4) {
       gather_4(f, call->in[0], first, count);
-      if (f->last == jlt_v6m_length(p)) {
-        multiply_short_4(f, count, out);
-      } else {
-        multiply_long_4(f, count, out);
-      }
     } else {
       gather_8(f, call->in[0], first, count);
-      multiply_block_8(f, f->cells, count, out);
     }
+    multiply(f, count, out);
   }
 }
 
