@@ -286,7 +286,7 @@ static void multiply(const frame_t *f, uint32_t count, int8_t *out) {
   }
 }
 
-static void convolve(const jlt_call_t *call, frame_t *f) {
+static JLT_V6M_APART void convolve(const jlt_call_t *call, frame_t *f) {
   const jlt_conv_params_t *p = f->p;
   const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   for (uint32_t first = pixels.begin; first < pixels.end; first += JLT_V6M_PIXELS) {
@@ -299,6 +299,35 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
     }
     multiply(f, count, out);
   }
+}
+
+// Words of four values; returns their sum.
+static uint32_t take_words(const int8_t *from, uint32_t count, uint8_t *cells) {
+  const int8_t *const end = from + count;
+  uint32_t sum = 0;
+  while (from != end) {
+    const int8_t *const stop = end - from > 1024 ? from + 1024 : end;  // as many as two lanes of a register hold
+    uint32_t even = 0;
+    uint32_t odd = 0;
+    for (; from != stop; from += 4) {
+      uint32_t word;
+      __builtin_memcpy(&word, __builtin_assume_aligned(from, 4), sizeof(word));
+      word ^= 0x80808080u;
+      even += word & 0x00FF00FFu;
+      odd += (word >> 8) & 0x00FF00FFu;
+      cells = put_word(cells, word);
+    }
+    sum += (even & 0xFFFFu) + (even >> 16) + (odd & 0xFFFFu) + (odd >> 16);
+  }
+  return sum;
+}
+
+// The only pixel's patch; returns its sum.
+static JLT_V6M_APART uint32_t gather_1(const frame_t *f, const int8_t *in) {
+  if (f->is_flat && f->p->in_c % 4u == 0 && (uintptr_t)in % 4u == 0) {
+    return take_words(in, f->p->in_c, f->cells);
+  }
+  return gather(f, in, 0, 0, f->cells, CELLS_BYTES);
 }
 
 static JLT_V6M_APART int8_t requantised(const jlt_conv_params_t *p, int32_t value, int32_t multiplier, int32_t shift) {
@@ -345,13 +374,13 @@ static JLT_V6M_APART void finish_vector_8(const frame_t *f, const uint32_t *sums
   finish_vector(f, sums, channels, false, out);
 }
 
-static void multiply_vector(const jlt_call_t *call, frame_t *f) {
+static JLT_V6M_APART void multiply_vector(const jlt_call_t *call, frame_t *f) {
   const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, f->p->out_c);
   const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
   const uint8_t *x = f->cells;
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
-  f->sums_x[0] = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 15u : 128u);
+  f->sums_x[0] = gather_1(f, call->in[0]) * (f->is_4 ? 15u : 128u);
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
     const jlt_span_t block = {.begin = o, .end = channels.end - o < JLT_V6M_ROWS ? channels.end : o + JLT_V6M_ROWS};
     uint32_t sums[JLT_V6M_ROWS];
