@@ -152,6 +152,9 @@ def _inputs(host: HostEngine, seed: int) -> list[np.ndarray]:
     rng = np.random.default_rng(seed)
     arrays = []
     for info in host.inputs:
+        if info.dtype.kind == "f":
+            arrays.append(rng.standard_normal((4, *info.shape)).astype(info.dtype))
+            continue
         limits = np.iinfo(np.dtype(info.dtype.str))
         array = rng.integers(limits.min, limits.max, (4, *info.shape), info.dtype.str, endpoint=True)
         array[0] = limits.max
