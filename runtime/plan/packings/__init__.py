@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from joulet.errors import PlanError
-from joulet.plan.packings import armv6m
+from joulet.plan.packings import armv6m, mve
 from joulet.plan.packings.nibbles import Weights
 
 if TYPE_CHECKING:
@@ -24,6 +24,9 @@ PACKERS: Mapping[tuple[str, str], Packer] = {
     ("ARMV6M", "CONV"): armv6m.pack_conv,
     ("ARMV6M", "DWCONV"): armv6m.pack_dwconv,
     ("ARMV6M", "FC"): armv6m.pack_conv,
+    ("MVE", "CONV"): mve.pack_conv,
+    ("MVE", "DWCONV"): mve.pack_dwconv,
+    ("MVE", "FC"): mve.pack_conv,
 }
 
 
