@@ -47,17 +47,31 @@ static void gather(const jlt_conv_params_t *p, const int8_t *in, uint32_t pixel,
 
 // One channel with four pixels.
 static JLT_ALWAYS_INLINE int32x4_t dot(const int8_t *x, uint32_t step, const int8_t *w, uint32_t length) {
+  const int8_t *x1 = x + step;
+  const int8_t *x2 = x1 + step;
+  const int8_t *x3 = x2 + step;
   int32_t a = 0;
   int32_t b = 0;
   int32_t c = 0;
   int32_t d = 0;
-  for (uint32_t k = 0; k < length; k += 16, x += 16, w += 16) {
-    const int8x16_t q = vldrbq_s8(w);
-    a = vmladavaq_s8(a, vldrbq_s8(x), q);
-    b = vmladavaq_s8(b, vldrbq_s8(x + step), q);
-    c = vmladavaq_s8(c, vldrbq_s8(x + 2 * step), q);
-    d = vmladavaq_s8(d, vldrbq_s8(x + 3 * step), q);
-  }
+  // the compiler has no low-overhead loop, and moves sums about
+  __asm__ volatile(
+      "dls lr, %[n]\n\t"
+      "1:\n\t"
+      "vldrb.u8 q0, [%[w]], #16\n\t"
+      "vldrb.u8 q1, [%[x]], #16\n\t"
+      "vmladava.s8 %[a], q1, q0\n\t"
+      "vldrb.u8 q1, [%[x1]], #16\n\t"
+      "vmladava.s8 %[b], q1, q0\n\t"
+      "vldrb.u8 q1, [%[x2]], #16\n\t"
+      "vmladava.s8 %[c], q1, q0\n\t"
+      "vldrb.u8 q1, [%[x3]], #16\n\t"
+      "vmladava.s8 %[d], q1, q0\n\t"
+      "le lr, 1b\n\t"
+      : [a] "+Te"(a), [b] "+Te"(b), [c] "+Te"(c), [d] "+Te"(d), [x] "+r"(x), [x1] "+r"(x1), [x2] "+r"(x2), [x3] "+r"(x3),
+        [w] "+r"(w)
+      : [n] "r"(length / 16u)
+      : "lr", "q0", "q1", "memory");
   int32x4_t sums = vdupq_n_s32(a);
   sums = vsetq_lane_s32(b, sums, 1);
   sums = vsetq_lane_s32(c, sums, 2);
