@@ -13,7 +13,8 @@ from joulet.container.assemble import PartSection, assemble, read_table
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
-from joulet.plan.packings import Weights, pack
+from joulet.plan.packings import pack
+from joulet.plan.packings.nibbles import Weights
 from joulet.plan.steps import ConvParams
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}

@@ -25,10 +25,10 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
     values = _values(weights, bits)
     padded = np.zeros((values.shape[0], -(-values.shape[1] // BYTES) * BYTES), np.int8)
     padded[:, : values.shape[1]] = values
-    return values.sum(axis=1, dtype="<i4").tobytes() + padded.tobytes()
+    return b"".join((values.sum(axis=1, dtype="<i4").tobytes(), padded.tobytes()))
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int) -> bytes:
     """Pack weights of DWCONV, ``(1, k_h · k_w · channels)``, as int8 at either precision."""
     values = _values(weights, bits).reshape(-1, params.out_c)
-    return values.sum(axis=0, dtype="<i4").tobytes() + values.tobytes()
+    return b"".join((values.sum(axis=0, dtype="<i4").tobytes(), values.tobytes()))
