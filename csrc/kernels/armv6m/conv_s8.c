@@ -196,73 +196,97 @@ static JLT_V6M_APART void gather_8(frame_t *f, const int8_t *in, uint32_t first,
   gather_block(f, in, first, count, false);
 }
 
-// Corrects the sums of one channel with four pixels, of which `count` are there, and scales them.
-static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, uint32_t count,
-                                     bool is_4, int8_t *out) {
-  uint32_t corrected[JLT_V6M_PIXELS];
+// What one channel makes of its sum with one pixel, whose `sum_x` is already multiplied.
+static JLT_ALWAYS_INLINE uint32_t corrected(const jlt_v6m_channel_t *channel, uint32_t sum, uint32_t sum_x, bool is_4) {
+  return is_4 ? (2u * sum - sum_x) * (uint32_t)channel->times + channel->base : sum - sum_x + channel->base;
+}
+
+// Two channels with four pixels, in `lanes` at 4 bits; `is_long`: there is more than one run.
+static JLT_ALWAYS_INLINE void multiply_pair(const frame_t *f, const uint8_t *w, uint32_t w_bytes, bool is_4, bool is_long,
+                                            uint32_t *sums) {
+  if (!is_4) {
+    jlt_v6m_dot_8(f->cells, w, w + w_bytes, sums);
+    return;
+  }
+  const uint16_t *cells = f->cells;
+  const uint32_t before = is_long ? w_bytes - f->last : 0;
+  uint32_t runs[JLT_V6M_PAIR * JLT_V6M_PIXELS];
+  uint32_t lanes[4];
+  if (is_long) {
+    jlt_v6m_dot_4(cells, w, w + before, f->run, runs);
+  }
+  jlt_v6m_lanes_4(cells + 4u * before, w + before, w + w_bytes, lanes);
+  jlt_v6m_split(lanes, sums);
+#pragma GCC unroll 8
+  for (uint32_t i = 0; i < JLT_V6M_PAIR * JLT_V6M_PIXELS; i++) {
+    sums[i] += is_long ? runs[i] : 0u;
+  }
+}
+
+static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, bool is_4,
+                                     int8_t *out, uint32_t out_c) {
+  uint32_t values[JLT_V6M_PIXELS];
 #pragma GCC unroll 4
   for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    corrected[i] = is_4 ? (2u * sums[i] - f->sums_x[i]) * (uint32_t)channel->times : sums[i] - f->sums_x[i];
+    values[i] = corrected(channel, sums[i], f->sums_x[i], is_4);
   }
-  if (count == JLT_V6M_PIXELS) {
-    jlt_v6m_store(corrected, JLT_V6M_PIXELS, channel, &f->out, out, f->p->out_c);
-  } else {
-    jlt_v6m_store_any(corrected, count, channel, &f->out, out, f->p->out_c);
-  }
+  jlt_v6m_store(values, JLT_V6M_PIXELS, channel, f->out.zero_point, out, out_c);
 }
 
-// All channels at 4 bits; `is_long`: there is more than one run.
-static JLT_ALWAYS_INLINE void multiply_block_4(const frame_t *f, bool is_long, uint32_t count, int8_t *out) {
-  const uint32_t length = jlt_v6m_length(f->p);
-  const uint32_t before = length - f->last;
+// All channels with four pixels, where scaling is simple.
+static JLT_ALWAYS_INLINE void multiply_block(const frame_t *f, bool is_4, bool is_long, int8_t *out) {
+  const uint32_t out_c = f->p->out_c;
+  const uint32_t w_bytes = jlt_v6m_length(f->p) * (is_4 ? 1u : 2u);
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
-  const uint16_t *cells = f->cells;
   const jlt_v6m_channel_t *channel = f->channels;
-  const jlt_v6m_channel_t *const last = channel + f->p->out_c - 1u;
-  for (; channel <= last; channel += JLT_V6M_PAIR, out += JLT_V6M_PAIR, w += length) {
-    uint32_t runs[JLT_V6M_PAIR * JLT_V6M_PIXELS];
+  const jlt_v6m_channel_t *const last = channel + out_c - 1u;
+  for (; channel <= last; channel += JLT_V6M_PAIR, out += JLT_V6M_PAIR, w += w_bytes) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    uint32_t lanes[4];
-    if (is_long) {
-      jlt_v6m_dot_4(cells, w, w + before, f->run, runs);
-    }
-    jlt_v6m_lanes_4(is_long ? cells + 4u * before : cells, is_long ? w + before : w, w + length, lanes);
-    jlt_v6m_split(lanes, sums);
-#pragma GCC unroll 8
-    for (uint32_t i = 0; i < JLT_V6M_PAIR * JLT_V6M_PIXELS; i++) {
-      sums[i] += is_long ? runs[i] : 0u;
-    }
-    finish(f, channel, sums, count, true, out);
+    multiply_pair(f, w, w_bytes, is_4, is_long, sums);
+    finish(f, channel, sums, is_4, out, out_c);
     if (channel != last) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, true, out + 1);
+      finish(f, channel + 1, sums + JLT_V6M_PIXELS, is_4, out + 1, out_c);
     }
   }
 }
 
-static JLT_V6M_APART void multiply_short_4(const frame_t *f, uint32_t count, int8_t *out) {
-  multiply_block_4(f, false, count, out);
-}
+static JLT_V6M_APART void multiply_short_4(const frame_t *f, int8_t *out) { multiply_block(f, true, false, out); }
 
-static JLT_V6M_APART void multiply_long_4(const frame_t *f, uint32_t count, int8_t *out) {
-  multiply_block_4(f, true, count, out);
-}
+static JLT_V6M_APART void multiply_long_4(const frame_t *f, int8_t *out) { multiply_block(f, true, true, out); }
 
-static JLT_V6M_APART void multiply_block_8(const frame_t *f, const uint8_t *cells, uint32_t count, int8_t *out) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t row_bytes = JLT_V6M_PAIR * jlt_v6m_length(p);
-  const uint8_t *w = jlt_v6m_weights(p, f->w->packed);
-  const jlt_v6m_channel_t *channel = f->channels;
-  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR, channel += JLT_V6M_PAIR, w += row_bytes) {
+static JLT_V6M_APART void multiply_8(const frame_t *f, int8_t *out) { multiply_block(f, false, false, out); }
+
+// All channels with `count` pixels, whatever the scaling.
+static JLT_V6M_APART void multiply_any(const frame_t *f, uint32_t count, int8_t *out) {
+  const uint32_t out_c = f->p->out_c;
+  const uint32_t w_bytes = jlt_v6m_length(f->p) * (f->is_4 ? 1u : 2u);
+  const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
+  for (uint32_t o = 0; o < out_c; o += JLT_V6M_PAIR, w += w_bytes) {
     uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    jlt_v6m_dot_8(cells, w, w + row_bytes, sums);
-    finish(f, channel, sums, count, false, out + o);
-    if (o + 1u < p->out_c) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, count, false, out + o + 1u);
+    multiply_pair(f, w, w_bytes, f->is_4, f->last != w_bytes, sums);
+    for (uint32_t c = 0; c < JLT_V6M_PAIR && o + c < out_c; c++) {
+      const jlt_v6m_channel_t *channel = f->channels + o + c;
+      for (uint32_t i = 0; i < count; i++) {
+        sums[i] = corrected(channel, sums[c * JLT_V6M_PIXELS + i], f->sums_x[i], f->is_4);
+      }
+      jlt_v6m_store_any(sums, count, channel, &f->out, out + o + c, out_c);
     }
   }
 }
 
-static void convolve(const jlt_call_t *call, frame_t *f) {
+static void multiply(const frame_t *f, uint32_t count, int8_t *out) {
+  if (count < JLT_V6M_PIXELS || !f->out.is_simple) {
+    multiply_any(f, count, out);
+  } else if (!f->is_4) {
+    multiply_8(f, out);
+  } else if (f->last == jlt_v6m_length(f->p)) {
+    multiply_short_4(f, out);
+  } else {
+    multiply_long_4(f, out);
+  }
+}
+
+static JLT_V6M_APART void convolve(const jlt_call_t *call, frame_t *f) {
   const jlt_conv_params_t *p = f->p;
   const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   for (uint32_t first = pixels.begin; first < pixels.end; first += JLT_V6M_PIXELS) {
@@ -270,16 +294,40 @@ static void convolve(const jlt_call_t *call, frame_t *f) {
     int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
     if (f->is_4) {
       gather_4(f, call->in[0], first, count);
-      if (f->last == jlt_v6m_length(p)) {
-        multiply_short_4(f, count, out);
-      } else {
-        multiply_long_4(f, count, out);
-      }
     } else {
       gather_8(f, call->in[0], first, count);
-      multiply_block_8(f, f->cells, count, out);
     }
+    multiply(f, count, out);
   }
+}
+
+// Words of four values; returns their sum.
+static uint32_t take_words(const int8_t *from, uint32_t count, uint8_t *cells) {
+  const int8_t *const end = from + count;
+  uint32_t sum = 0;
+  while (from != end) {
+    const int8_t *const stop = end - from > 1024 ? from + 1024 : end;  // as many as two lanes of a register hold
+    uint32_t even = 0;
+    uint32_t odd = 0;
+    for (; from != stop; from += 4) {
+      uint32_t word;
+      __builtin_memcpy(&word, __builtin_assume_aligned(from, 4), sizeof(word));
+      word ^= 0x80808080u;
+      even += word & 0x00FF00FFu;
+      odd += (word >> 8) & 0x00FF00FFu;
+      cells = put_word(cells, word);
+    }
+    sum += (even & 0xFFFFu) + (even >> 16) + (odd & 0xFFFFu) + (odd >> 16);
+  }
+  return sum;
+}
+
+// The only pixel's patch; returns its sum.
+static JLT_V6M_APART uint32_t gather_1(const frame_t *f, const int8_t *in) {
+  if (f->is_flat && f->p->in_c % 4u == 0 && (uintptr_t)in % 4u == 0) {
+    return take_words(in, f->p->in_c, f->cells);
+  }
+  return gather(f, in, 0, 0, f->cells, CELLS_BYTES);
 }
 
 static JLT_V6M_APART int8_t requantised(const jlt_conv_params_t *p, int32_t value, int32_t multiplier, int32_t shift) {
@@ -326,13 +374,13 @@ static JLT_V6M_APART void finish_vector_8(const frame_t *f, const uint32_t *sums
   finish_vector(f, sums, channels, false, out);
 }
 
-static void multiply_vector(const jlt_call_t *call, frame_t *f) {
+static JLT_V6M_APART void multiply_vector(const jlt_call_t *call, frame_t *f) {
   const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, f->p->out_c);
   const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
   const uint8_t *x = f->cells;
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed) + (size_t)(channels.begin / JLT_V6M_ROWS) * block_bytes;
-  f->sums_x[0] = gather(f, call->in[0], 0, 0, f->cells, CELLS_BYTES) * (f->is_4 ? 15u : 128u);
+  f->sums_x[0] = gather_1(f, call->in[0]) * (f->is_4 ? 15u : 128u);
   for (uint32_t o = channels.begin; o < channels.end; o += JLT_V6M_ROWS, w += block_bytes) {
     const jlt_span_t block = {.begin = o, .end = channels.end - o < JLT_V6M_ROWS ? channels.end : o + JLT_V6M_ROWS};
     uint32_t sums[JLT_V6M_ROWS];

@@ -7,19 +7,6 @@
 
 #include "kernels/armv6m/layout.h"
 
-// Inner loops:
-// dot_8: two channels, w [k][2], with four pixels, x [k][4]; sums [2][4].
-// lanes_4: two channels, w [k] with one in each nibble, with four pixels, x [k][4] halfwords; lanes [2][2], each two pixels.
-// row_8: eight channels, w [k][8], with one pixel, x [k]; sums [8].
-// row_lanes_4: eight channels, w [k / 4][4] words of two channels each, with one pixel, x [k]; lanes [4], each two channels.
-#if defined(__thumb2__) && defined(__GNUC__) && !defined(__clang__)
-#include "kernels/armv6m/dot_thumb2.h"
-#elif defined(__thumb__) && defined(__GNUC__) && !defined(__clang__)
-#include "kernels/armv6m/dot_thumb1.h"
-#else
-#include "kernels/armv6m/dot_plain.h"
-#endif
-
 // Takes lanes apart.
 static JLT_ALWAYS_INLINE void jlt_v6m_split(const uint32_t *lanes, uint32_t *sums) {
 #pragma GCC unroll 4
@@ -37,6 +24,19 @@ static JLT_ALWAYS_INLINE void jlt_v6m_split_add(const uint32_t *lanes, uint32_t 
     sums[2 * i + 1] += lanes[i] >> 16;
   }
 }
+
+// Inner loops:
+// dot_8: two channels, w [k][2], with four pixels, x [k][4]; sums [2][4].
+// lanes_4: two channels, w [k] with one in each nibble, with four pixels, x [k][4] halfwords; lanes [2][2], each two pixels.
+// row_8: eight channels, w [k][8], with one pixel, x [k]; sums [8].
+// row_run_4: eight channels, w [k / 4][4] words of two channels each, with one pixel, x [k]; adds to sums [8].
+#if defined(__thumb2__) && defined(__GNUC__) && !defined(__clang__)
+#include "kernels/armv6m/dot_thumb2.h"
+#elif defined(__thumb__) && defined(__GNUC__) && !defined(__clang__)
+#include "kernels/armv6m/dot_thumb1.h"
+#else
+#include "kernels/armv6m/dot_plain.h"
+#endif
 
 // As dot_8, at 4 bits, over whole runs.
 static JLT_V6M_APART void jlt_v6m_dot_4(const uint16_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t run, uint32_t *sums) {
@@ -58,9 +58,7 @@ static JLT_V6M_APART void jlt_v6m_row_4(const uint8_t *x, const uint8_t *x_end, 
   while (x != x_end) {
     const uint32_t left = (uint32_t)(x_end - x);
     const uint8_t *const stop = left < run ? x_end : x + run;
-    uint32_t lanes[4];
-    jlt_v6m_row_lanes_4(x, stop, w, lanes);
-    jlt_v6m_split_add(lanes, sums);
+    jlt_v6m_row_run_4(x, stop, w, sums);
     w += 4 * (stop - x);
     x = stop;
   }

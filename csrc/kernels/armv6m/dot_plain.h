@@ -42,10 +42,8 @@ static void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t 
   }
 }
 
-static JLT_ALWAYS_INLINE void jlt_v6m_row_lanes_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *lanes) {
-  for (uint32_t i = 0; i < 4; i++) {
-    lanes[i] = 0;
-  }
+static JLT_ALWAYS_INLINE void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
+  uint32_t lanes[4] = {0};
   for (; x != stop; x += 4, w += 16) {
     for (uint32_t i = 0; i < 4; i++) {
       const uint32_t word = w[4 * i] | (uint32_t)w[4 * i + 1] << 8 | (uint32_t)w[4 * i + 2] << 16 | (uint32_t)w[4 * i + 3] << 24;
@@ -54,6 +52,7 @@ static JLT_ALWAYS_INLINE void jlt_v6m_row_lanes_4(const uint8_t *x, const uint8_
       }
     }
   }
+  jlt_v6m_split_add(lanes, sums);
 }
 
 #endif

@@ -136,7 +136,7 @@ static JLT_V6M_APART void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, 
   "lsrs %[t], %[word], #8\n\tands %[t], %[mask]\n\tmuls %[t], %[x2], %[t]\n\tadd " a ", %[t]\n\t"   \
   "lsrs %[t], %[word], #12\n\tands %[t], %[mask]\n\tmuls %[t], %[x3], %[t]\n\tadd " a ", %[t]\n\t"
 
-static JLT_ALWAYS_INLINE void jlt_v6m_row_lanes_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *lanes) {
+static JLT_ALWAYS_INLINE void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
   uint32_t x0;
   uint32_t x1;
   uint32_t x2;
@@ -167,10 +167,8 @@ static JLT_ALWAYS_INLINE void jlt_v6m_row_lanes_4(const uint8_t *x, const uint8_
         [t] "=&l"(t), [w] "+l"(w)
       : [from] "m"(from), [end] "m"(end)
       : "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
-  lanes[0] = x0;
-  lanes[1] = x1;
-  lanes[2] = x2;
-  lanes[3] = x3;
+  const uint32_t lanes[4] = {x0, x1, x2, x3};
+  jlt_v6m_split_add(lanes, sums);
 }
 #undef JLT_V6M_PAIR_OF
 

@@ -124,7 +124,14 @@ static JLT_V6M_APART void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, 
   "and %[t], %[mask], %[word], lsr #8\n\tmla " a ", %[t], %[x2], " a "\n\t"         \
   "and %[t], %[mask], %[word], lsr #12\n\tmla " a ", %[t], %[x3], " a "\n\t"
 
-static JLT_ALWAYS_INLINE void jlt_v6m_row_lanes_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *lanes) {
+#define JLT_V6M_SPLIT_ADD(a)                          \
+  "ldrd %[x0], %[x1], [%[word]]\n\t"                  \
+  "uxth %[t], " a "\n\t"                              \
+  "add %[x0], %[x0], %[t]\n\t"                        \
+  "add %[x1], %[x1], " a ", lsr #16\n\t"              \
+  "strd %[x0], %[x1], [%[word]], #8\n\t"
+
+static JLT_ALWAYS_INLINE void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
   uint32_t a = 0;
   uint32_t b = 0;
   uint32_t c = 0;
@@ -141,15 +148,14 @@ static JLT_ALWAYS_INLINE void jlt_v6m_row_lanes_4(const uint8_t *x, const uint8_
       JLT_V6M_PAIR_OF("%[a]") JLT_V6M_PAIR_OF("%[b]") JLT_V6M_PAIR_OF("%[c]") JLT_V6M_PAIR_OF("%[d]")
       "cmp %[x], %[stop]\n\t"
       "bne 1b\n\t"
+      "ldr %[word], %[sums]\n\t"
+      JLT_V6M_SPLIT_ADD("%[a]") JLT_V6M_SPLIT_ADD("%[b]") JLT_V6M_SPLIT_ADD("%[c]") JLT_V6M_SPLIT_ADD("%[d]")
       : [a] "+r"(a), [b] "+r"(b), [c] "+r"(c), [d] "+r"(d), [x0] "=&r"(x0), [x1] "=&r"(x1), [x2] "=&r"(x2),
         [x3] "=&r"(x3), [word] "=&r"(word), [t] "=&r"(t), [x] "+r"(x), [w] "+r"(w)
-      : [mask] "r"(0x000F000Fu), [stop] "r"(stop)
+      : [mask] "r"(0x000F000Fu), [stop] "r"(stop), [sums] "m"(sums)
       : "cc", "memory");
-  lanes[0] = a;
-  lanes[1] = b;
-  lanes[2] = c;
-  lanes[3] = d;
 }
+#undef JLT_V6M_SPLIT_ADD
 #undef JLT_V6M_PAIR_OF
 
 #endif

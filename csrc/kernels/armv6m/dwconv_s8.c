@@ -81,6 +81,17 @@ typedef struct {
   jlt_v6m_out_t out;
 } frame_t;
 
+// As jlt_v6m_store_any; a copy, or else the sums themselves would have to be in memory.
+static JLT_ALWAYS_INLINE void store_any(const frame_t *f, const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
+                                        int8_t *out) {
+  uint32_t copies[JLT_V6M_WINDOW_MOST];
+#pragma GCC unroll 6
+  for (uint32_t i = 0; i < count; i++) {
+    copies[i] = sums[i];
+  }
+  jlt_v6m_store_any(copies, count, channel, &f->out, out, f->p->out_c);
+}
+
 // All channels of `count` neighbouring outputs; `stride`: of windows as window_*.h have them, 0 for any others.
 static JLT_ALWAYS_INLINE void run_block(const frame_t *f, window_t window, uint32_t count, uint32_t stride, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
@@ -90,8 +101,12 @@ static JLT_ALWAYS_INLINE void run_block(const frame_t *f, window_t window, uint3
   const uint32_t k_w = p->k_w;
   const jlt_v6m_channel_t *channel = f->channels;
   for (uint32_t c = 0; c < channels; c++, channel++, out++) {
-    uint32_t sums[JLT_V6M_WINDOW_MOST] = {0};
+    uint32_t sums[JLT_V6M_WINDOW_MOST];
     const int8_t *x = window.at + c;
+#pragma GCC unroll 6
+    for (uint32_t i = 0; i < count; i++) {
+      sums[i] = channel->base;
+    }
     if (stride) {
       jlt_v6m_window(x, window.column, window.row, w, k_h, count, stride, sums);
       w += 3u * k_h;
@@ -100,7 +115,11 @@ static JLT_ALWAYS_INLINE void run_block(const frame_t *f, window_t window, uint3
         add_any(x, window.column, w, k_w, count, p->stride_w, sums);
       }
     }
-    jlt_v6m_store(sums, count, channel, &f->out, out, channels);
+    if (f->out.is_simple) {
+      jlt_v6m_store(sums, count, channel, f->out.zero_point, out, channels);
+    } else {
+      store_any(f, sums, count, channel, out);
+    }
   }
 }
 

@@ -6,7 +6,7 @@
 #include "core/requantise.h"
 #include "kernels/armv6m/layout.h"
 
-// What one channel does to its sums: they are added to `base` and scaled.
+// What one channel does to its sums: `base` is added and they are scaled.
 typedef struct {
   uint32_t base;
   int32_t multiplier;
@@ -124,38 +124,29 @@ static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) { return jlt_c
 
 #endif
 
-// Scales `count` sums of one channel, no more than a block's, each pixel `step` bytes from the last. An op that is not
-// simple is scaled as the reference does.
+// Stores `count` scaled sums of one channel, each pixel `step` bytes from the last.
 static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_store_any(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *c,
-                                            const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
+                                                           const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
   for (uint32_t i = 0; i < count; i++, out += step) {
-    *out = (int8_t)(jlt_clamp(jlt_scale((int32_t)(c->base + sums[i]), c->multiplier, -c->right), o->low, o->high) + o->zero_point);
+    *out = (int8_t)(jlt_clamp(jlt_scale((int32_t)sums[i], c->multiplier, -c->right), o->low, o->high) + o->zero_point);
   }
 }
 
-// Four times in a row this is not small where a multiplication is not.
+// Several times in a row this is not small where a multiplication is not.
 #if defined(__thumb__) && !defined(__thumb2__)
 #define JLT_V6M_STORE JLT_V6M_APART
 #else
 #define JLT_V6M_STORE JLT_ALWAYS_INLINE
 #endif
 
+// The same where scaling is simple.
 static JLT_V6M_STORE JLT_V6M_UNUSED void jlt_v6m_store(const uint32_t *sums, uint32_t count, const jlt_v6m_channel_t *channel,
-                                            const jlt_v6m_out_t *o, int8_t *out, uint32_t step) {
-  if (!o->is_simple) {
-    uint32_t copies[JLT_V6M_WINDOW_BLOCK];  // or else the sums themselves would have to be in memory
-#pragma GCC unroll 6
-    for (uint32_t i = 0; i < count; i++) {
-      copies[i] = sums[i];
-    }
-    jlt_v6m_store_any(copies, count, channel, o, out, step);
-    return;
-  }
-  const jlt_v6m_channel_t c = *channel;
-  const int32_t zero_point = o->zero_point;
+                                                       int32_t zero_point, int8_t *out, uint32_t step) {
+  const int32_t multiplier = channel->multiplier;
+  const int32_t right = channel->right;
 #pragma GCC unroll 6
   for (uint32_t i = 0; i < count; i++, out += step) {
-    *out = (int8_t)jlt_v6m_saturated(jlt_v6m_moved((int32_t)(c.base + sums[i]), c.multiplier, c.right, zero_point));
+    *out = (int8_t)jlt_v6m_saturated(jlt_v6m_moved((int32_t)sums[i], multiplier, right, zero_point));
   }
 }
 

@@ -7,7 +7,7 @@
 
 enum { JLT_V6M_WINDOW_MOST = 5 };
 
-// Sums live in r8 to r11 and lr. A multiplication overwrites: each input is copied for all weights it meets but the last.
+// Sums live in r8 to r11 and lr, and all begin as the first one is. A multiplication overwrites: each input is copied for all weights it meets but the last.
 #define JLT_V6M_NEXT "ldrsb %[v], [%[x], %[z]]\n\tadd %[x], r12\n\t"
 #define JLT_V6M_MAC(a, k) "movs %[t], %[v]\n\tmuls %[t], %[w" #k "], %[t]\n\tadd " a ", %[t]\n\t"
 #define JLT_V6M_LAST(a, k) "muls %[v], %[w" #k "], %[v]\n\tadd " a ", %[v]\n\t"
@@ -30,8 +30,9 @@ enum { JLT_V6M_WINDOW_MOST = 5 };
     __asm__ volatile(                                                                                                          \
         ".syntax unified\n\t"                                                                                                  \
         "ldr %[t], %[column]\n\tmov r12, %[t]\n\t"                                                                            \
-        "movs %[z], #0\n\t"                                                                                                    \
+        "ldr %[z], %[to]\n\tldr %[z], [%[z]]\n\t"                                                                               \
         "mov r8, %[z]\n\tmov r9, %[z]\n\tmov r10, %[z]\n\tmov r11, %[z]\n\tmov lr, %[z]\n\t"                                 \
+        "movs %[z], #0\n\t"                                                                                                    \
         "1:\n\t"                                                                                                               \
         "ldrsb %[w0], [%[w], %[z]]\n\tadds %[w], #1\n\t"                                                                      \
         "ldrsb %[w1], [%[w], %[z]]\n\tadds %[w], #1\n\t"                                                                      \

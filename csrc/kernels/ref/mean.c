@@ -10,8 +10,8 @@
 static uint64_t outputs(const jlt_mean_params_t *p) {
   uint64_t count = 1;
   for (uint32_t d = 0; d < 6; d++) {
-    const uint64_t extent = p->reduced[d] ? 1u : p->dims[d];
-    count = extent && count > UINT32_MAX / extent ? UINT32_MAX : count * extent;
+    count *= p->reduced[d] ? 1u : p->dims[d];
+    count = count < UINT32_MAX ? count : UINT32_MAX;
   }
   return count;
 }

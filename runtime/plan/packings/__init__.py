@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.errors import PlanError
-from joulet.plan.packings import armv6m, armv7em, avx2, avx512vnni, neon
+from joulet.plan.packings import armv6m, armv7em, avx2, avx512vnni, mve, neon
 from joulet.plan.packings.nibbles import Weights
 
 if TYPE_CHECKING:
@@ -39,6 +39,9 @@ PACKERS: Mapping[tuple[str, str], Packer] = {
     ("ARMV6M", "CONV"): armv6m.pack_conv,
     ("ARMV6M", "DWCONV"): armv6m.pack_dwconv,
     ("ARMV6M", "FC"): armv6m.pack_conv,
+    ("MVE", "CONV"): mve.pack_conv,
+    ("MVE", "DWCONV"): mve.pack_dwconv,
+    ("MVE", "FC"): mve.pack_conv,
     ("AVX2", "CONV"): avx2.pack_conv,
     ("AVX2", "FC"): avx2.pack_conv,
     ("AVX2", "DWCONV"): avx2.pack_dwconv,

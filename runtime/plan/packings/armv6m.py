@@ -34,10 +34,14 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
     padded = np.zeros((len(sums), -(-weights.shape[1] // 4) * 4), np.uint8)
     padded[: codes.shape[0], : codes.shape[1]] = codes
     blocks = padded.reshape(-1, block, padded.shape[1]).transpose(0, 2, 1)  # (blocks, k, block)
-    head = np.array([run], "<u4").tobytes() + sums.tobytes()
+    head: bytes = np.array([run], "<u4").tobytes() + sums.tobytes()
     if bits == 8:
-        return head + blocks.tobytes()
-    return head + (_words(blocks).tobytes() if one_pixel else (blocks[..., 0] | blocks[..., 1] << 4).tobytes())
+        body: bytes = blocks.tobytes()
+    elif one_pixel:
+        body = _words(blocks).tobytes()
+    else:
+        body = (blocks[..., 0] | blocks[..., 1] << 4).tobytes()
+    return head + body
 
 
 def _runs(codes: npt.NDArray[np.uint8]) -> tuple[int, npt.NDArray[np.bool_]]:
@@ -56,7 +60,7 @@ def _runs(codes: npt.NDArray[np.uint8]) -> tuple[int, npt.NDArray[np.bool_]]:
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int) -> bytes:
     """Pack weights of DWCONV, ``(1, k_h · k_w · channels)``: channel by channel, as int8 at either precision."""
     values = _values(weights, bits).reshape(-1, params.out_c)
-    return values.sum(axis=0).astype("<i4").tobytes() + values.T.astype(np.int8).tobytes()
+    return b"".join((values.sum(axis=0).astype("<i4").tobytes(), values.T.astype(np.int8).tobytes()))
 
 
 def _values(weights: Weights, bits: int) -> npt.NDArray[np.int32]:
@@ -68,4 +72,7 @@ def _words(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:
     """Return ``(blocks, k, 8)`` nibbles as ``(blocks, k / 4, 4)`` words: four k of two rows each."""
     pairs = blocks.reshape(blocks.shape[0], -1, 4, 4, 2).astype(np.uint32)  # (blocks, k / 4, j, word, half)
     shifts = np.arange(4, dtype=np.uint32)[:, None, None] * 4 + np.arange(2, dtype=np.uint32) * 16
-    return np.bitwise_or.reduce(np.bitwise_or.reduce(pairs << shifts, axis=4), axis=2).astype("<u4")
+    words: npt.NDArray[np.uint32] = np.bitwise_or.reduce(np.bitwise_or.reduce(pairs << shifts, axis=4), axis=2).astype(
+        "<u4"
+    )
+    return words
