@@ -190,15 +190,20 @@ JLT_SHAPE(6, 2)
 JLT_SHAPE(8, 2)
 #endif
 
-static void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, uint32_t block, uint32_t first, uint32_t count,
-                      const int32_t *offsets, int8_t *out) {
-  jlt_sums_t acc[JLT_WIDE_TILE], start[4];
+// Where the accumulators of some blocks start.
+static JLT_ALWAYS_INLINE void start_blocks(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks, jlt_sums_t *start) {
+  for (uint32_t b = 0; b < blocks; b++) {
+    const uint8_t *head = (const uint8_t *)t->weights->packed + (block + b) * t->block_bytes;
+    start[b] = jlt_start_of(t->weights, t->params->out_c, block + b, head, t->each);
+  }
+}
+
+static void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, const jlt_sums_t *start, uint32_t block,
+                      uint32_t first, uint32_t count, const int32_t *offsets, int8_t *out) {
+  jlt_sums_t acc[JLT_WIDE_TILE];
   const uint8_t *x = t->strip + first * t->pixel_bytes;
   const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->block_bytes + JLT_WIDE_HEAD_BYTES;
   const uint32_t out_c = t->params->out_c;
-  for (uint32_t b = 0; b < shape->blocks; b++) {
-    start[b] = jlt_start_of(t->weights, out_c, block + b, w + b * t->block_bytes - JLT_WIDE_HEAD_BYTES, t->each);
-  }
   (t->is_4 ? shape->at_4 : shape->at_8)(t, x, w, start, acc);
   for (uint32_t b = 0; b < shape->blocks; b++) {
     const uint32_t channel = (block + b) * JLT_WIDE_CHANNELS;
@@ -233,22 +238,27 @@ static const jlt_shape_t *shape_for(uint32_t left, uint32_t blocks) {
 
 static void run_pixels(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks, uint32_t pixels, const int32_t *offsets,
                        int8_t *out) {
+  jlt_sums_t start[JLT_TILE_BLOCKS];
+  start_blocks(t, block, blocks, start);
   for (uint32_t first = 0; first < pixels;) {
     const uint32_t left = pixels - first;
     const jlt_shape_t *shape = shape_for(left, blocks);
     const uint32_t count = left < shape->pixels ? left : shape->pixels;
-    run_shape(t, shape, block, first, count, offsets, out);
+    run_shape(t, shape, start, block, first, count, offsets, out);
     first += count;
   }
 }
 
 static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8_t *out) {
+  jlt_sums_t start[4];
   uint32_t block = t->first_block;
   for (; block + 4u <= t->end_block; block += 4u) {
-    run_shape(t, &shape_1_4, block, 0, 1, offsets, out);
+    start_blocks(t, block, 4, start);
+    run_shape(t, &shape_1_4, start, block, 0, 1, offsets, out);
   }
   for (; block < t->end_block; block++) {
-    run_shape(t, &shape_1_1, block, 0, 1, offsets, out);
+    start_blocks(t, block, 1, start);
+    run_shape(t, &shape_1_1, start, block, 0, 1, offsets, out);
   }
 }
 
