@@ -262,11 +262,66 @@ static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8
   }
 }
 
+// Eight channels fill half the lanes: two pixels share them. acc[pair].
+static JLT_ALWAYS_INLINE void tile_pairs(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pairs,
+                                         jlt_sums_t start, jlt_sums_t *acc) {
+  jlt_sums_t sums[4];
+#pragma GCC unroll 4
+  for (uint32_t j = 0; j < pairs; j++) {
+    sums[j] = start;
+  }
+  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
+    const uint8_t *at = x;
+    for (uint32_t s = 0; s < t->steps; s++) {
+      const jlt_eight_t eight = jlt_eight(w);
+#pragma GCC unroll 4
+      for (uint32_t j = 0; j < pairs; j++) {
+        sums[j] = jlt_add_eight(sums[j], eight, at + 2u * j * t->pixel_bytes, at + (2u * j + 1u) * t->pixel_bytes);
+      }
+      w += JLT_K_8 * JLT_WIDE_CHANNELS / 2;
+      at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
+    }
+  }
+#pragma GCC unroll 4
+  for (uint32_t j = 0; j < pairs; j++) {
+    acc[j] = sums[j];
+  }
+}
+
+static __attribute__((noinline)) void tile_pairs_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w,
+                                                   const jlt_sums_t *start, jlt_sums_t *acc) {
+  tile_pairs(t, x, w, 4, *start, acc);
+}
+
+static __attribute__((noinline)) void tile_pairs_1(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w,
+                                                   const jlt_sums_t *start, jlt_sums_t *acc) {
+  tile_pairs(t, x, w, 1, *start, acc);
+}
+
+static void run_pairs(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
+  const uint8_t *w = (const uint8_t *)t->weights->packed + JLT_WIDE_HEAD_BYTES;
+  jlt_sums_t acc[4], start[1];
+  start_blocks(t, 0, 1, start);
+  for (uint32_t first = 0; first < pixels;) {
+    const uint32_t left = pixels - first;
+    const uint32_t most = left > 2 ? 8u : 2u, count = left < most ? left : most;
+    (left > 2 ? tile_pairs_4 : tile_pairs_1)(t, t->strip + first * t->pixel_bytes, w, start, acc);
+    for (uint32_t i = 0; i < count; i += 2u, out += JLT_WIDE_CHANNELS) {
+      jlt_finish_sums(acc[i / 2u], t->finish, &t->output, out, count - i >= 2u ? JLT_WIDE_CHANNELS : JLT_WIDE_CHANNELS / 2u);
+    }
+    first += count;
+  }
+}
+
 static void run_strip(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
   int32_t offsets[JLT_WIDE_STRIP_PIXELS] = {0};
   uint32_t block = t->first_block;
   for (uint32_t i = 0; t->is_4 && i < pixels; i++) {
     offsets[i] = offset_4(t, i);
+  }
+  if (!t->is_4 && t->params->out_c == JLT_WIDE_CHANNELS / 2u) {
+    run_pairs(t, pixels, out);
+    return;
   }
   if (pixels == 1) {
     run_one_pixel(t, offsets, out);

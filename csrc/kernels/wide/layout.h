@@ -3,7 +3,7 @@
 //
 // Output channels come in blocks of 16, the last one padded with zero weights. A packed convolution is, block by block, the sums
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
-// padded to s, the products that the instruction set adds up (2 or 4); at 4 bits [R / 8][16][4] bytes, R padded to 8, with u
+// padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits [R / 8][16][4] bytes, R padded to 8, with u
 // of four elements in the low nibbles and of the next four in the high ones, and sums of u. A packed depthwise convolution is,
 // block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at 4 bits w = 16u − 120.
 // runtime/plan/packings/wide.py writes all of it.
@@ -28,13 +28,14 @@ static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
 
 static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, uint32_t bits, uint32_t together) {
   const uint64_t row = (uint64_t)p->k_w * p->in_c;
-  const uint64_t body = bits == 8 ? jlt_align_up(row, together) * JLT_WIDE_CHANNELS : jlt_align_up(row, 8) * JLT_WIDE_CHANNELS / 2u;
+  const uint32_t channels = p->out_c == JLT_WIDE_CHANNELS / 2u ? p->out_c : JLT_WIDE_CHANNELS;
+  const uint64_t body = bits == 8 ? jlt_align_up(row, together) * channels : jlt_align_up(row, 8) * JLT_WIDE_CHANNELS / 2u;
   return JLT_WIDE_HEAD_BYTES + jlt_align_up(p->k_h * body, 64);
 }
 
 // One row of a strip at two bytes an element; pixels that a tile has too many and the padding of R are read, never used.
 static inline uint64_t jlt_wide_strip_bytes(const jlt_conv_params_t *p) {
-  const uint64_t columns = (uint64_t)(JLT_WIDE_STRIP_PIXELS + 2u) * p->stride_w + p->k_w;
+  const uint64_t columns = (uint64_t)(JLT_WIDE_STRIP_PIXELS + 7u) * p->stride_w + p->k_w;
   return jlt_align_up(columns * p->in_c * 2u + 32u, 64);
 }
 
