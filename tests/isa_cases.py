@@ -106,7 +106,11 @@ def depthwise(seed: int) -> bytes:
 def dense(seed: int) -> bytes:
     """FULLY_CONNECTED, one row of x or several."""
     c = Cases(seed)
-    rows, in_c, out_c = c.pick((1, 1, 1, 2, 7, 9)), c.pick((*CHANNELS, 127, 128, 200, 640)), c.pick((*CHANNELS, 128, 130))
+    rows, in_c, out_c = (
+        c.pick((1, 1, 1, 2, 7, 9)),
+        c.pick((*CHANNELS, 127, 128, 200, 640)),
+        c.pick((*CHANNELS, 128, 130)),
+    )
     x = c.activation("x", (rows, in_c))
     w = c.weights((out_c, in_c), 0, one_scale=True)
     b = c.bias(out_c, in_c)

@@ -19,7 +19,9 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine and its kernels for AArch64, or skip where nothing compiles or runs it."""
     compiler, emulator = shutil.which("aarch64-linux-gnu-gcc"), shutil.which("qemu-aarch64")
     if compiler is None or emulator is None:
-        pytest.skip("needs aarch64-linux-gnu-gcc and qemu-aarch64: apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user")
+        pytest.skip(
+            "nothing compiles or runs AArch64: apt install gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user"
+        )
     return isa_program.build(tmp_path_factory.mktemp("aarch64") / "run", [compiler], ["-O2", "-static"])
 
 

@@ -56,7 +56,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--samples", type=int, default=1, metavar="N", help="how many samples (1)")
     parser.add_argument("--precision", metavar="NAME", help="only this path (all of them)")
     parser.add_argument("--against", choices=["litert"], help="also run another engine, in turns (host only)")
-    parser.add_argument("--tflite", type=Path, metavar="M.tflite", help="the model that the container was compiled from")
+    parser.add_argument(
+        "--tflite", type=Path, metavar="M.tflite", help="the model that the container was compiled from"
+    )
     parser.add_argument("--ops", action="store_true", help="print what each op takes (host only)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
@@ -66,7 +68,9 @@ def run(args: argparse.Namespace) -> int:
     if args.samples < 1:
         raise UsageError(f"--samples is {args.samples}; it must be 1 or more")
     if (args.against or args.ops) and args.engine.partition(":")[0] != "host":
-        raise UsageError(f"--against and --ops measure time, which --engine {args.engine} has none of; use --engine host")
+        raise UsageError(
+            f"--against and --ops measure time, which --engine {args.engine} has none of; use --engine host"
+        )
     if (args.against is None) != (args.tflite is None):
         raise UsageError("--against litert and --tflite M.tflite go together")
     with open_engine(args.model, args.engine) as engine:

@@ -85,7 +85,9 @@ def _interpreter(tflite: Path, borders: tuple[TensorInfo, ...], inputs: list[Arr
         raise DataError(f"'{tflite}' has {len(theirs.inputs)} inputs, the container {len(borders)}: another model")
     for index, info, array in zip(theirs._in, theirs.inputs, inputs, strict=True):
         if array[0].size != int(np.prod(info.shape)):
-            raise DataError(f"'{tflite}': input {info.name} is {info.shape}, the container's has {array[0].size} elements")
+            raise DataError(
+                f"'{tflite}': input {info.name} is {info.shape}, the container's has {array[0].size} elements"
+            )
         theirs._interpreter.set_tensor(index, array[0].astype(info.dtype).reshape(info.shape))
     theirs._interpreter.invoke()
     return theirs._interpreter._interpreter

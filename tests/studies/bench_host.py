@@ -57,7 +57,9 @@ def main() -> int:
     peak = peak_gmac_per_s(isa)
     judged = isa == "AVX512VNNI"
     print(f"{isa}, peak {peak:.0f} GMAC/s" if peak else isa)
-    print(f"  {'model':<6} {'path':<5} {'LiteRT us':>10} {'us':>8} {'ratio':>6} {'target':>7} {'GMAC/s':>7} {'of peak':>8}")
+    print(
+        f"  {'model':<6} {'path':<5} {'LiteRT us':>10} {'us':>8} {'ratio':>6} {'target':>7} {'GMAC/s':>7} {'of peak':>8}"
+    )
     rows, missed = [], 0
     for name, stem in MODELS.items():
         path = args.shared / "data" / "mlperf_tiny" / "models" / f"{stem}.tflite"
@@ -80,7 +82,10 @@ def main() -> int:
     for path in ("w8", "w4"):
         rate = op_rows(large, path, 20)[0]["gmac_per_s"]
         rows.append({"model": "conv 3x3 56x56x64 to 64", "path": path, "gmac_per_s": rate})
-        print(f"  3x3 convolution 56x56x64 to 64, {path}: {rate:.1f} GMAC/s" + (f", {rate / peak:.0%} of peak" if peak else ""))
+        print(
+            f"  3x3 convolution 56x56x64 to 64, {path}: {rate:.1f} GMAC/s"
+            + (f", {rate / peak:.0%} of peak" if peak else "")
+        )
         missed += judged and peak is not None and path == "w8" and rate < OF_PEAK * peak
     if args.json:
         args.json.write_text(json.dumps({"isa": isa, "peak_gmac_per_s": peak, "rows": rows}, indent=2))

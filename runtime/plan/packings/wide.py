@@ -28,8 +28,9 @@ def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, toge
     params
         The op's parameters.
     bits
-        8: int8 ``[R / together][16][together]`` a row of the window, ``[8]`` where there are eight channels in all. 4: ``[R / 8][16][4]`` bytes, u = (q + 128) >> 4 of four
-        elements in the low nibbles and of the next four in the high ones; sums are of u.
+        8: int8 ``[R / together][16][together]`` a row of the window, ``[8]`` where there are eight channels in all.
+        4: ``[R / 8][16][4]`` bytes, u = (q + 128) >> 4 of four elements in the low nibbles and of the next four in the high
+        ones; sums are of u.
     together
         Products that one instruction adds up at 8 bits, 2 or 4.
     """
