@@ -53,7 +53,7 @@ static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *ima
 }
 
 static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks, jlt_sums_t *sums) {
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     sums[j] = jlt_no_sums();
   }
@@ -64,14 +64,14 @@ static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks
 static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                      const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t *acc) {
   jlt_sums_t sums[JLT_WIDE_TILE];
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     sums[j] = start[j / pixels];
   }
   for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
     const uint8_t *at = x;
     for (uint32_t s = 0; s < t->steps; s++) {
-#pragma GCC unroll 16
+      JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
         const jlt_factors_t factors = jlt_factors_8(w + j / pixels * t->block_bytes);
         sums[j] = jlt_add_products_8(sums[j], factors, at + j % pixels * t->pixel_bytes);
@@ -80,7 +80,7 @@ static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x,
       at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
     }
   }
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     acc[j] = sums[j];
   }
@@ -95,7 +95,7 @@ static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, 
     const uint32_t now = left < JLT_GROUPS_4 ? left : JLT_GROUPS_4;
     clear(pixels, blocks, part);
     for (uint32_t s = 0; s < now; s++) {
-#pragma GCC unroll 16
+      JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
         const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
         part[j] = jlt_add_products_4(part[j], factors, x + j % pixels * t->pixel_bytes);
@@ -103,7 +103,7 @@ static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, 
       w += 8 * JLT_WIDE_CHANNELS / 2;
       x += 8;
     }
-#pragma GCC unroll 16
+    JLT_UNROLL
     for (uint32_t j = 0; j < pixels * blocks; j++) {
       acc[j] = jlt_widen_4(acc[j], part[j]);
     }
@@ -126,7 +126,7 @@ static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x,
   for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
     const uint8_t *at = x;
     for (uint32_t s = 0; s < t->steps; s++) {
-#pragma GCC unroll 16
+      JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
         const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
         sums[j] = jlt_add_products_4(sums[j], factors, at + j % pixels * t->pixel_bytes);
@@ -135,7 +135,7 @@ static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x,
       at += 8;
     }
   }
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     acc[j] = sums[j];
   }
@@ -266,7 +266,7 @@ static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8
 static JLT_ALWAYS_INLINE void tile_pairs(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pairs,
                                          jlt_sums_t start, jlt_sums_t *acc) {
   jlt_sums_t sums[4];
-#pragma GCC unroll 4
+  JLT_UNROLL
   for (uint32_t j = 0; j < pairs; j++) {
     sums[j] = start;
   }
@@ -274,7 +274,7 @@ static JLT_ALWAYS_INLINE void tile_pairs(const jlt_wide_conv_t *t, const uint8_t
     const uint8_t *at = x;
     for (uint32_t s = 0; s < t->steps; s++) {
       const jlt_eight_t eight = jlt_eight(w);
-#pragma GCC unroll 4
+      JLT_UNROLL
       for (uint32_t j = 0; j < pairs; j++) {
         sums[j] = jlt_add_eight(sums[j], eight, at + 2u * j * t->pixel_bytes, at + (2u * j + 1u) * t->pixel_bytes);
       }
@@ -282,7 +282,7 @@ static JLT_ALWAYS_INLINE void tile_pairs(const jlt_wide_conv_t *t, const uint8_t
       at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
     }
   }
-#pragma GCC unroll 4
+  JLT_UNROLL
   for (uint32_t j = 0; j < pairs; j++) {
     acc[j] = sums[j];
   }
@@ -367,7 +367,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   }
   const uint32_t pixels = p.n * p.out_h * p.out_w;
   const bool is_4 = call->weights.high && !call->weights.low;
-  const uint32_t together = is_4 ? 8u : JLT_K_8;
+  const uint32_t elements = p.k_w * p.in_c;  // of a row of the window
   jlt_wide_conv_t t = {
       .params = &p,
       .weights = &call->weights,
@@ -375,7 +375,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
       .row_bytes = jlt_wide_strip_bytes(&p),
       .pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8),
       .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
-      .steps = (uint32_t)(jlt_align_up((uint64_t)p.k_w * p.in_c, together) / together),
+      .steps = is_4 ? (elements + 7u) / 8u : (elements + JLT_K_8 - 1u) / JLT_K_8,
       .end_block = (uint32_t)jlt_wide_blocks(&p),
       .each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8,
       .is_4 = is_4,

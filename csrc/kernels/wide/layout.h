@@ -13,6 +13,13 @@
 #include "core/bytes.h"
 #include "kernels/variants.h"
 
+// Before a loop of a few rounds, a constant number once it is inlined: arrays that it walks are then registers.
+#if defined(__clang__)
+#define JLT_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define JLT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 enum {
   JLT_WIDE_CHANNELS = 16,       // of a block
   JLT_WIDE_TILE = 16,           // most blocks x pixels that are computed at once
