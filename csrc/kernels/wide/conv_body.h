@@ -366,7 +366,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
     p.n = p.in_h = p.out_h = 1;
   }
   const uint32_t pixels = p.n * p.out_h * p.out_w;
-  const bool is_4 = call->weights.high && !call->weights.low;
+  const bool is_4 = call->weights.high && !call->weights.low && jlt_wide_has_nibbles(&p);
   const uint32_t elements = p.k_w * p.in_c;  // of a row of the window
   jlt_wide_conv_t t = {
       .params = &p,
