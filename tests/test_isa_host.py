@@ -13,7 +13,7 @@ from joulet.engine.host import HostEngine
 from joulet.engine.seam import Array
 
 ISAS = [name for name, code in layout.CODES["Isa"].items() if name != "REF" and lib.jlt_host_runs(code)]
-SEEDS = range(60)
+SEEDS = range(40)
 SAMPLES = 3
 
 

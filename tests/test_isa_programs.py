@@ -17,7 +17,7 @@ from isa_cases import CASES
 from joulet._core import lib
 from joulet.container import layout
 
-SEEDS = range(1000, 1015)
+SEEDS = range(1000, 1010)
 SANITIZERS = ("-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 ISAS = [name for name in ("AVX2", "NEON") if lib.jlt_host_runs(layout.CODES["Isa"][name])]
 if platform.machine() in ("x86_64", "AMD64"):

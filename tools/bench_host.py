@@ -46,12 +46,13 @@ def against_litert(engine: HostEngine, tflite: Path, paths: list[str], inputs: l
     """
     interpreter = _interpreter(tflite, engine.inputs, inputs)
     runs: dict[str, Callable[[], object]] = {"litert": interpreter.Invoke}
-    macs = {}
+    macs, kept = {}, []
     for path in paths:
         one = [np.ascontiguousarray(array[:1]) for array in inputs]
         bound = engine.bind(one, engine.new_outputs(1), path=path)
         bound()
-        runs[path] = bound
+        kept.append(bound)  # its arrays must outlive the calls
+        runs[path] = bound.direct
         macs[path] = int(bound.macs[0])
     times = _in_turns(runs)
     litert_s = statistics.median(times["litert"])

@@ -5,9 +5,15 @@
 
 #include "core/format.h"
 
-// Sixteen independent chains would spill where there are sixteen registers, so chains are eight; `opaque` keeps the compiler from
-// computing a product once for all rounds.
+// Sixteen independent chains would spill where there are sixteen registers, so chains are eight. The empty assembly keeps the
+// compiler from computing a product once for all rounds.
 enum { CHAINS = 8, UNROLLED = 4 };
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 32")
+#endif
 
 #if defined(__x86_64__) && defined(__GNUC__)
 #include <immintrin.h>
@@ -18,7 +24,7 @@ __attribute__((target("avx2"))) static uint64_t peak_avx2(uint32_t rounds) {
     sums[i] = _mm256_setzero_si256();
   }
   for (uint32_t round = 0; round < rounds; round++) {
-#pragma GCC unroll 32
+    UNROLL
     for (int i = 0; i < CHAINS * UNROLLED; i++) {
       __asm__ volatile("" : "+x"(x));
       sums[i % CHAINS] = _mm256_add_epi32(sums[i % CHAINS], _mm256_madd_epi16(w, x));
@@ -36,7 +42,7 @@ __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) static uint64_t 
     sums[i] = _mm512_setzero_si512();
   }
   for (uint32_t round = 0; round < rounds; round++) {
-#pragma GCC unroll 32
+    UNROLL
     for (int i = 0; i < CHAINS * UNROLLED; i++) {
       __asm__ volatile("" : "+v"(x));
       sums[i % (2 * CHAINS)] = _mm512_dpbusd_epi32(sums[i % (2 * CHAINS)], w, x);
@@ -60,7 +66,7 @@ static uint64_t peak_neon(uint32_t rounds) {
     sums[i] = vdupq_n_s32(0);
   }
   for (uint32_t round = 0; round < rounds; round++) {
-#pragma GCC unroll 32
+    UNROLL
     for (int i = 0; i < CHAINS * UNROLLED; i++) {
       __asm__ volatile("" : "+w"(x));
       sums[i % CHAINS] = vpadalq_s16(sums[i % CHAINS], vmull_s8(w, x));

@@ -56,6 +56,18 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_fact
                       _mm256_add_epi32(sums.high, _mm256_madd_epi16(w.high, pair))};
 }
 
+// Eight channels of one step, for two pixels.
+typedef __m256i jlt_eight_t;
+
+static JLT_ALWAYS_INLINE jlt_eight_t jlt_eight(const uint8_t *w) {
+  return _mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)w));
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_eight(jlt_sums_t sums, jlt_eight_t w, const uint8_t *x, const uint8_t *next) {
+  return (jlt_sums_t){_mm256_add_epi32(sums.low, _mm256_madd_epi16(w, broadcast_4(x))),
+                      _mm256_add_epi32(sums.high, _mm256_madd_epi16(w, broadcast_4(next)))};
+}
+
 // Eight products a channel at 4 bits: those of low nibbles, then of high ones.
 typedef struct {
   jlt_sums_t first;

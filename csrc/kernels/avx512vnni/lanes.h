@@ -54,6 +54,19 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_fact
   return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, broadcast_4(x), w.all)};
 }
 
+// Eight channels of one step, for two pixels.
+typedef __m512i jlt_eight_t;
+
+static JLT_ALWAYS_INLINE jlt_eight_t jlt_eight(const uint8_t *w) {
+  return _mm512_broadcast_i64x4(_mm256_loadu_si256((const void *)w));
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_eight(jlt_sums_t sums, jlt_eight_t w, const uint8_t *x, const uint8_t *next) {
+  int32_t four;
+  memcpy(&four, next, sizeof(four));
+  return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, _mm512_mask_set1_epi32(broadcast_4(x), 0xFF00, four), w)};
+}
+
 // Eight products a channel at 4 bits: those of low nibbles, then of high ones.
 typedef struct {
   __m512i first;

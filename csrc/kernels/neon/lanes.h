@@ -87,6 +87,21 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_fact
   return add_products(sums, w, broadcast_4(x));
 }
 
+// Eight channels of one step, for two pixels.
+typedef struct {
+  int8x16_t a;
+  int8x16_t b;
+} jlt_eight_t;
+
+static JLT_ALWAYS_INLINE jlt_eight_t jlt_eight(const uint8_t *w) {
+  return (jlt_eight_t){vld1q_s8((const int8_t *)w), vld1q_s8((const int8_t *)w + 16)};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_eight(jlt_sums_t s, jlt_eight_t w, const uint8_t *x, const uint8_t *next) {
+  const int8x16_t first = broadcast_4(x), second = broadcast_4(next);
+  return (jlt_sums_t){dot(s.a, w.a, first), dot(s.b, w.b, first), dot(s.c, w.a, second), dot(s.d, w.b, second)};
+}
+
 // Eight products a channel at 4 bits: those of low nibbles, then of high ones.
 typedef struct {
   jlt_factors_t first;

@@ -53,7 +53,7 @@ static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *ima
 }
 
 static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks, jlt_sums_t *sums) {
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     sums[j] = jlt_no_sums();
   }
@@ -64,14 +64,14 @@ static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks
 static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                      const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t *acc) {
   jlt_sums_t sums[JLT_WIDE_TILE];
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     sums[j] = start[j / pixels];
   }
   for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
     const uint8_t *at = x;
     for (uint32_t s = 0; s < t->steps; s++) {
-#pragma GCC unroll 16
+      JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
         const jlt_factors_t factors = jlt_factors_8(w + j / pixels * t->block_bytes);
         sums[j] = jlt_add_products_8(sums[j], factors, at + j % pixels * t->pixel_bytes);
@@ -80,7 +80,7 @@ static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x,
       at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
     }
   }
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     acc[j] = sums[j];
   }
@@ -95,7 +95,7 @@ static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, 
     const uint32_t now = left < JLT_GROUPS_4 ? left : JLT_GROUPS_4;
     clear(pixels, blocks, part);
     for (uint32_t s = 0; s < now; s++) {
-#pragma GCC unroll 16
+      JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
         const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
         part[j] = jlt_add_products_4(part[j], factors, x + j % pixels * t->pixel_bytes);
@@ -103,7 +103,7 @@ static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, 
       w += 8 * JLT_WIDE_CHANNELS / 2;
       x += 8;
     }
-#pragma GCC unroll 16
+    JLT_UNROLL
     for (uint32_t j = 0; j < pixels * blocks; j++) {
       acc[j] = jlt_widen_4(acc[j], part[j]);
     }
@@ -126,7 +126,7 @@ static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x,
   for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
     const uint8_t *at = x;
     for (uint32_t s = 0; s < t->steps; s++) {
-#pragma GCC unroll 16
+      JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
         const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
         sums[j] = jlt_add_products_4(sums[j], factors, at + j % pixels * t->pixel_bytes);
@@ -135,7 +135,7 @@ static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x,
       at += 8;
     }
   }
-#pragma GCC unroll 16
+  JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     acc[j] = sums[j];
   }
@@ -190,15 +190,20 @@ JLT_SHAPE(6, 2)
 JLT_SHAPE(8, 2)
 #endif
 
-static void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, uint32_t block, uint32_t first, uint32_t count,
-                      const int32_t *offsets, int8_t *out) {
-  jlt_sums_t acc[JLT_WIDE_TILE], start[4];
+// Where the accumulators of some blocks start.
+static JLT_ALWAYS_INLINE void start_blocks(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks, jlt_sums_t *start) {
+  for (uint32_t b = 0; b < blocks; b++) {
+    const uint8_t *head = (const uint8_t *)t->weights->packed + (block + b) * t->block_bytes;
+    start[b] = jlt_start_of(t->weights, t->params->out_c, block + b, head, t->each);
+  }
+}
+
+static void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, const jlt_sums_t *start, uint32_t block,
+                      uint32_t first, uint32_t count, const int32_t *offsets, int8_t *out) {
+  jlt_sums_t acc[JLT_WIDE_TILE];
   const uint8_t *x = t->strip + first * t->pixel_bytes;
   const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->block_bytes + JLT_WIDE_HEAD_BYTES;
   const uint32_t out_c = t->params->out_c;
-  for (uint32_t b = 0; b < shape->blocks; b++) {
-    start[b] = jlt_start_of(t->weights, out_c, block + b, w + b * t->block_bytes - JLT_WIDE_HEAD_BYTES, t->each);
-  }
   (t->is_4 ? shape->at_4 : shape->at_8)(t, x, w, start, acc);
   for (uint32_t b = 0; b < shape->blocks; b++) {
     const uint32_t channel = (block + b) * JLT_WIDE_CHANNELS;
@@ -233,22 +238,78 @@ static const jlt_shape_t *shape_for(uint32_t left, uint32_t blocks) {
 
 static void run_pixels(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks, uint32_t pixels, const int32_t *offsets,
                        int8_t *out) {
+  jlt_sums_t start[JLT_TILE_BLOCKS];
+  start_blocks(t, block, blocks, start);
   for (uint32_t first = 0; first < pixels;) {
     const uint32_t left = pixels - first;
     const jlt_shape_t *shape = shape_for(left, blocks);
     const uint32_t count = left < shape->pixels ? left : shape->pixels;
-    run_shape(t, shape, block, first, count, offsets, out);
+    run_shape(t, shape, start, block, first, count, offsets, out);
     first += count;
   }
 }
 
 static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8_t *out) {
+  jlt_sums_t start[4];
   uint32_t block = t->first_block;
   for (; block + 4u <= t->end_block; block += 4u) {
-    run_shape(t, &shape_1_4, block, 0, 1, offsets, out);
+    start_blocks(t, block, 4, start);
+    run_shape(t, &shape_1_4, start, block, 0, 1, offsets, out);
   }
   for (; block < t->end_block; block++) {
-    run_shape(t, &shape_1_1, block, 0, 1, offsets, out);
+    start_blocks(t, block, 1, start);
+    run_shape(t, &shape_1_1, start, block, 0, 1, offsets, out);
+  }
+}
+
+// Eight channels fill half the lanes: two pixels share them. acc[pair].
+static JLT_ALWAYS_INLINE void tile_pairs(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pairs,
+                                         jlt_sums_t start, jlt_sums_t *acc) {
+  jlt_sums_t sums[4];
+  JLT_UNROLL
+  for (uint32_t j = 0; j < pairs; j++) {
+    sums[j] = start;
+  }
+  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
+    const uint8_t *at = x;
+    for (uint32_t s = 0; s < t->steps; s++) {
+      const jlt_eight_t eight = jlt_eight(w);
+      JLT_UNROLL
+      for (uint32_t j = 0; j < pairs; j++) {
+        sums[j] = jlt_add_eight(sums[j], eight, at + 2u * j * t->pixel_bytes, at + (2u * j + 1u) * t->pixel_bytes);
+      }
+      w += JLT_K_8 * JLT_WIDE_CHANNELS / 2;
+      at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
+    }
+  }
+  JLT_UNROLL
+  for (uint32_t j = 0; j < pairs; j++) {
+    acc[j] = sums[j];
+  }
+}
+
+static __attribute__((noinline)) void tile_pairs_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w,
+                                                   const jlt_sums_t *start, jlt_sums_t *acc) {
+  tile_pairs(t, x, w, 4, *start, acc);
+}
+
+static __attribute__((noinline)) void tile_pairs_1(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w,
+                                                   const jlt_sums_t *start, jlt_sums_t *acc) {
+  tile_pairs(t, x, w, 1, *start, acc);
+}
+
+static void run_pairs(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
+  const uint8_t *w = (const uint8_t *)t->weights->packed + JLT_WIDE_HEAD_BYTES;
+  jlt_sums_t acc[4], start[1];
+  start_blocks(t, 0, 1, start);
+  for (uint32_t first = 0; first < pixels;) {
+    const uint32_t left = pixels - first;
+    const uint32_t most = left > 2 ? 8u : 2u, count = left < most ? left : most;
+    (left > 2 ? tile_pairs_4 : tile_pairs_1)(t, t->strip + first * t->pixel_bytes, w, start, acc);
+    for (uint32_t i = 0; i < count; i += 2u, out += JLT_WIDE_CHANNELS) {
+      jlt_finish_sums(acc[i / 2u], t->finish, &t->output, out, count - i >= 2u ? JLT_WIDE_CHANNELS : JLT_WIDE_CHANNELS / 2u);
+    }
+    first += count;
   }
 }
 
@@ -257,6 +318,10 @@ static void run_strip(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
   uint32_t block = t->first_block;
   for (uint32_t i = 0; t->is_4 && i < pixels; i++) {
     offsets[i] = offset_4(t, i);
+  }
+  if (!t->is_4 && t->params->out_c == JLT_WIDE_CHANNELS / 2u) {
+    run_pairs(t, pixels, out);
+    return;
   }
   if (pixels == 1) {
     run_one_pixel(t, offsets, out);
@@ -301,8 +366,8 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
     p.n = p.in_h = p.out_h = 1;
   }
   const uint32_t pixels = p.n * p.out_h * p.out_w;
-  const bool is_4 = call->weights.high && !call->weights.low;
-  const uint32_t together = is_4 ? 8u : JLT_K_8;
+  const bool is_4 = call->weights.high && !call->weights.low && jlt_wide_has_nibbles(&p);
+  const uint32_t elements = p.k_w * p.in_c;  // of a row of the window
   jlt_wide_conv_t t = {
       .params = &p,
       .weights = &call->weights,
@@ -310,7 +375,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
       .row_bytes = jlt_wide_strip_bytes(&p),
       .pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8),
       .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
-      .steps = (uint32_t)(jlt_align_up((uint64_t)p.k_w * p.in_c, together) / together),
+      .steps = is_4 ? (elements + 7u) / 8u : (elements + JLT_K_8 - 1u) / JLT_K_8,
       .end_block = (uint32_t)jlt_wide_blocks(&p),
       .each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8,
       .is_4 = is_4,

@@ -28,7 +28,7 @@ static JLT_ALWAYS_INLINE void run_pixel(const jlt_wide_dwconv_t *t, const int8_t
     jlt_sums_t sums = jlt_no_sums();
     const uint32_t n = c - at < JLT_WIDE_CHANNELS ? c - at : JLT_WIDE_CHANNELS;
     if (n == JLT_WIDE_CHANNELS || t->in_end - last >= (ptrdiff_t)(at + JLT_WIDE_CHANNELS)) {  // more is read than meant
-#pragma GCC unroll 16
+      JLT_UNROLL
       for (uint32_t k = 0; k < taps; k += 2u) {
         const jlt_tap_t second = k + 1u < taps ? jlt_tap(x[k + 1u] + at, JLT_WIDE_CHANNELS) : jlt_no_tap();
         sums = jlt_add_taps(sums, jlt_tap(x[k] + at, JLT_WIDE_CHANNELS), second, w + 32u * k);
@@ -78,9 +78,9 @@ static JLT_ALWAYS_INLINE void run_inside(const jlt_wide_dwconv_t *t, const int8_
   last += left + (size_t)(k_w - 1u) * c;
   for (; x < end; x += pixels, out += pixels * c, last += step) {
     const int8_t *taps[JLT_WIDE_MOST_TAPS];
-#pragma GCC unroll 3
+    JLT_UNROLL
     for (uint32_t ky = 0; ky < k_h; ky++) {
-#pragma GCC unroll 3
+      JLT_UNROLL
       for (uint32_t kx = 0; kx < k_w; kx++) {
         taps[ky * k_w + kx] = at[ky] + (size_t)kx * c;
       }

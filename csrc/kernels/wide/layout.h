@@ -3,8 +3,9 @@
 //
 // Output channels come in blocks of 16, the last one padded with zero weights. A packed convolution is, block by block, the sums
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
-// padded to s, the products that the instruction set adds up (2 or 4); at 4 bits [R / 8][16][4] bytes, R padded to 8, with u
-// of four elements in the low nibbles and of the next four in the high ones, and sums of u. A packed depthwise convolution is,
+// padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits [R / 8][16][4] bytes, R padded to 8, with u
+// of four elements in the low nibbles and of the next four in the high ones, and sums of u; where R is below 64, 4 bits are
+// kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is,
 // block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at 4 bits w = 16u − 120.
 // runtime/plan/packings/wide.py writes all of it.
 #ifndef JLT_KERNELS_WIDE_LAYOUT_H
@@ -13,6 +14,13 @@
 #include "core/bytes.h"
 #include "kernels/variants.h"
 
+// Before a loop of a few rounds, a constant number once it is inlined: arrays that it walks are then registers.
+#if defined(__clang__)
+#define JLT_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define JLT_UNROLL _Pragma("GCC unroll 16")
+#endif
+
 enum {
   JLT_WIDE_CHANNELS = 16,       // of a block
   JLT_WIDE_TILE = 16,           // most blocks x pixels that are computed at once
@@ -20,21 +28,27 @@ enum {
   JLT_WIDE_HEAD_BYTES = 64,     // of a block: sums of weights
   JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
   JLT_WIDE_MOST_TAPS = 64,
+  JLT_WIDE_LONG_ROW = 64,  // elements
 };
 
 static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
   return ((uint64_t)p->out_c + JLT_WIDE_CHANNELS - 1u) / JLT_WIDE_CHANNELS;
 }
 
+// Whether 4 bits are kept as nibbles: where rows are short, bytes 16u − 120 run faster, and there is little to save.
+static inline bool jlt_wide_has_nibbles(const jlt_conv_params_t *p) { return (uint64_t)p->k_w * p->in_c >= JLT_WIDE_LONG_ROW; }
+
 static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, uint32_t bits, uint32_t together) {
   const uint64_t row = (uint64_t)p->k_w * p->in_c;
-  const uint64_t body = bits == 8 ? jlt_align_up(row, together) * JLT_WIDE_CHANNELS : jlt_align_up(row, 8) * JLT_WIDE_CHANNELS / 2u;
+  const uint32_t channels = p->out_c == JLT_WIDE_CHANNELS / 2u ? p->out_c : JLT_WIDE_CHANNELS;
+  const bool is_8 = bits == 8 || !jlt_wide_has_nibbles(p);
+  const uint64_t body = is_8 ? jlt_align_up(row, together) * channels : jlt_align_up(row, 8) * JLT_WIDE_CHANNELS / 2u;
   return JLT_WIDE_HEAD_BYTES + jlt_align_up(p->k_h * body, 64);
 }
 
 // One row of a strip at two bytes an element; pixels that a tile has too many and the padding of R are read, never used.
 static inline uint64_t jlt_wide_strip_bytes(const jlt_conv_params_t *p) {
-  const uint64_t columns = (uint64_t)(JLT_WIDE_STRIP_PIXELS + 2u) * p->stride_w + p->k_w;
+  const uint64_t columns = (uint64_t)(JLT_WIDE_STRIP_PIXELS + 7u) * p->stride_w + p->k_w;
   return jlt_align_up(columns * p->in_c * 2u + 32u, 64);
 }
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _CHANNELS = 16
 _ALIGN_BYTES = 64
+_LONG_ROW = 64
 
 
 def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, together: int) -> bytes:
@@ -28,20 +29,26 @@ def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, toge
     params
         The op's parameters.
     bits
-        8: int8 ``[R / together][16][together]`` a row of the window. 4: ``[R / 8][16][4]`` bytes, u = (q + 128) >> 4 of four
-        elements in the low nibbles and of the next four in the high ones; sums are of u.
+        8: int8 ``[R / together][16][together]`` a row of the window, ``[8]`` where there are eight channels in all.
+        4: ``[R / 8][16][4]`` bytes, u = (q + 128) >> 4 of four elements in the low nibbles and of the next four in the high
+        ones; sums are of u. Rows of less than 64 are kept as at 8 bits, 16u - 120.
     together
         Products that one instruction adds up at 8 bits, 2 or 4.
     """
+    channels, row = len(weights), params.k_w * params.in_c
+    values = weights
+    if bits == 4:
+        high = (weights.astype(np.int16) + 128) >> 4
+        bits = 4 if row >= _LONG_ROW else 8
+        values = (high if bits == 4 else 16 * high - 120).astype(np.int8)
     step = together if bits == 8 else 8
-    values = weights if bits == 8 else ((weights.astype(np.int16) + 128) >> 4).astype(np.int8)
-    channels, row = len(values), params.k_w * params.in_c
-    padded = np.zeros((-(-channels // _CHANNELS) * _CHANNELS, params.k_h, -(-row // step) * step), np.int8)
+    block = 8 if bits == 8 and channels == 8 else _CHANNELS
+    padded = np.zeros((-(-channels // block) * block, params.k_h, -(-row // step) * step), np.int8)
     padded[:channels, :, :row] = values.reshape(channels, params.k_h, row)
-    blocks = padded.reshape(len(padded) // _CHANNELS, _CHANNELS, -1)
-    sums = blocks.sum(axis=2, dtype=np.int64).astype("<i4")
+    blocks = padded.reshape(len(padded) // block, block, -1)
+    sums = np.tile(blocks.sum(axis=2, dtype=np.int64).astype("<i4"), (1, _CHANNELS // block))
     if bits == 8:
-        body = blocks.reshape(len(blocks), _CHANNELS, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
+        body = blocks.reshape(len(blocks), block, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
     else:
         nibbles = blocks.reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4)
         body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
