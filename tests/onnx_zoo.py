@@ -204,7 +204,19 @@ def two_exits(opset: int) -> bytes:
     return net.finish((1, 2, 12, 12), [late, early])
 
 
+def halves(opset: int) -> bytes:
+    """Channels split before anything else is done with them."""
+    net = Net(opset, 10)
+    sizes = [net.const([2, 2], "i8")] if opset >= 13 else []
+    extra = {} if opset >= 13 else {"split": [2, 2]}
+    a = net.node("Split", "x", *sizes, outputs=2, axis=1, **extra)
+    b = net.nodes[-1].output[1]
+    x = net.node("Concat", b, a, axis=1)
+    x = net.node("Relu", net.conv(x, 4, 6, (3, 3), group=2))
+    return net.finish((1, 4, 6, 5), [net.mean(x, [2, 3], 0)])
+
+
 MODELS: dict[str, Callable[[int], bytes]] = {
     builder.__name__: builder
-    for builder in (torch_cnn, tf_cnn, flat_head, residual, moves, resizes, sequence, pools, two_exits)
+    for builder in (torch_cnn, tf_cnn, flat_head, residual, moves, resizes, sequence, pools, two_exits, halves)
 }

@@ -45,6 +45,7 @@ def test_the_wheel_runs_away_from_the_checkout(built: Path, tmp_path: Path) -> N
         "from importlib.resources import files\n"
         "assert (files('joulet._src.csrc') / 'joulet.h').is_file()\n"
         "from joulet.tools.main import main\n"
+        "assert main(['zoo', 'get', 'ecg', '-o', 'ecg.jlt']) == 0\n"
         "sys.exit(main(['compile', sys.argv[1], '--exits', 'off', '--board', 'nucleo_l4r5zi', '-o', 'm.jlt']))\n"
     )
     # -I and -P would hide site-packages' numpy too; the first entry of sys.path decides.

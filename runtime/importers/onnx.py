@@ -26,7 +26,7 @@ _TYPES = {"float32": DType.F32, "int8": DType.S8, "uint8": DType.S8}
 # What an input may pass before its layout is decided by the first node that cares.
 _PASS = {
     "QuantizeLinear", "DequantizeLinear", "Identity", "Dropout", "Cast", "Add", "Sub", "Mul", "Div", "Relu", "Clip",
-    "Pad", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "Concat",
+    "Pad", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "Concat", "Split", "Slice", "PRelu", "HardSigmoid", "Sum",
 }  # fmt: skip
 _IMAGES = {
     "Conv", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "Resize", "Upsample",
