@@ -52,7 +52,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--exit-shares", metavar="LIST", help="share of inferences that stop at each exit (default: measured), as 5,3,2"
     )
-    parser.add_argument("--mix-bytes", type=share, default=0.7, metavar="60%", help="weight bytes of mix (default: 70%%)")
+    parser.add_argument(
+        "--mix-bytes", type=share, default=0.7, metavar="60%", help="weight bytes of mix (default: 70%%)"
+    )
     parser.add_argument("--board", metavar="NAME", help="add the cost table of this board")
     parser.add_argument("--seed", type=int, default=0, help="of the order of samples (default: 0)")
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint of an interrupted training")
@@ -96,7 +98,9 @@ def run(args: argparse.Namespace) -> int:
     report = trained.result.report.to_json()
     epochs = [asdict(e) for e in trained.epochs]
     if args.json:
-        print(json.dumps({"output": str(args.out), "epochs": epochs, "exit_shares": trained.shares, **report}, indent=2))
+        print(
+            json.dumps({"output": str(args.out), "epochs": epochs, "exit_shares": trained.shares, **report}, indent=2)
+        )
         return 0
     print(report_text(args.out, report))
     for e in trained.epochs:
