@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from joulet.exits.confidence import (
     BINS,
     Q15,
+    calibration_error,
     choose_stops,
     confidence_table,
     isotonic,
@@ -96,3 +97,13 @@ def test_thresholds_count_bins() -> None:
     table = confidence_table(np.array([0, 100, 200]), np.array([False, True, True]))
     for bin_, threshold in product(range(BINS), [5, 17]):
         assert (table[bin_] >= threshold_q15(table, threshold)) == (bin_ >= threshold)
+
+
+def test_calibration_error_is_small_where_the_table_holds_and_large_where_halves_differ() -> None:
+    rng = np.random.default_rng(0)
+    margins = rng.integers(0, 256, 6000)
+    right = rng.random(6000) < 0.3 + 0.6 * margins / 255
+    assert calibration_error(margins, right) < 0.03
+    split = np.arange(6000) % 2 == 0
+    assert calibration_error(margins, split) > 0.9, "each half is judged by the other half's table"
+    assert calibration_error(margins[:1], right[:1]) == 0.0

@@ -165,9 +165,8 @@ def _calibration_error(container: Container, path: str, exit: int) -> float | No
     """Return the expected calibration error of an exit's confidence, or None where the container does not tell."""
     table = container.meta.get("calibration_errors")
     errors = table.get(path) if isinstance(table, dict) else None
-    if not isinstance(errors, list) or exit >= len(errors) or not isinstance(errors[exit], float):
-        return None
-    return errors[exit]
+    error = errors[exit] if isinstance(errors, list) and exit < len(errors) else None
+    return float(error) if isinstance(error, (int, float)) and not isinstance(error, bool) else None
 
 
 def _cycles_to_last(container: Container, cycles: np.ndarray[Any, np.dtype[np.int64]]) -> int:

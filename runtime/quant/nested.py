@@ -141,13 +141,16 @@ def _within_budget(
         if i not in chosen and costs[i][0] <= costs[i][1]:
             chosen.add(i)
             spare += costs[i][1] - costs[i][0]
+    rest = [i for i in layers if i not in chosen]
+    if sum(costs[i][0] - costs[i][1] for i in rest) <= spare:
+        return set(layers)
     unit = total / _GRAIN
     room = int(spare // unit) if unit > 0 else 0
     if room < 0:
         return chosen
     best: list[tuple[float, frozenset[int]]] = [(0.0, frozenset())] * (room + 1)
-    for i in layers:
-        size = math.ceil((costs[i][0] - costs[i][1]) / unit) if i not in chosen else room + 1
+    for i in rest:
+        size = math.ceil((costs[i][0] - costs[i][1]) / unit)
         for left in range(room, size - 1, -1):
             gain, taken = best[left - size]
             if gain + gains[i] > best[left][0]:

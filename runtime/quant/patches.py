@@ -28,7 +28,7 @@ def weight_matrix(op: Op, weights: Array) -> npt.NDArray[np.int64]:
     """Return the weights of a layer as ``(o, k)``; k is the length of one output's sum."""
     data = np.asarray(weights).astype(np.int64)
     if op.kind is OpKind.DEPTHWISE_CONV2D:
-        return data[0].reshape(-1, data.shape[3]).T.copy()
+        return np.ascontiguousarray(data[0].reshape(-1, data.shape[3]).T)
     return data.reshape(len(data), -1)
 
 

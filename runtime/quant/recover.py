@@ -190,7 +190,7 @@ class _High:
             tried = round_high(target, moment, q[block.rows], self.respect)
             better = rows.error(block, 16 * tried - 120) < rows.error(block, 16 * high[block.rows] - 120)
             high[block.rows] = np.where(better[:, None], tried, high[block.rows])
-        return 16 * high - 128 + np.clip(q - (16 * high - 128), 0, 15)
+        return np.asarray(16 * high - 128 + np.clip(q - (16 * high - 128), 0, 15))
 
 
 class _Low:

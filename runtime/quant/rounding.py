@@ -62,9 +62,9 @@ def round_high(target: F64, moment: F64, q: I64, respect: float) -> I64:
         bottom = 16 * tried - 128
         apart = np.maximum(0, np.maximum(bottom - q[:, column], q[:, column] - bottom - 15))
         cost = (wanted - (16 * tried - 120)) ** 2 + respect * apart**2
-        return np.take_along_axis(tried, cost.argmin(axis=0)[None], axis=0)[0]
+        return np.asarray(np.take_along_axis(tried, cost.argmin(axis=0)[None], axis=0)[0])
 
-    return _columns(target, moment, choose, lambda u: 16.0 * u - 120.0)
+    return _columns(target, moment, choose, lambda u: np.asarray(16.0 * u - 120.0, np.float64))
 
 
 def round_low(target: F64, moment: F64, high: I64) -> I64:

@@ -139,7 +139,7 @@ class Net:
         """Return the int32 bias ``(o,)`` of a precision."""
         steps = self._steps(self.graph.ops[index]).numpy()
         value = np.rint(self.biases[name, index].detach().numpy() * steps)
-        return np.clip(value, 1 - 2**31, 2**31 - 1).astype(np.int32)
+        return np.asarray(np.clip(value, 1 - 2**31, 2**31 - 1), np.int32)
 
     def _rounded(self, weight: Any) -> Any:
         return self.torch.clamp(self.torch.round(weight), -128, 127)

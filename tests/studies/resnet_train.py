@@ -4,7 +4,7 @@
 A fifth of the training images is held out and chooses the epoch; the test images are looked at once, at the end. Exit code
 1 when a target is missed: all-w4 at least 86.5 %, w8 at least 87.0 %, less than 25 minutes of one core.
 
-    python tests/studies/resnet_train.py --shared ../shared [--epochs 4] [--images 8000] [--checkpoint FILE] [--json]
+    python tests/studies/resnet_train.py --shared ../shared [--epochs 2] [--images 8000] [--checkpoint FILE] [--json]
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def main() -> int:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/")
-    parser.add_argument("--epochs", type=int, default=4)
+    parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--images", type=int, default=8000, help="training images, the held-out fifth included")
     parser.add_argument("--rate", type=float, default=Options().rate)
     parser.add_argument("--checkpoint", type=Path, help="keep the state here, and continue from it")
