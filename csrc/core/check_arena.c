@@ -24,8 +24,9 @@ static int32_t last_use(const jlt_container_t *c, uint32_t tensor) {
   for (uint32_t k = 0; k < c->model->n_exits; k++) {
     const jlt_exit_t *e = &c->exits[k];
     const bool watched = e->output == tensor || (e->n_classes && e->logits == tensor);
-    if (watched && e->last_op > last) {
-      last = e->last_op;
+    // read when that op has run: past it
+    if (watched && e->last_op >= last) {
+      last = e->last_op + 1;
     }
   }
   for (uint32_t i = 0; i < c->model->n_outputs; i++) {
@@ -67,26 +68,15 @@ static bool overlap(const jlt_container_t *c, uint32_t a, uint32_t b) {
                             jlt_tensor_bytes(&c->tensors[b]));
 }
 
-// An exit's confidence and answer are read when its last op has run.
-static bool is_watched_after(const jlt_container_t *c, uint32_t tensor, uint32_t op) {
-  for (uint32_t k = 0; k < c->model->n_exits; k++) {
-    const jlt_exit_t *e = &c->exits[k];
-    if (e->last_op == op && (e->output == tensor || (e->n_classes && e->logits == tensor))) {
-      return true;
-    }
-  }
-  return false;
-}
-
 // Scratch is the last bytes of the arena, where a plan part may have tensors that the op does not need. `from`: the lowest of any
 // op's. Tensors above it meet the scratch of ops within their life.
-static bool scratch_spoils(const jlt_container_t *c, const jlt_op_t *op, uint32_t tensor, uint64_t from) {
-  const uint64_t end = (uint64_t)c->arena_offsets[tensor] + jlt_tensor_bytes(&c->tensors[tensor]);
+static bool scratch_spoils(const jlt_container_t *c, const jlt_op_t *op, uint32_t tensor, uint32_t from) {
+  const uint32_t end = c->arena_offsets[tensor] + jlt_tensor_bytes(&c->tensors[tensor]);
   return end > from && end > jlt_scratch_begin(jlt_arena_end(c, false), jlt_chosen_scratch_bytes(c, op));
 }
 
 // No tensor may be written over `tensor` from the op after `first` to its last use, and no scratch from `first` on.
-static jlt_status_t check_lifetime(const jlt_container_t *c, uint32_t tensor, int32_t first, uint64_t scratch_from) {
+static jlt_status_t check_lifetime(const jlt_container_t *c, uint32_t tensor, int32_t first, uint32_t scratch_from) {
   const int32_t last = last_use(c, tensor);
   const int32_t end = last < (int32_t)c->model->n_ops ? last : (int32_t)c->model->n_ops - 1;
   for (int32_t i = first < 0 ? 0 : first; i <= end; i++) {
@@ -97,7 +87,7 @@ static jlt_status_t check_lifetime(const jlt_container_t *c, uint32_t tensor, in
     if (i == first || op->output == tensor || !overlap(c, op->output, tensor)) {
       continue;
     }
-    if (i != last || is_watched_after(c, tensor, (uint32_t)i) || !jlt_may_write_over(c, op, tensor)) {
+    if (i != last || !jlt_may_write_over(c, op, tensor)) {
       return JLT_ERR_OVERLAP;
     }
   }
@@ -161,11 +151,11 @@ static bool has_f32(const jlt_container_t *c) {
 }
 
 // What every op asks for is there; `from`: the lowest byte of it. Only a plan part's may lie over tensors.
-static jlt_status_t check_scratch(const jlt_container_t *c, uint64_t *from) {
+static jlt_status_t check_scratch(const jlt_container_t *c, uint32_t *from) {
   const bool with_f32 = has_f32(c);
   const bool generic = c->arena == c->f32_arena;
-  const uint64_t end = jlt_arena_end(c, false);
-  const uint64_t room = generic ? c->arena->scratch_bytes : end;
+  const uint32_t end = jlt_arena_end(c, false);
+  const uint32_t room = generic ? c->arena->scratch_bytes : end;
   *from = end;
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     const jlt_op_t *op = &c->ops[i];
@@ -174,13 +164,13 @@ static jlt_status_t check_scratch(const jlt_container_t *c, uint64_t *from) {
     if (bytes > room || (with_f32 && jlt_op_scratch_bytes(op->code, params, true) > c->f32_arena->scratch_f32_bytes)) {
       return JLT_ERR_ARENA;
     }
-    const uint64_t begin = jlt_scratch_begin(end, bytes);
+    const uint32_t begin = jlt_scratch_begin(end, bytes);
     *from = begin < *from ? begin : *from;
   }
   return JLT_OK;
 }
 
-static jlt_status_t check_tensors(const jlt_container_t *c, uint64_t scratch_from) {
+static jlt_status_t check_tensors(const jlt_container_t *c, uint32_t scratch_from) {
   for (uint32_t t = 0; t < c->model->n_tensors; t++) {
     const jlt_status_t err = check_offset(c, t);
     if (err) {
@@ -214,7 +204,7 @@ jlt_status_t jlt_check_arena(const jlt_container_t *c) {
       arena->scratch_bytes > ARENA_LIMIT_BYTES || arena->scratch_f32_bytes > ARENA_LIMIT_BYTES) {
     return JLT_ERR_ARENA;
   }
-  uint64_t scratch_from;
+  uint32_t scratch_from;
   jlt_status_t err = check_scratch(c, &scratch_from);
   if (!err) {
     err = check_tensors(c, scratch_from);

@@ -15,8 +15,7 @@ uint32_t jlt_arena_bytes(const jlt_container_t *container, uint16_t path) {
   if (!container || path >= container->model->n_paths) {
     return 0;
   }
-  const uint64_t bytes = jlt_arena_end(container, path_is_f32(container, path));
-  return bytes <= UINT32_MAX ? (uint32_t)bytes : 0;
+  return jlt_arena_end(container, path_is_f32(container, path));
 }
 
 static const jlt_layer_t *layer_of(const jlt_container_t *c, uint16_t path, const jlt_op_t *op) {
@@ -35,13 +34,16 @@ static bool needs_low_plane(const jlt_container_t *c, uint16_t path) {
   return false;
 }
 
+// A build without f32 refuses such paths at their start.
+static bool runs_f32(const jlt_engine_t *e) { return JLT_WITH_F32 && e->is_f32; }
+
 static uint8_t *tensor_at(const jlt_engine_t *e, uint16_t tensor) {
   const jlt_container_t *c = e->container;
-  return e->arena + (e->is_f32 ? (size_t)c->f32_offsets[tensor] * 4u : c->arena_offsets[tensor]);
+  return e->arena + (runs_f32(e) ? (size_t)c->f32_offsets[tensor] * 4u : c->arena_offsets[tensor]);
 }
 
 static bool holds_f32(const jlt_engine_t *e, const jlt_tensor_t *tensor) {
-  return e->is_f32 && tensor->dtype == JLT_DTYPE_S8 && !(tensor->flags & JLT_TENSOR_FLAG_CONST);
+  return runs_f32(e) && tensor->dtype == JLT_DTYPE_S8 && !(tensor->flags & JLT_TENSOR_FLAG_CONST);
 }
 
 jlt_status_t jlt_engine_init(jlt_engine_t *engine, const jlt_container_t *container, void *arena,
@@ -170,7 +172,7 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
     call.weights = weights_of(e, op);
     bits = layer_of(c, e->path, op)->bits;
   }
-  if (e->is_f32) {
+  if (runs_f32(e)) {
     call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
     jlt_kernel_entry(op->code)->f32(&call);
     return;
@@ -188,7 +190,7 @@ static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
   if (x->n_classes) {
     const jlt_tensor_t *t = &c->tensors[x->logits];
     const void *logits = tensor_at(e, x->logits);
-    event->margin = e->is_f32 ? jlt_margin_f32(logits, t->elements, t->scale, t->zero_point)
+    event->margin = runs_f32(e) ? jlt_margin_f32(logits, t->elements, t->scale, t->zero_point)
                               : jlt_margin_s8(logits, t->elements);
   }
   event->confidence_q15 = jlt_confidence_q15(c, e->path, exit, event->margin);
@@ -235,7 +237,7 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
   const jlt_op_t *op = &engine->container->ops[index];
   // a head given up for a later exit may have been left in the middle of an op
   const uint32_t begin = index == engine->next_op ? engine->unit : 0;
-  const uint32_t total = jlt_op_units(engine->container, index, engine->is_f32);
+  const uint32_t total = jlt_op_units(engine->container, index, runs_f32(engine));
   const uint32_t end = units == 0 || units >= total - begin ? total : begin + units;
   engine->entered = true;
   engine->segment = op->segment > engine->segment ? op->segment : engine->segment;
@@ -267,7 +269,7 @@ jlt_status_t jlt_engine_units(const jlt_engine_t *engine, uint8_t exit, uint32_t
     return err;
   }
   *done = index == engine->next_op ? engine->unit : 0;
-  *total = jlt_op_units(engine->container, index, engine->is_f32);
+  *total = jlt_op_units(engine->container, index, runs_f32(engine));
   return JLT_OK;
 }
 
@@ -281,8 +283,8 @@ jlt_status_t jlt_engine_written(const jlt_engine_t *engine, uint16_t *tensor, ui
   const jlt_container_t *c = engine->container;
   const jlt_op_t *op = &c->ops[engine->tile_op];
   const jlt_tensor_t *t = &c->tensors[op->output];
-  const uint32_t each = jlt_op_unit_elements(c, op, engine->is_f32);
-  const uint32_t element_bytes = t->dtype == JLT_DTYPE_S8 && !engine->is_f32 ? 1u : 4u;
+  const uint32_t each = jlt_op_unit_elements(c, op, runs_f32(engine));
+  const uint32_t element_bytes = t->dtype == JLT_DTYPE_S8 && !runs_f32(engine) ? 1u : 4u;
   const uint32_t end = engine->tile_end * each;
   *tensor = op->output;
   *from = engine->tile_begin * each * element_bytes;

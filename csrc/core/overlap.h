@@ -9,14 +9,14 @@
 
 #include "joulet.h"
 
-#define JLT_OVERLAP_NEVER INT64_MAX
-#define JLT_OVERLAP_ANYWHERE INT64_MIN
+#define JLT_OVERLAP_NEVER INT32_MAX
+#define JLT_OVERLAP_ANYWHERE INT32_MIN
 
 // The output may begin `distance` bytes or more below the input, or `by_pixel` or more where that is a multiple of
 // `pixel_bytes`: kernels that go channel by channel then find each one's input where they have read it. Negative: above.
 typedef struct {
-  int64_t distance;
-  int64_t by_pixel;
+  int32_t distance;
+  int32_t by_pixel;
   uint32_t pixel_bytes;
 } jlt_overlap_t;
 

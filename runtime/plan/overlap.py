@@ -16,8 +16,9 @@ from joulet.plan.steps import BinaryParams, ConvParams, PoolParams
 BLOCK_PIXELS = 8
 LINES_LIMIT = 1 << 14
 BY_ELEMENT = frozenset({"LUT", "SOFTMAX", "QUANTIZE", "DEQUANTIZE", "ADD", "SUB", "MUL"})
-NEVER = (1 << 63) - 1
-ANYWHERE = -(1 << 63)
+CHANNELS_LIMIT = 1 << 16
+NEVER = (1 << 31) - 1
+ANYWHERE = -(1 << 31)
 _NOTHING = NEVER
 
 
@@ -109,7 +110,7 @@ def _of_conv(p: ConvParams, *, depthwise: bool) -> Overlap:
 
 
 def _of_window(w: _Window, *, ordered: bool) -> Overlap:
-    if w.n * w.out_h + w.out_w > LINES_LIMIT:
+    if w.n * w.out_h + w.out_w > LINES_LIMIT or w.out_c > CHANNELS_LIMIT:
         return NOWHERE
     lead, lowest = _lead(w)
     if ordered or lowest == _NOTHING:
