@@ -8,8 +8,10 @@ import json
 from pathlib import Path
 from typing import Any
 
+from joulet.boards import DEFAULT_BOARD
 from joulet.container.describe import describe
 from joulet.container.read import Container
+from joulet.tools.inspect_costs import costs, memory, render_memory, rows
 
 _NAME_WIDTH = 40
 
@@ -18,6 +20,13 @@ A container holds a canonical part (covered by the model hash) and plan parts fo
 
   joulet inspect kws.jlt            tables for people
   joulet inspect kws.jlt --json     one JSON object
+  joulet inspect kws.jlt --board virtual_m4          and the RAM that it takes there
+  joulet inspect kws.jlt --costs --board virtual_m4  and what each step costs, at each precision
+
+Costs: cycles are the board's model, energy is cycles times the board's figure. Bytes are those of kernels that gather the
+patch of each output pixel once and read all weights once for each block of four pixels. A step is bound by memory when moving
+these bytes at the width of the core's loads takes longer than its MACs at the core's best rate and one requantisation an output,
+else by compute. All heads are listed; a run skips those of other exits.
 
 Accuracies are those of the calibration set; a container compiled without data has none and shows a dash. ECE is the
 expected calibration error: how far confidences lie from the share of right answers, on samples their table has not seen.
@@ -34,12 +43,22 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container to show")
+    parser.add_argument("--board", metavar="B", help="show memory on this board, by name or from a .toml file")
+    parser.add_argument(
+        "--costs", action="store_true", help=f"show what each step costs on the board ({DEFAULT_BOARD})"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the description; return the exit code."""
-    content = describe(Container.from_path(args.model))
+    container = Container.from_path(args.model)
+    content = describe(container)
+    board = args.board or (DEFAULT_BOARD if args.costs else None)
+    if board:
+        content["ram"] = memory(container, board)
+    if board and args.costs:
+        content["costs"] = costs(container, board)
     print(json.dumps(content, indent=1) if args.json else render(content))
     return 0
 
@@ -68,6 +87,11 @@ def render(content: dict[str, Any]) -> str:
         ),
         _arena(content["arena"]),
     ]
+    if "ram" in content:
+        blocks.append(render_memory(content["ram"]))
+    if "costs" in content:
+        blocks += [_table(*rows(each)) for each in content["costs"]["precisions"]]
+        blocks.append("\n".join(f"{what}: {source}" for what, source in content["costs"]["provenance"].items()))
     if content["boards"]:
         blocks.append(
             _table(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,11 +25,11 @@ ALIGN_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Needs:
+class IsaNeeds:
     """What one op's kernel asks for; ``packed`` maps bits to bytes, 0 where it reads the canonical weights."""
 
     scratch_bytes: int
-    packed: dict[int, int]
+    packed: Mapping[int, int]
 
 
 def with_isa_plan(container: bytes, isa: str) -> bytes:
@@ -56,7 +57,7 @@ def with_isa_plan(container: bytes, isa: str) -> bytes:
         return container
     code = layout.CODES["Isa"][isa]
     decoded = Container.from_bytes(container)
-    needs = _needs(decoded, code)
+    needs = isa_needs(decoded, code)
     taken = {_part_isa(container, s.offset): s.part for s in table.sections if s.name == "PACKED"}
     kept = [
         PartSection(s.name, container[s.offset : s.offset + s.size_bytes], s.part)
@@ -85,8 +86,14 @@ def _part_isa(container: bytes, offset: int) -> int:
     return int(np.frombuffer(container, layout.dtype("Packed"), 1, offset)[0]["isa"])
 
 
-def _needs(container: Container, isa: int) -> list[_Needs]:
-    """Ask the C side, op by op."""
+def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
+    """Return what each op's kernel of an instruction set asks for, as the C side says.
+
+    Raises
+    ------
+    PlanError
+        For a container that the engine refuses, or an op that cannot be planned.
+    """
     room = np.zeros(len(container.data) + ALIGN_BYTES, np.uint8)
     at = -room.ctypes.data % ALIGN_BYTES
     room[at : at + len(container.data)] = np.frombuffer(container.data, np.uint8)
@@ -101,7 +108,7 @@ def _needs(container: Container, isa: int) -> list[_Needs]:
         if status or answer.scratch_bytes == 2**32 - 1:
             raise PlanError(f"op {op} cannot be planned for this instruction set (status {status})")
         needs.append(
-            _Needs(
+            IsaNeeds(
                 scratch_bytes=int(answer.scratch_bytes),
                 packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
             )
@@ -141,7 +148,7 @@ def weight_scales(container: Container, weight: int) -> Scales:
     return Scales(multipliers=multipliers, shifts=shifts)
 
 
-def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
+def _packed(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
     n_weights = len(container.weights)
     packings = np.full((n_weights, 2), layout.NO_OFFSET, np.uint32)
     head = layout.dtype("Packed").itemsize + packings.nbytes
@@ -176,7 +183,7 @@ def _packed(container: Container, isa: str, needs: list[_Needs]) -> bytes:
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 
-def _arena(container: Container, needs: list[_Needs]) -> bytes:
+def _arena(container: Container, needs: list[IsaNeeds]) -> bytes:
     plan = plan_overlapping(*arena_problem(container, [each.scratch_bytes for each in needs]))
     header = record(
         "Arena",

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Working memory that a container takes on a board: tensors, scratch, and the engine's own state."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from joulet._core import ffi
+from joulet.container.arena_problem import arena_problem
+from joulet.container.isa_plan import isa_needs
+from joulet.container.layout import CODES
+from joulet.container.read import Container
+from joulet.plan.overlap_arena import plan_overlapping
+
+_STATE = ("jlt_container_t", "jlt_engine_t")
+_POINTER_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ram:
+    """Bytes of RAM for integer paths.
+
+    Attributes
+    ----------
+    activation_bytes
+        Tensors alone, placed as if no op had scratch.
+    arena_bytes
+        Tensors and scratch, as the plan part has them.
+    scratch_bytes
+        Most that an op's kernel asks for; a part of it may lie in the tensors' bytes.
+    state_bytes
+        The view of the container and the engine, on a 32-bit core.
+    """
+
+    activation_bytes: int
+    arena_bytes: int
+    scratch_bytes: int
+    state_bytes: int
+
+    @property
+    def total_bytes(self) -> int:
+        """Arena and state."""
+        return self.arena_bytes + self.state_bytes
+
+
+def ram_of(container: Container, isa: str) -> Ram:
+    """Return what the kernels of an instruction set need.
+
+    Parameters
+    ----------
+    container : Container
+        Its plan part, if there is one, is not asked: the arena is planned anew.
+    isa : str
+        Name as in ``layout.CODES["Isa"]``.
+
+    Raises
+    ------
+    PlanError
+        For a container that the engine refuses.
+    """
+    scratch = [each.scratch_bytes for each in isa_needs(container, CODES["Isa"][isa])]
+    return Ram(
+        activation_bytes=plan_overlapping(*arena_problem(container, [0] * len(scratch))).tensor_bytes,
+        arena_bytes=plan_overlapping(*arena_problem(container, scratch)).arena_bytes,
+        scratch_bytes=max(scratch),
+        state_bytes=sum(_bytes_on_32_bits(name) for name in _STATE),
+    )
+
+
+def _bytes_on_32_bits(name: str) -> int:
+    """Return the size of a struct where pointers have four bytes: fields at their natural alignment."""
+    at, widest = 0, 1
+    for _, field in ffi.typeof(name).fields:
+        size = _size(field.type)
+        at = -(-at // size) * size + size
+        widest = max(widest, size)
+    return -(-at // widest) * widest
+
+
+def _size(kind: Any) -> int:
+    return _POINTER_BYTES if kind.kind == "pointer" else int(ffi.sizeof(kind))

@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The part of ``joulet inspect`` that needs a board: memory, and what each step costs there."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from joulet.boards import Board, load_board
+from joulet.container import layout
+from joulet.container.isa_plan import isa_needs
+from joulet.container.ram import ram_of
+from joulet.container.read import Container
+from joulet.plan.step_costs import RATES, step_bills
+
+_HEAD = (
+    "step", "op", "MACs", "RAM read", "RAM written", "weights", "from", "flash read", "bytes/MAC", "cycles", "nJ", "bound",
+)  # fmt: skip
+_NAME_WIDTH = 28
+
+
+def memory(container: Container, name: str) -> dict[str, Any]:
+    """Return the RAM that integer paths take on a board [bytes]."""
+    board = load_board(name)
+    ram = ram_of(container, board.isa)
+    return {"board": board.name, "isa": board.isa, **asdict(ram), "total_bytes": ram.total_bytes}
+
+
+def costs(container: Container, name: str) -> dict[str, Any]:
+    """Return what each step costs on a board at every integer precision."""
+    board = load_board(name)
+    packed = [each.packed for each in isa_needs(container, layout.CODES["Isa"][board.isa])]
+    precisions = []
+    for index, record in enumerate(container.precisions):
+        if int(record["is_f32"]):
+            continue
+        steps = [
+            {**asdict(bill), "accesses_per_mac": bill.accesses_per_mac}
+            for bill in step_bills(container, board, packed, index)
+        ]
+        precisions.append({"precision": container.precision_names[index], "steps": steps})
+    return {
+        "board": board.name,
+        "rates": asdict(RATES.get(board.isa, RATES["ARMV6M"])),
+        "provenance": {"cycles": board.provenance.get("cycles", ""), "energy": _energy(board)},
+        "precisions": precisions,
+    }
+
+
+def _energy(board: Board) -> str:
+    return board.provenance.get("pj_per_cycle", "")
+
+
+def render_memory(content: dict[str, Any]) -> str:
+    """Return the line on memory."""
+    return (
+        f"RAM on {content['board']} ({content['isa']}): {content['total_bytes']:,} bytes = arena {content['arena_bytes']:,} "
+        f"+ state {content['state_bytes']:,}; tensors alone {content['activation_bytes']:,}, "
+        f"scratch up to {content['scratch_bytes']:,}"
+    )
+
+
+def rows(precision: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return head and rows of one precision's table, the sum last."""
+    steps = precision["steps"]
+    lines = [_row(step) for step in steps]
+    keys = (
+        "macs",
+        "arena_read_bytes",
+        "arena_written_bytes",
+        "weight_bytes",
+        "flash_read_bytes",
+        "cycles",
+        "energy_nj",
+    )
+    total = {key: sum(step[key] for step in steps) for key in keys}
+    moved = total["arena_read_bytes"] + total["arena_written_bytes"] + total["flash_read_bytes"]
+    each = moved / total["macs"] if total["macs"] else None
+    lines.append(
+        _row({**total, "name": "all steps", "op": "", "weights_from": "", "bound": "", "accesses_per_mac": each})
+    )
+    return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:]), lines
+
+
+def _row(step: dict[str, Any]) -> tuple[str, ...]:
+    name = str(step["name"]).split(";")[0]
+    return (
+        name if len(name) <= _NAME_WIDTH else "…" + name[1 - _NAME_WIDTH :],
+        step["op"],
+        *(f"{step[key]:,}" for key in ("macs", "arena_read_bytes", "arena_written_bytes", "weight_bytes")),
+        step["weights_from"],
+        f"{step['flash_read_bytes']:,}",
+        "-" if step["accesses_per_mac"] is None else f"{step['accesses_per_mac']:.2f}",
+        f"{step['cycles']:,}",
+        f"{step['energy_nj']:,.0f}",
+        step["bound"],
+    )
