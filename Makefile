@@ -5,12 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts study-ppk2 study-profile wheel clean
-.PHONY: demo test lint boards bytes matrix powercut study-cold-start study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
-.PHONY: demo test lint boards bytes matrix powercut bench-host study-kws study-live study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-onnx study-one-command study-price fuzz link-faults update-cuts wheel clean
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-mfcc study-resnet study-train study-agreement study-ood study-price fuzz link-faults update-cuts wheel clean
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -91,6 +86,9 @@ study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is 
 
 study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones
 	$(PY) tests/studies/mfcc.py --shared $(SHARED)
+
+bench-gate: $(VENV)/.test  ## instructions, memory and sizes on virtual boards against tests/data/bench_baseline.json; UPDATE=1 rewrites it
+	$(PY) tests/studies/bench_gate.py --shared $(SHARED) $(if $(UPDATE),--update)
 
 study-cold-start: $(VENV)/.test  ## instructions from power-up to the first op on the virtual M4, the container checked before
 	$(PY) tests/studies/cold_start.py --shared $(SHARED)
