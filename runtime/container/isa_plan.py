@@ -21,6 +21,7 @@ from joulet.plan.packings.nibbles import Weights
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]
+_MICROCONTROLLERS = frozenset({"ARMV6M", "ARMV7EM", "MVE"})
 ALIGN_BYTES = 64
 
 
@@ -66,7 +67,7 @@ def with_isa_plan(container: bytes, isa: str) -> bytes:
     ]
     part = 1 + max(each.part for each in kept)
     packed = PartSection("PACKED", _packed(decoded, isa, needs), part)
-    return assemble([*kept, PartSection("ARENA", _arena(decoded, needs), part), packed])
+    return assemble([*kept, PartSection("ARENA", _arena(decoded, isa, needs), part), packed])
 
 
 def has_isa_plan(container: bytes, isa: str) -> bool:
@@ -183,8 +184,10 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 
-def _arena(container: Container, needs: list[IsaNeeds]) -> bytes:
-    plan = plan_overlapping(*arena_problem(container, [each.scratch_bytes for each in needs]))
+def _arena(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
+    problem = arena_problem(container, [each.scratch_bytes for each in needs])
+    # where memory is plenty and an engine is made in a moment, the orders by rule will do
+    plan = plan_overlapping(*problem) if isa in _MICROCONTROLLERS else plan_overlapping(*problem, exchanges=0)
     header = record(
         "Arena",
         tensor_bytes=plan.tensor_bytes,
