@@ -11,7 +11,8 @@ import numpy.typing as npt
 from joulet.plan.packings.nibbles import high_nibbles
 
 if TYPE_CHECKING:
-    from joulet.plan.packings import Scales, Weights
+    from joulet.plan.packings import Scales
+    from joulet.plan.packings.nibbles import Weights
     from joulet.plan.steps import ConvParams
 
 _FIRST, _SECOND = [0, 2], [1, 3]  # elements of a group of four that share a register
