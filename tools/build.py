@@ -114,12 +114,12 @@ def run(args: argparse.Namespace) -> int:
     compiled = _compiled(args)
     engine = HostEngine(args.model if compiled is None else compiled.container)
     board = load_board(args.board)
-    container = with_isa_plan(engine.container.data, board.isa)
-    container = with_board(container, board_costs(engine.container, board))
+    container = with_board(engine.container.data, board_costs(engine.container, board))
     key = read_public(args.key) if args.key is not None else None
     cuts = _power_cuts(engine.container, args)
     if cuts is not None and cuts.plan is not None:
         container = with_nvm_plan(container, cuts.plan)
+    container = with_isa_plan(container, board.isa, room_bytes=facts.slots["model"].size)  # last: it may not fit
     firmware = build_firmware(args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key)
     elf = read_elf(firmware.elf)
     pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]

@@ -104,8 +104,6 @@ def ladder_files(model: Path, more: str) -> tuple[Path, ...]:
 
 
 def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:
-    from joulet.boards import load_board
-    from joulet.container.isa_plan import with_isa_plan
     from joulet.engine.board import BoardEngine
     from joulet.engine.host import HostEngine
 
@@ -113,11 +111,20 @@ def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engin
     HostEngine(data)  # every byte is checked here, where errors have names
     if kind == "serial":
         board, counter = stack.enter_context(open_board(f"{kind}:{where}", {}))
-        data = with_isa_plan(data, load_board(board.hello.board).isa)
+        data = _planned(data, board.hello.board)
     else:
-        data = with_isa_plan(data, load_board(where).isa)
+        data = _planned(data, where)
         board, counter = stack.enter_context(open_board(f"{kind}:{where}", {"model": data}))
     return BoardEngine(data, board, counter=counter, progress=_progress() if kind == "serial" else None)
+
+
+def _planned(container: bytes, board: str) -> bytes:
+    """Return the container with packed weights for a board, where they fit its slot."""
+    from joulet.boards import load_board
+    from joulet.container.isa_plan import with_isa_plan
+    from joulet.firmware.board_files import firmware_facts
+
+    return with_isa_plan(container, load_board(board).isa, room_bytes=firmware_facts(board).slots["model"].size)
 
 
 @contextmanager

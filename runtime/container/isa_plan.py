@@ -33,11 +33,11 @@ class IsaNeeds:
     packed: Mapping[int, int]
 
 
-def with_isa_plan(container: bytes, isa: str) -> bytes:
+def with_isa_plan(container: bytes, isa: str, *, room_bytes: int | None = None) -> bytes:
     """Return the container with a plan part for an instruction set; one for the same set is replaced.
 
-    The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again, and
-    the reference kernels run it.
+    The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again; so is
+    one that would not fit its room with packed copies. The reference kernels run both.
 
     Parameters
     ----------
@@ -45,6 +45,8 @@ def with_isa_plan(container: bytes, isa: str) -> bytes:
         A .jlt container.
     isa : str
         Name as in ``layout.CODES["Isa"]``; REF takes nothing away and adds nothing.
+    room_bytes : int, optional
+        Most that the result may take, such as a slot of a board's flash.
 
     Raises
     ------
@@ -67,7 +69,8 @@ def with_isa_plan(container: bytes, isa: str) -> bytes:
     ]
     part = 1 + max(each.part for each in kept)
     packed = PartSection("PACKED", _packed(decoded, isa, needs), part)
-    return assemble([*kept, PartSection("ARENA", _arena(decoded, isa, needs), part), packed])
+    planned = assemble([*kept, PartSection("ARENA", _arena(decoded, isa, needs), part), packed])
+    return planned if room_bytes is None or len(planned) <= room_bytes else container
 
 
 def has_isa_plan(container: bytes, isa: str) -> bool:
