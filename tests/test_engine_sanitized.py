@@ -79,6 +79,7 @@ def test_the_core_includes_only_freestanding_headers() -> None:
     rooms = {
         "avx2": {"<immintrin.h>"},
         "avx512vnni": {"<immintrin.h>"},
+        "mve": {"<arm_mve.h>"},
         "neon": {"<arm_neon.h>", "<sys/auxv.h>"},
         "host": {"<immintrin.h>", "<arm_neon.h>", "<time.h>"},
     }

@@ -198,7 +198,7 @@ def _with_graph(firmware: Firmware, folder: Path, unit: str, change: tuple[str, 
 @pytest.mark.parametrize(
     ("unit", "change", "word"),
     [
-        ("csrc_core_engine.c.ci", ('targetname: "jlt_kernel_entry"', 'targetname: "jlt_engine_tile"'), "recursion"),
+        ("csrc_core_engine.c.ci", ('targetname: "jlt_choose"', 'targetname: "jlt_engine_tile"'), "recursion"),
         ("firmware_clock.c.ci", ("bytes (static)", "bytes (dynamic)"), "no bound"),
         ("firmware_console.c.ci", ("firmware/console.c:", "firmware/other.c:"), "targets are not known"),
         ("firmware_console.c.ci", ("firmware/console.c:", "firmware/clock.c:"), "none of jlt_timer_virtual"),

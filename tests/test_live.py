@@ -281,7 +281,7 @@ def test_joulet_run_where_an_inference_outlives_its_store(tmp_path: Path, capsys
     assert main([*base, *board, "--survive", "in-nvm", "--json"]) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["summary"]["served"] == 2
-    assert result["summary"]["brownouts"] > 4
+    assert result["summary"]["brownouts"] > 2  # more than one an inference
     assert result["ledger_closes"]
     # a copy at the warning, then sleep until there is more: it does not die at all
     assert main([*base, *board, "--survive", "jit-copy", "--json"]) == 0

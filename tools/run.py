@@ -223,6 +223,15 @@ def _costs(args: argparse.Namespace, board: Board, container: Container, inputs:
     return cost_table(container, costs)
 
 
+def _planned(container: Container, board: Board) -> Container:
+    """Return the container as joulet build makes it for a board: with the weights packed for its kernels, where they fit."""
+    from joulet.container.isa_plan import with_isa_plan
+    from joulet.firmware.board_files import firmware_facts
+
+    room_bytes = firmware_facts(board.name).slots["model"].size
+    return Container.from_bytes(with_isa_plan(container.data, board.isa, room_bytes=room_bytes))
+
+
 def prepare(args: argparse.Namespace) -> Setup:
     """Read and check all that the options name."""
     board = _board_of(args)
@@ -232,11 +241,12 @@ def prepare(args: argparse.Namespace) -> Setup:
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
     engine = HostEngine(args.model)
     inputs = load_inputs(args.input, engine.inputs)
+    container = _planned(engine.container, board) if args.engine.startswith("virtual:") else engine.container
     return Setup(
-        container=engine.container,
+        container=container,
         inputs=inputs,
         labels=load_labels(args.input, len(inputs[0])),
-        costs=_costs(args, board, engine.container, inputs),
+        costs=_costs(args, board, container, inputs),
         board=board,
         harvester=harvester,
         converter=converter_of(args),

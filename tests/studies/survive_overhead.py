@@ -22,6 +22,7 @@ import numpy as np
 
 from joulet.boards import load_board
 from joulet.compile import compile_model
+from joulet.container.isa_plan import with_isa_plan
 from joulet.container.read import Container
 from joulet.energy.capacitor import Capacitor
 from joulet.energy.converter import ConstantConverter
@@ -45,7 +46,7 @@ _LEAKAGE_OHM = 1e6
 def job_of(shared: Path, n: int) -> Job:
     """Return keyword spotting with random features: what is computed does not depend on them."""
     model = shared / "data" / "mlperf_tiny" / "models" / "kws_ref_model_int8.tflite"
-    container = compile_model(model, exits="off").container
+    container = with_isa_plan(compile_model(model, exits="off").container, load_board(BOARD).isa)
     engine = HostEngine(container)
     x = np.random.default_rng(3).integers(-128, 128, (n, *engine.inputs[0].shape[1:]), np.int8)
     decoded = Container.from_bytes(container)
