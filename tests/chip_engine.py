@@ -35,7 +35,7 @@ def chip(folder: Path, cpu: str = "cortex-m4") -> Thumb:
 class ChipEngine:
     """A container on the chip, whose arena offsets and records the host knows.
 
-    ``guard`` has every tile start with noise in its scratch, and fails where it reads or writes what is not its own.
+    ``guard``: it fails where a tile writes what is neither its output nor its scratch.
     """
 
     def __init__(self, thumb: Thumb, container: bytes, isa: str = "ARMV7EM", *, guard: bool = True) -> None:
@@ -49,9 +49,7 @@ class ChipEngine:
         thumb.write(MODEL, container)
         assert thumb.call("jlt_container_check", MODEL, len(container), _CONTAINER)[0] == 0
         self.rng = np.random.default_rng(1)
-        self.scratch = slice(
-            -(-int(self.checked.arena.tensor_bytes) // 16) * 16 + _EDGE, int(self.arena_bytes(0)) + _EDGE
-        )
+        self.isa = layout.CODES["Isa"][isa]
 
     def arena_bytes(self, path: int) -> int:
         """Return what a path needs."""
@@ -61,6 +59,13 @@ class ChipEngine:
         """Where a tensor lies, counted from the edge before the arena."""
         begin = int(self.checked.arena_offsets[tensor]) + _EDGE
         return slice(begin, begin + int(lib.jlt_tensor_bytes(self.checked.tensors + tensor)))
+
+    def scratch(self, op: int) -> slice:
+        """Where an op's scratch lies: the arena's last bytes, which other ops may use for tensors."""
+        needs = ffi.new("jlt_isa_needs_t *")
+        assert lib.jlt_isa_needs(self.checked, self.isa, op, needs) == 0
+        end = self.arena_bytes(0)
+        return slice((end - int(needs.scratch_bytes)) // 16 * 16 + _EDGE, end + _EDGE)
 
     def code(self, op: int) -> str:
         """Name of an op's code."""
@@ -82,9 +87,6 @@ class ChipEngine:
     def tile(self, exit: int, units: int) -> tuple[int, int]:
         """Run some units; return (kind of event, op)."""
         before = self._memory()
-        if self.guard:
-            before[self.scratch] = np.frombuffer(self.rng.bytes(self.scratch.stop - self.scratch.start), np.uint8)
-            self.thumb.write(_ARENA - _EDGE, before.tobytes())
         status, count = self.thumb.call("jlt_engine_tile", _ENGINE, exit, units, _EVENT)
         assert status == 0
         kind, _, low, high = self.thumb.read(_EVENT, 4)
@@ -93,7 +95,7 @@ class ChipEngine:
         if self.guard:
             changed = self._memory() != before
             changed[self.place(int(self.checked.ops[op].output))] = False
-            changed[self.scratch] = False
+            changed[self.scratch(op)] = False
             assert not changed.any(), f"op {op} {self.code(op)} wrote at {np.flatnonzero(changed) - _EDGE}"
         return kind, op
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 
-from joulet.container.layout import CODES
 from joulet.firmware.board_files import firmware_facts
 from joulet.firmware.build import Firmware
 from joulet.firmware.linked import Linked, Section
@@ -14,7 +13,7 @@ from joulet.firmware.stack import stack_bound
 ENGINE_FLASH_BYTES = 24_000  # core and reference kernels on a Cortex-M4
 BESIDE_ARENA_BYTES = 4_096
 _ENGINE = ("csrc_core_", "csrc_kernels_")
-_ISA = tuple(f"csrc_kernels_{isa.lower()}_" for isa in CODES["Isa"] if isa != "REF")
+_ISA = ("csrc_kernels_armv6m_", "csrc_kernels_armv7em_", "csrc_kernels_mve_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -51,9 +51,11 @@ class Toolchain:
                 "-fstack-usage",
                 "-fcallgraph-info=su",
             ]
+        # clang has a register less for the assembly of the kernels of instruction sets: the reference kernels run
         return [
-            *zig_flags, "-mthumb", *_COMMON, "-fno-sanitize=all", "-fno-unwind-tables", "-fno-asynchronous-unwind-tables",
-            "-fno-unroll-loops", "-fno-vectorize", "-fno-slp-vectorize", "-fno-stack-protector",
+            *zig_flags, "-mthumb", "-DJLT_REFERENCE_KERNELS", *_COMMON, "-fno-sanitize=all", "-fno-unwind-tables",
+            "-fno-asynchronous-unwind-tables", "-fno-unroll-loops", "-fno-vectorize", "-fno-slp-vectorize",
+            "-fno-stack-protector",
         ]  # fmt: skip
 
     def link_options(self, script: Path) -> list[str]:
