@@ -140,12 +140,12 @@ def test_steady_power_costs_little() -> None:
         start = machine.board.core.cycles
         machine.board.run(pause_s=100.0)
         cycles[strategy] = machine.board.core.cycles - start
-    # a model of 0.3 million cycles: what is written once, at its start and end, weighs more here than in a real one
-    assert cycles["IN_NVM"] < 1.25 * cycles["NONE"]
-    assert cycles["JIT_COPY"] < 1.25 * cycles["NONE"]
+    # what is written once, at the start and end, whatever the model: some nine records
+    assert cycles["IN_NVM"] < cycles["NONE"] + 75_000
+    assert cycles["JIT_COPY"] < cycles["NONE"] + 75_000
 
 
-@pytest.mark.parametrize(("capacitor_f", "commit_cycles"), [(33e-6, 20_000), (47e-6, 20_000)])
+@pytest.mark.parametrize(("capacitor_f", "commit_cycles"), [(27e-6, 20_000), (33e-6, 20_000)])
 def test_a_store_smaller_than_an_inference_gets_there(capacitor_f: float, commit_cycles: int) -> None:
     need_board()
     container, sample = model_of(TINY, "")
