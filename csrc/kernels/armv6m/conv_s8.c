@@ -84,7 +84,9 @@ static JLT_ALWAYS_INLINE uint32_t gather(const frame_t *f, const int8_t *image, 
     if (y < 0 || y >= (int32_t)p->in_h) {
       sum += pad(f->zero, (uint32_t)k_w * c, cells, as);
     } else {
-      const int8_t *row = image + ((size_t)y * p->in_w + (size_t)(x0 + (int32_t)first)) * c;
+      // a window wholly beside the image takes nothing, from anywhere in its row
+      const uint32_t column = (uint32_t)jlt_clamp(x0 + (int32_t)first, 0, (int32_t)p->in_w);
+      const int8_t *row = image + ((size_t)y * p->in_w + column) * c;
       sum += pad(f->zero, first * c, cells, as);
       sum += take(row, (end - first) * c, skip(cells, first * c, as), as);
       sum += pad(f->zero, ((uint32_t)k_w - end) * c, skip(cells, end * c, as), as);
