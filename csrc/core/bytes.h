@@ -30,6 +30,18 @@ static inline bool jlt_within(uint64_t offset, uint64_t bytes, uint64_t total) {
   return offset <= total && bytes <= total - offset;
 }
 
+// Whether strides go through dims one element after another, as an operand of the output's own shape does. `dims` and `stride` have
+// JLT_MAX_RANK extents, none of them 0.
+static inline bool jlt_is_dense(const uint32_t *dims, const uint32_t *stride) {
+  uint64_t step = 1;
+  for (uint32_t d = 6; d-- > 0; step *= dims[d]) {
+    if (dims[d] > 1 && stride[d] != step) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static inline bool jlt_ranges_overlap(uint64_t a, uint64_t a_bytes, uint64_t b, uint64_t b_bytes) {
   return a < b + b_bytes && b < a + a_bytes;
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/overlap.h"
 
+#include "core/bytes.h"
+
 enum {
   BLOCK_PIXELS = 8,       // most that a kernel reads before it writes
   LINES_LIMIT = 1 << 14,  // rows and columns that are looked at, lest a small container take long to check
@@ -128,17 +130,6 @@ static jlt_overlap_t overlap_of_elements(const jlt_tensor_t *in, const jlt_tenso
   return anywhere_beyond(out->elements > 1 ? lead : JLT_OVERLAP_ANYWHERE);
 }
 
-static bool is_dense(const uint32_t *dims, const uint32_t *stride) {
-  uint32_t step = 1;
-  for (uint32_t d = 6; d-- > 0;) {
-    if (dims[d] > 1 && stride[d] != step) {
-      return false;
-    }
-    step *= dims[d];
-  }
-  return true;
-}
-
 jlt_overlap_t jlt_overlap_of(const jlt_container_t *container, const jlt_op_t *op, uint32_t input) {
   const void *params = container->pool + op->params_offset;
   const jlt_binary_params_t *binary = params;
@@ -152,7 +143,7 @@ jlt_overlap_t jlt_overlap_of(const jlt_container_t *container, const jlt_op_t *o
     case JLT_OP_CODE_ADD:
     case JLT_OP_CODE_SUB:
     case JLT_OP_CODE_MUL:
-      if (!is_dense(binary->dims, input ? binary->stride_b : binary->stride_a)) {
+      if (!jlt_is_dense(binary->dims, input ? binary->stride_b : binary->stride_a)) {
         break;
       }
       // fall through

@@ -7,11 +7,14 @@
 #define JLT_VARIANT(isa, ISA, code, name)                                                       \
   {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, jlt_##name##_scratch_bytes__##isa, \
    jlt_##name##_packed_bytes__##isa, JLT_ISA_##ISA, JLT_OP_CODE_##code},
+#define JLT_VARIANT_UNWEIGHTED(isa, ISA, code, name) \
+  {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, NULL, NULL, JLT_ISA_##ISA, JLT_OP_CODE_##code},
 static const jlt_variant_t variants[] = {
 #include "kernels/kernels.def"
     {NULL, NULL, NULL, NULL, JLT_ISA_REF, 0},
 };
 #undef JLT_VARIANT
+#undef JLT_VARIANT_UNWEIGHTED
 
 static const jlt_weight_t *weight_of(const jlt_container_t *c, const jlt_op_t *op) {
   return op->weight == JLT_NO_INDEX ? NULL : &c->weights[op->weight];
@@ -46,14 +49,21 @@ static const jlt_variant_t *choose(const jlt_container_t *c, const jlt_op_t *op,
 
 static uint32_t saturated(uint64_t bytes) { return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX; }
 
+// Of a variant, or of the reference where there is none.
+static uint32_t scratch_of(const jlt_container_t *c, const jlt_op_t *op, const jlt_variant_t *v) {
+  const void *params = c->pool + op->params_offset;
+  const jlt_weight_t *weight = weight_of(c, op);
+  if (!v) {
+    return saturated(jlt_kernel_entry(op->code)->scratch_bytes(params, false));
+  }
+  return weight ? saturated(v->scratch_bytes(params, weight)) : 0;
+}
+
 jlt_choice_t jlt_choose(const jlt_container_t *container, const jlt_op_t *op, uint32_t bits) {
   jlt_choice_t choice;
-  const void *params = container->pool + op->params_offset;
-  const jlt_kernel_entry_t *reference = jlt_kernel_entry(op->code);
   const jlt_variant_t *v = choose(container, op, bits, &choice.packed);
-  choice.run = v ? v->run : reference->integer;
-  choice.scratch_bytes =
-      saturated(v ? v->scratch_bytes(params, weight_of(container, op)) : reference->scratch_bytes(params, false));
+  choice.run = v ? v->run : jlt_kernel_entry(op->code)->integer;
+  choice.scratch_bytes = scratch_of(container, op, v);
   return choice;
 }
 
@@ -86,14 +96,10 @@ jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint1
   const void *params = container->pool + record->params_offset;
   const jlt_weight_t *weight = weight_of(container, record);
   const jlt_variant_t *v = jlt_variant_of(isa, record->code, params, weight);
-  *needs = (jlt_isa_needs_t){0};
-  if (!v) {
-    needs->scratch_bytes = saturated(jlt_kernel_entry(record->code)->scratch_bytes(params, false));
-    return JLT_OK;
+  *needs = (jlt_isa_needs_t){.taken = v != NULL, .scratch_bytes = scratch_of(container, record, v)};
+  if (v && weight) {
+    needs->packed_8_bytes = saturated(v->packed_bytes(params, weight, 8));
+    needs->packed_4_bytes = saturated(v->packed_bytes(params, weight, 4));
   }
-  needs->taken = 1;
-  needs->scratch_bytes = saturated(v->scratch_bytes(params, weight));
-  needs->packed_8_bytes = weight ? saturated(v->packed_bytes(params, weight, 8)) : 0;
-  needs->packed_4_bytes = weight ? saturated(v->packed_bytes(params, weight, 4)) : 0;
   return JLT_OK;
 }

@@ -3,7 +3,7 @@
 //
 // Every variant is two files in kernels/<isa>/: the kernel, empty where the compiler lacks the instructions, and what it asks for
 // (takes, scratch_bytes, packed_bytes), plain C that every host answers alike, so that a laptop plans for a board. It reads weights as
-// runtime/plan/packings/<isa>.py lays them out, obeys the rules of kernels.h, and equals the reference in every bit.
+// runtime/plan/packings lays them out, obeys the rules of kernels.h, and equals the reference in every bit.
 #ifndef JLT_KERNELS_VARIANTS_H
 #define JLT_KERNELS_VARIANTS_H
 
@@ -64,6 +64,7 @@
 typedef struct {
   jlt_kernel_t run;  // null where this build has no such instructions
   bool (*takes)(const void *params, const jlt_weight_t *weight);  // else the reference runs
+  // of ops with weights, else null: there is neither scratch nor anything packed
   uint64_t (*scratch_bytes)(const void *params, const jlt_weight_t *weight);
   uint64_t (*packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits);  // 0: reads the canonical ones
   uint8_t isa;
@@ -75,8 +76,18 @@ typedef struct {
   bool jlt_##name##_takes__##isa(const void *params, const jlt_weight_t *weight);                      \
   uint64_t jlt_##name##_scratch_bytes__##isa(const void *params, const jlt_weight_t *weight);          \
   uint64_t jlt_##name##_packed_bytes__##isa(const void *params, const jlt_weight_t *weight, uint32_t bits);
+#define JLT_VARIANT_UNWEIGHTED(isa, ISA, code, name)   \
+  void jlt_##name##__##isa(const jlt_call_t *call);     \
+  bool jlt_##name##_takes__##isa(const void *params, const jlt_weight_t *weight);
 #include "kernels/kernels.def"
 #undef JLT_VARIANT
+#undef JLT_VARIANT_UNWEIGHTED
+
+// What every instruction set's convolutions want of an op, at least: one group, no dilation, symmetric weights, two roundings.
+static inline bool jlt_is_plain_conv(const jlt_conv_params_t *p, const jlt_weight_t *weight) {
+  return p->groups == 1 && p->dilation_h == 1 && p->dilation_w == 1 && weight->zero_point == 0 &&
+         weight->rounding == JLT_ROUNDING_TWICE;
+}
 
 // The variant that takes an op, whether or not this build has its instructions; null for the reference. `weight` is null for ops without.
 const jlt_variant_t *jlt_variant_of(uint32_t isa, uint8_t code, const void *params, const jlt_weight_t *weight);

@@ -16,8 +16,8 @@ from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
 from joulet.plan.overlap_arena import plan_overlapping
-from joulet.plan.packings import Scales, pack
-from joulet.plan.packings.nibbles import Weights
+from joulet.plan.packings import pack
+from joulet.plan.packings.weights import Scales, Weights
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]

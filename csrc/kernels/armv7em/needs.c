@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernels of Cortex-M4, M7 and M33 take and ask for; plain C, the same answer on every machine.
+#include "core/bytes.h"
 #include "kernels/armv7em/add.h"
 #include "kernels/armv7em/packed.h"
 #include "kernels/variants.h"
@@ -8,13 +9,8 @@
 
 static uint64_t depth(const jlt_conv_params_t *p) { return (uint64_t)p->k_h * p->k_w * p->in_c; }
 
-static bool is_plain(const jlt_conv_params_t *p, const jlt_weight_t *weight) {
-  return p->groups == 1 && p->dilation_h == 1 && p->dilation_w == 1 && weight->zero_point == 0 &&
-         weight->rounding == JLT_ROUNDING_TWICE;
-}
-
 bool jlt_conv_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
-  return is_plain(params, weight) && depth(params) <= JLT_V7_DEPTH_LIMIT;
+  return jlt_is_plain_conv(params, weight) && depth(params) <= JLT_V7_DEPTH_LIMIT;
 }
 
 uint64_t jlt_conv_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
@@ -48,7 +44,7 @@ uint64_t jlt_fc_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t 
 
 bool jlt_dwconv_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
   const jlt_conv_params_t *p = params;
-  return is_plain(p, weight) && p->in_c == p->out_c && p->in_c >= 4 && p->k_h == 3 && p->k_w == 3 &&
+  return jlt_is_plain_conv(p, weight) && p->in_c == p->out_c && p->in_c >= 4 && p->k_h == 3 && p->k_w == 3 &&
          p->stride_w <= 2;
 }
 
@@ -66,49 +62,19 @@ uint64_t jlt_dwconv_s8_packed_bytes__armv7em(const void *params, const jlt_weigh
 
 static bool scales_right(int32_t shift) { return shift <= -1; }
 
-// Whether an input is the output's shape, element after element.
-static bool is_dense(const jlt_binary_params_t *p, const uint32_t *stride) {
-  uint64_t step = 1;
-  bool dense = true;
-  for (uint32_t d = 6; d-- > 0; step *= p->dims[d]) {
-    dense = dense && (p->dims[d] == 1 || stride[d] == step);
-  }
-  return dense;
-}
-
 bool jlt_add_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
   (void)weight;
   const jlt_binary_params_t *p = params;
   const bool halves = (jlt_v7_halves(p->a_multiplier, p->a_shift) && scales_right(p->b_shift)) ||
                       (jlt_v7_halves(p->b_multiplier, p->b_shift) && scales_right(p->a_shift));
-  return halves && p->left_shift == 20 && scales_right(p->out_shift) && is_dense(p, p->stride_a) && is_dense(p, p->stride_b);
-}
-
-uint64_t jlt_add_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
-  (void)params;
-  (void)weight;
-  return 0;
-}
-
-uint64_t jlt_add_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
-  (void)params;
-  (void)weight;
-  (void)bits;
-  return 0;
+  return halves && p->left_shift == 20 && scales_right(p->out_shift) && jlt_is_dense(p->dims, p->stride_a) &&
+         jlt_is_dense(p->dims, p->stride_b);
 }
 
 bool jlt_avgpool_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
   (void)weight;
   const jlt_pool_params_t *p = params;
   return p->c >= 4 && (uint32_t)p->k_h * p->k_w <= 255;
-}
-
-uint64_t jlt_avgpool_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
-  return jlt_add_s8_scratch_bytes__armv7em(params, weight);
-}
-
-uint64_t jlt_avgpool_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
-  return jlt_add_s8_packed_bytes__armv7em(params, weight, bits);
 }
 
 #endif

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernels for Helium take, and what they ask for.
+#include "core/bytes.h"
 #include "kernels/mve/layout.h"
 #include "kernels/variants.h"
 
@@ -7,8 +8,7 @@
 
 bool jlt_conv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
   const jlt_conv_params_t *p = params;
-  return p->groups == 1 && p->dilation_h == 1 && p->dilation_w == 1 && weight->zero_point == 0 &&
-         weight->rounding == JLT_ROUNDING_TWICE && p->in_c < 65536u && p->out_c < 65536u;
+  return jlt_is_plain_conv(p, weight) && p->in_c < 65536u && p->out_c < 65536u;
 }
 
 uint64_t jlt_conv_s8_scratch_bytes__mve(const void *params, const jlt_weight_t *weight) {
@@ -41,34 +41,10 @@ uint64_t jlt_dwconv_s8_packed_bytes__mve(const void *params, const jlt_weight_t 
   return p->out_c * (4u + (uint64_t)p->k_h * p->k_w);
 }
 
-// Whether an operand has the output's shape.
-static bool is_whole(const uint32_t *dims, const uint32_t *stride) {
-  uint32_t elements = 1;
-  for (uint32_t d = 6; d-- > 0; elements *= dims[d]) {
-    if (dims[d] != 1 && stride[d] != elements) {
-      return false;
-    }
-  }
-  return true;
-}
-
 bool jlt_add_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
   const jlt_binary_params_t *p = params;
   (void)weight;
-  return is_whole(p->dims, p->stride_a) && is_whole(p->dims, p->stride_b) && p->left_shift == 20;
-}
-
-uint64_t jlt_add_s8_scratch_bytes__mve(const void *params, const jlt_weight_t *weight) {
-  (void)params;
-  (void)weight;
-  return 0;
-}
-
-uint64_t jlt_add_s8_packed_bytes__mve(const void *params, const jlt_weight_t *weight, uint32_t bits) {
-  (void)params;
-  (void)weight;
-  (void)bits;
-  return 0;
+  return jlt_is_dense(p->dims, p->stride_a) && jlt_is_dense(p->dims, p->stride_b) && p->left_shift == 20;
 }
 
 #endif

@@ -1,61 +1,44 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Weights in the order in which kernels of one instruction set read them: one module for each, beside ``csrc/kernels/<isa>/``.
+"""Weights in the order in which kernels of one instruction set read them: the twins of ``csrc/kernels/<isa>/``.
 
 A packer takes the canonical int8 weights, the op's parameters and the bits, and returns as many bytes as the C side's
 ``packed_bytes`` says; at 4 bits it keeps the high nibble plane only, u = (q + 128) >> 4. What is read often and never changes,
-such as sums of weights, belongs into the packed copy too. A packer in ``SCALED_PACKERS`` also gets the multipliers and shifts,
-the same at every precision, to lay them beside the weights.
+such as sums of weights, belongs into the packed copy too; so may the scales, which are the same at every precision.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
-import numpy.typing as npt
-
 from joulet.errors import PlanError
-from joulet.plan.packings import armv6m, armv7em, avx2, avx512vnni, mve, neon
-from joulet.plan.packings.nibbles import Weights
+from joulet.plan.packings import armv6m, armv7em, mve, wide
+from joulet.plan.packings.weights import Scales, Weights
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
 
+Packer = Callable[[Weights, "ConvParams", int, Scales], bytes]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scales:
-    """Multipliers [q31] and shifts of every output channel, int32, shape (channels,)."""
-
-    multipliers: npt.NDArray[np.int32]
-    shifts: npt.NDArray[np.int32]
-
-
-Packer = Callable[[Weights, "ConvParams", int], bytes]
-ScaledPacker = Callable[[Weights, "ConvParams", int, Scales], bytes]
-
-PACKERS: Mapping[tuple[str, str], Packer] = {
-    ("ARMV6M", "CONV"): armv6m.pack_conv,
-    ("ARMV6M", "DWCONV"): armv6m.pack_dwconv,
-    ("ARMV6M", "FC"): armv6m.pack_conv,
-    ("MVE", "CONV"): mve.pack_conv,
-    ("MVE", "DWCONV"): mve.pack_dwconv,
-    ("MVE", "FC"): mve.pack_conv,
-    ("AVX2", "CONV"): avx2.pack_conv,
-    ("AVX2", "FC"): avx2.pack_conv,
-    ("AVX2", "DWCONV"): avx2.pack_dwconv,
-    ("NEON", "CONV"): neon.pack_conv,
-    ("NEON", "FC"): neon.pack_conv,
-    ("NEON", "DWCONV"): neon.pack_dwconv,
-    ("AVX512VNNI", "CONV"): avx512vnni.pack_conv,
-    ("AVX512VNNI", "FC"): avx512vnni.pack_conv,
-    ("AVX512VNNI", "DWCONV"): avx512vnni.pack_dwconv,
+# of CONV, FC and DWCONV
+_BY_ISA: Mapping[str, tuple[Packer, Packer, Packer]] = {
+    "ARMV6M": (armv6m.pack_conv, armv6m.pack_conv, armv6m.pack_dwconv),
+    "ARMV7EM": (armv7em.pack_conv, armv7em.pack_fc, armv7em.pack_dwconv),
+    "MVE": (mve.pack_conv, mve.pack_conv, mve.pack_dwconv),
+    **{
+        isa: (partial(wide.pack_conv, together=together),) * 2 + (partial(wide.pack_dwconv, lanes=lanes),)
+        for isa, together, lanes in (
+            ("AVX2", 2, wide.UNPACKED),  # pairs of products meet in one VPMADDWD
+            ("AVX512VNNI", 4, wide.IN_ORDER),  # four in one VPDPBUSD
+            ("NEON", 4, wide.IN_ORDER),  # four in one SDOT
+        )
+    },
 }
-SCALED_PACKERS: Mapping[tuple[str, str], ScaledPacker] = {
-    ("ARMV7EM", "CONV"): armv7em.pack_conv,
-    ("ARMV7EM", "FC"): armv7em.pack_fc,
-    ("ARMV7EM", "DWCONV"): armv7em.pack_dwconv,
+PACKERS: Mapping[tuple[str, str], Packer] = {
+    (isa, code): packer
+    for isa, packers in _BY_ISA.items()
+    for code, packer in zip(("CONV", "FC", "DWCONV"), packers, strict=True)
 }
 
 
@@ -82,10 +65,7 @@ def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int, s
     PlanError
         When there is no packer: a kernel in C without one in Python.
     """
-    scaled = SCALED_PACKERS.get((isa, code))
-    if scaled is not None:
-        return scaled(weights, params, bits, scales)
     packer = PACKERS.get((isa, code))
     if packer is None:
         raise PlanError(f"nothing packs weights of {code} for {isa}; kernels.def and runtime/plan/packings disagree")
-    return packer(weights, params, bits)
+    return packer(weights, params, bits, scales)

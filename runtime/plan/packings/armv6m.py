@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from joulet.plan.packings.nibbles import Weights, high_nibbles
+from joulet.plan.packings.weights import Scales, Weights, high_nibbles, values_at
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
@@ -19,12 +19,12 @@ LANE = (2**16 - 1) // 255  # the most that nibbles may add up to in a run: each 
 MOST_RUN = 512  # more would need weights that are nearly all one end of their range
 
 
-def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
+def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Pack weights of CONV and FC, ``(rows, row_elements)``: by pairs of rows, or by eight for a matrix times a vector."""
     one_pixel = params.n == params.out_h == params.out_w == 1
     block = ROWS if one_pixel else PAIR
     sums = np.zeros(-(-weights.shape[0] // block) * block, "<i4")
-    sums[: weights.shape[0]] = _values(weights, bits).sum(axis=1)
+    sums[: weights.shape[0]] = values_at(weights, bits).sum(axis=1, dtype=np.int32)
     codes = high_nibbles(weights) if bits == 4 else (weights.astype(np.int16) + 128).astype(np.uint8)
     run = 0
     if bits == 4:
@@ -57,15 +57,10 @@ def _runs(codes: npt.NDArray[np.uint8]) -> tuple[int, npt.NDArray[np.bool_]]:
     return 16, np.zeros(len(codes), np.bool_)
 
 
-def pack_dwconv(weights: Weights, params: ConvParams, bits: int) -> bytes:
+def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Pack weights of DWCONV, ``(1, k_h · k_w · channels)``: channel by channel, as int8 at either precision."""
-    values = _values(weights, bits).reshape(-1, params.out_c)
-    return b"".join((values.sum(axis=0).astype("<i4").tobytes(), values.T.astype(np.int8).tobytes()))
-
-
-def _values(weights: Weights, bits: int) -> npt.NDArray[np.int32]:
-    """Return what the weights stand for at a precision."""
-    return 16 * high_nibbles(weights).astype(np.int32) - 120 if bits == 4 else weights.astype(np.int32)
+    values = values_at(weights, bits).reshape(-1, params.out_c)
+    return b"".join((values.sum(axis=0, dtype="<i4").tobytes(), values.T.tobytes()))
 
 
 def _words(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint32]:

@@ -8,11 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from joulet.plan.packings.nibbles import high_nibbles
+from joulet.plan.packings.weights import Scales, Weights, high_nibbles, values_at
 
 if TYPE_CHECKING:
-    from joulet.plan.packings import Scales
-    from joulet.plan.packings.nibbles import Weights
     from joulet.plan.steps import ConvParams
 
 _FIRST, _SECOND = [0, 2], [1, 3]  # elements of a group of four that share a register
@@ -26,7 +24,7 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -
     """Return every two rows' words, group by group, and then their scales; few weights of 4 bits keep a byte each."""
     rows = _grouped(weights, params.k_h, bits, 2)  # (blocks, 2, groups, 4)
     if bits == 4 and rows.shape[2] * 4 * params.out_c <= _BYTES_LIMIT:
-        return pack_conv(_at_4_bits(weights), params, 8, scales)
+        return pack_conv(values_at(weights, 4), params, 8, scales)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
         words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
@@ -54,8 +52,7 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return every channel's six words, two for a kernel column, and its scale."""
-    values = weights if bits == 8 else _at_4_bits(weights)
-    taps = values.reshape(3, 3, params.out_c)
+    taps = values_at(weights, bits).reshape(3, 3, params.out_c)
     lanes = np.zeros((params.out_c, 3, 4), "<i2")
     whole = params.out_c - params.out_c % 4
     for channel in range(params.out_c):
@@ -63,12 +60,6 @@ def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales)
         places = (0, 1, 2) if lane < _LOW_LANES else (2, 3, 1)  # of kernel rows 0, 1, 2
         lanes[channel][:, places] = taps[:, :, channel].T
     return _with_scales(lanes.view(np.uint8), scales, 1)
-
-
-def _at_4_bits(weights: Weights) -> Weights:
-    """Return the values that 4 bits stand for."""
-    values: Weights = (16 * high_nibbles(weights).astype(np.int16) - 120).astype(np.int8)
-    return values
 
 
 def _stack(rows: npt.NDArray[np.uint8]) -> bool:

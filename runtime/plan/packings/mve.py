@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from joulet.plan.packings.nibbles import Weights, high_nibbles
+from joulet.plan.packings.weights import Scales, Weights, values_at
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
@@ -15,20 +15,15 @@ if TYPE_CHECKING:
 BYTES = 16
 
 
-def _values(weights: Weights, bits: int) -> Weights:
-    values: Weights = (16 * high_nibbles(weights).astype(np.int16) - 120).astype(np.int8) if bits == 4 else weights
-    return values
-
-
-def pack_conv(weights: Weights, params: ConvParams, bits: int) -> bytes:
+def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Pack weights of CONV and FC, ``(rows, row_elements)``: rows padded to whole vectors, as int8 at either precision."""
-    values = _values(weights, bits)
+    values = values_at(weights, bits)
     padded = np.zeros((values.shape[0], -(-values.shape[1] // BYTES) * BYTES), np.int8)
     padded[:, : values.shape[1]] = values
     return b"".join((values.sum(axis=1, dtype="<i4").tobytes(), padded.tobytes()))
 
 
-def pack_dwconv(weights: Weights, params: ConvParams, bits: int) -> bytes:
+def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Pack weights of DWCONV, ``(1, k_h · k_w · channels)``, as int8 at either precision."""
-    values = _values(weights, bits).reshape(-1, params.out_c)
+    values = values_at(weights, bits).reshape(-1, params.out_c)
     return b"".join((values.sum(axis=0, dtype="<i4").tobytes(), values.tobytes()))

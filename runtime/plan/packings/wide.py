@@ -11,15 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from joulet.plan.packings.weights import Scales, Weights, high_nibbles, values_at
+
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
 
 _CHANNELS = 16
 _ALIGN_BYTES = 64
 _LONG_ROW = 64
+# how the registers hold the sixteen channels of a depthwise block: in order, or as AVX2's unpacking into two leaves them
+IN_ORDER = np.arange(_CHANNELS)
+UNPACKED = np.array([0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15])
 
 
-def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, together: int) -> bytes:
+def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int) -> bytes:
     """Return a convolution's packed copy.
 
     Parameters
@@ -32,15 +37,16 @@ def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, toge
         8: int8 ``[R / together][16][together]`` a row of the window, ``[8]`` where there are eight channels in all.
         4: ``[R / 8][16][4]`` bytes, u = (q + 128) >> 4 of four elements in the low nibbles and of the next four in the high
         ones; sums are of u. Rows of less than 64 are kept as at 8 bits, 16u - 120.
+    scales
+        Not packed.
     together
         Products that one instruction adds up at 8 bits, 2 or 4.
     """
     channels, row = len(weights), params.k_w * params.in_c
-    values = weights
-    if bits == 4:
-        high = (weights.astype(np.int16) + 128) >> 4
-        bits = 4 if row >= _LONG_ROW else 8
-        values = (high if bits == 4 else 16 * high - 120).astype(np.int8)
+    if bits == 4 and row >= _LONG_ROW:
+        values = high_nibbles(weights).view(np.int8)
+    else:
+        values, bits = values_at(weights, bits), 8
     step = together if bits == 8 else 8
     block = 8 if bits == 8 and channels == 8 else _CHANNELS
     padded = np.zeros((-(-channels // block) * block, params.k_h, -(-row // step) * step), np.int8)
@@ -57,7 +63,9 @@ def pack_conv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, toge
     return _with_sums(sums, whole.view(np.uint8))
 
 
-def pack_dwconv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, lanes: npt.NDArray[np.intp]) -> bytes:
+def pack_dwconv(
+    weights: Weights, params: ConvParams, bits: int, scales: Scales, *, lanes: npt.NDArray[np.intp]
+) -> bytes:
     """Return a depthwise convolution's packed copy: int16 ``[taps / 2][16][2]``, at 4 bits 16u - 120.
 
     Parameters
@@ -68,13 +76,13 @@ def pack_dwconv(weights: npt.NDArray[np.int8], params: ConvParams, bits: int, la
         The op's parameters.
     bits
         8 or 4.
+    scales
+        Not packed.
     lanes : ndarray of int, shape (16,)
         The order in which the kernel's registers hold the channels of a block.
     """
     taps, channels = params.k_h * params.k_w, params.out_c
-    values = weights.reshape(taps, channels).astype(np.int16)
-    if bits == 4:
-        values = 16 * ((values + 128) >> 4) - 120
+    values = values_at(weights, bits).reshape(taps, channels).astype(np.int16)
     if channels == 8:  # of two pixels
         values, channels = np.tile(values, (1, 2)), _CHANNELS
     padded = np.zeros((-(-taps // 2) * 2, -(-channels // _CHANNELS) * _CHANNELS), "<i2")
