@@ -12,8 +12,8 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from joulet.errors import ModelError, UnsupportedModelError, UsageError
-from joulet.importers.border import NotCoveredError
+from joulet.errors import ModelError, UnsupportedModelError
+from joulet.importers.border import NotCoveredError, read_source, refusal
 from joulet.importers.onnx_context import IMAGE, Context, Value
 from joulet.importers.onnx_fold import fold
 from joulet.importers.onnx_move import MOVERS
@@ -61,21 +61,11 @@ def load_onnx(source: Path | str | bytes, *, name: str | None = None) -> Graph:
     UsageError
         If the file cannot be read.
     """
-    if isinstance(source, bytes):
-        data, title = source, name or "model"
-    else:
-        path = Path(source)
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                raise UnsupportedModelError(f"{path.name}: has {path.stat().st_size:,} bytes, at most {MAX_BYTES:,}")
-            data = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read '{path}': {error.strerror or error}; give the path of an .onnx") from error
-        title = path.name
+    data, title = read_source(source, name, "an .onnx", MAX_BYTES)
     context = Context(read_onnx(data, title), title)
     missing = _convert(context)
     if missing:
-        raise UnsupportedModelError(_refusal(title, missing))
+        raise UnsupportedModelError(refusal(title, missing, "node"))
     return _finish(context, name or Path(title).stem, data)
 
 
@@ -214,18 +204,6 @@ def _output_order(context: Context, border: RawBorder, value: Value) -> int:
     return context.plain(value)
 
 
-def _refusal(title: str, missing: list[tuple[str, str]]) -> str:
-    """One message that lists everything missing, grouped, with all of its nodes."""
-    nodes: dict[str, list[str]] = {}
-    for what, node in missing:
-        nodes.setdefault(what, []).append(node)
-    listed = "; ".join(f"{what} at {', '.join(repr(n) for n in names)}" for what, names in nodes.items())
-    return (
-        f"{title}: {len(missing)} node(s) are not supported: {listed}. "
-        "Replace these layers, or cut the model before them"
-    )
-
-
 def _check_whole(context: Context) -> None:
     """Refuse a model that is int8 in parts only: float layers between int8 ones have no kernel."""
     if not any(t.dtype is DType.S8 for t in context.tensors):
@@ -237,7 +215,7 @@ def _check_whole(context: Context) -> None:
         if op.kind not in borders and context.tensors[op.inputs[0]].dtype is DType.F32
     ]
     if found:
-        raise UnsupportedModelError(_refusal(context.source, found))
+        raise UnsupportedModelError(refusal(context.source, found, "node"))
 
 
 def _finish(context: Context, name: str, data: bytes) -> Graph:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import hashlib
 from pathlib import Path
 
-from joulet.errors import ModelError, UnsupportedModelError, UsageError
-from joulet.importers.border import NotCoveredError
+from joulet.errors import ModelError, UnsupportedModelError
+from joulet.importers.border import NotCoveredError, read_source, refusal
 from joulet.importers.tflite_context import Context
 from joulet.importers.tflite_fold import fold
 from joulet.importers.tflite_move import MOVERS
@@ -47,19 +47,11 @@ def load_tflite(source: Path | str | bytes, *, name: str | None = None) -> Graph
     UsageError
         If the file cannot be read.
     """
-    if isinstance(source, bytes):
-        data, title = source, name or "model"
-    else:
-        path = Path(source)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"cannot read '{path}': {error.strerror or error}; give the path of a .tflite") from error
-        title = path.name
+    data, title = read_source(source, name, "a .tflite")
     context = Context(read_model(data, title), title)
     missing = _convert(context)
     if missing:
-        raise UnsupportedModelError(_refusal(title, missing))
+        raise UnsupportedModelError(refusal(title, missing, "operator"))
     return _finish(context, name or Path(title).stem, data)
 
 
@@ -104,18 +96,6 @@ def _convert_op(context: Context, op: RawOp) -> None:
     if convert is None:
         raise NotCoveredError("")
     convert(context, op)
-
-
-def _refusal(title: str, missing: list[tuple[str, str]]) -> str:
-    """One message that lists every missing operator, grouped, with all of its layers."""
-    layers: dict[str, list[str]] = {}
-    for what, layer in missing:
-        layers.setdefault(what, []).append(layer)
-    listed = "; ".join(f"{what} at {', '.join(repr(n) for n in names)}" for what, names in layers.items())
-    return (
-        f"{title}: {len(missing)} operator(s) are not supported: {listed}. "
-        "Replace these layers, or cut the model before them"
-    )
 
 
 def _finish(context: Context, name: str, data: bytes) -> Graph:
