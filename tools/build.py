@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulet.boards import load_board
-from joulet.container.isa_plan import with_isa_plan
+from joulet.container.isa_plan import arena_bytes
 from joulet.container.layout import MAGIC
 from joulet.container.parts import with_board, with_nvm_plan
 from joulet.container.read import Container
@@ -31,6 +31,7 @@ from joulet.plan.cost import board_costs
 from joulet.plan.nvm import plan_nvm
 from joulet.plan.nvm_comparison import STRATEGY_NAMES, NvmComparison
 from joulet.tools.compile import progress_lines, report_text
+from joulet.tools.engines import planned_for
 from joulet.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -112,14 +113,14 @@ def run(args: argparse.Namespace) -> int:
     if not args.model.is_file():
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
     compiled = _compiled(args)
-    engine = HostEngine(args.model if compiled is None else compiled.container)
+    engine = HostEngine(args.model if compiled is None else compiled.container, isa="REF")
     board = load_board(args.board)
     container = with_board(engine.container.data, board_costs(engine.container, board))
     key = read_public(args.key) if args.key is not None else None
     cuts = _power_cuts(engine.container, args)
     if cuts is not None and cuts.plan is not None:
         container = with_nvm_plan(container, cuts.plan)
-    container = with_isa_plan(container, board.isa, room_bytes=facts.slots["model"].size)  # last: it may not fit
+    container = planned_for(container, args.board)  # last: it may not fit beside the others
     firmware = build_firmware(args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key)
     elf = read_elf(firmware.elf)
     pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]
@@ -128,7 +129,7 @@ def run(args: argparse.Namespace) -> int:
         pieces.append(_piece(facts, "policy", policy_slot(_read(args.policy), engine.container.model_hash)))
     if args.samples is not None:
         pieces.append(_piece(facts, "samples", samples_slot(load_inputs(args.samples, engine.inputs))))
-    memory = check_memory(engine, firmware)
+    memory = check_memory(engine, arena_bytes(container, board.isa), firmware)
     folder = args.out or default_folder(args.board)
     source = None if compiled is None else compiled.container
     manifest = write_build(folder, facts, firmware, engine.container, pieces, memory, key, compiled=source)
@@ -191,8 +192,8 @@ def _piece(facts: FirmwareFacts, slot: str, content: bytes) -> Piece:
     return Piece(slot, region.address, content, region.size)
 
 
-def check_memory(engine: HostEngine, firmware: Firmware) -> dict[str, int]:
-    """Return what the model needs of RAM and what there is [bytes].
+def check_memory(engine: HostEngine, arena: int, firmware: Firmware) -> dict[str, int]:
+    """Return what the model needs of RAM and what there is [bytes]; ``arena`` is that of integer paths on the board.
 
     Raises
     ------
@@ -202,10 +203,8 @@ def check_memory(engine: HostEngine, firmware: Firmware) -> dict[str, int]:
     from joulet.firmware.build import work_bytes
 
     container = engine.container
-    paths = [path for path in range(len(engine.path_names)) if not _is_float(container, path)]
-    if not paths:
+    if all(_is_float(container, path) for path in range(len(engine.path_names))):
         raise UsageError("the container has float paths only; boards run integers: compile with --precisions w8,w4")
-    arena = max(engine.path_arena_bytes(path) for path in paths)
     inputs = sum(info.bytes for info in engine.inputs)
     needed, there = arena + -(-inputs // 16) * 16, work_bytes(firmware)
     if needed > there:

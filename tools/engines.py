@@ -108,18 +108,18 @@ def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engin
     from joulet.engine.host import HostEngine
 
     data = model.read_bytes()
-    HostEngine(data)  # every byte is checked here, where errors have names
+    HostEngine(data, isa="REF")  # every byte is checked here, where errors have names
     if kind == "serial":
         board, counter = stack.enter_context(open_board(f"{kind}:{where}", {}))
-        data = _planned(data, board.hello.board)
+        data = planned_for(data, board.hello.board)
     else:
-        data = _planned(data, where)
+        data = planned_for(data, where)
         board, counter = stack.enter_context(open_board(f"{kind}:{where}", {"model": data}))
     return BoardEngine(data, board, counter=counter, progress=_progress() if kind == "serial" else None)
 
 
-def _planned(container: bytes, board: str) -> bytes:
-    """Return the container with packed weights for a board, where they fit its slot."""
+def planned_for(container: bytes, board: str) -> bytes:
+    """Return a container as a board gets it: with weights packed for its kernels, where they fit its slot."""
     from joulet.boards import load_board
     from joulet.container.isa_plan import with_isa_plan
     from joulet.firmware.board_files import firmware_facts

@@ -256,7 +256,7 @@ def _bench(args: argparse.Namespace) -> Iterator[Bench]:
     from joulet.tools.engines import open_board
 
     data = args.model.read_bytes()
-    HostEngine(data)  # every byte is checked here, where errors have names
+    HostEngine(data, isa="REF")  # every byte is checked here, where errors have names
     machine = Machine()
     with ExitStack() as stack:
         meter = open_meter(args.meter, machine, allow_estimate=args.allow_estimate)
@@ -283,7 +283,7 @@ def virtual_bench(
     from joulet.meters.ppk2_device import DevicePort, Ppk2Device
     from joulet.meters.ppk2_wire import PERIOD_S
 
-    HostEngine(model)
+    HostEngine(model, isa="REF")
     load = load_board(name).load
     supply = ProbedSupply(load, load.on_v)
     virtual = VirtualBoard(name, power=supply)

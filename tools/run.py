@@ -40,7 +40,7 @@ from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
 from joulet.tools.energy_path import add_path_options, converter_of, storage_of
-from joulet.tools.engines import ENGINES, open_engine
+from joulet.tools.engines import ENGINES, open_engine, planned_for
 from joulet.units import format_quantity, format_time, parse_quantity
 
 FORMAT = "joulet run folder 1"
@@ -223,15 +223,6 @@ def _costs(args: argparse.Namespace, board: Board, container: Container, inputs:
     return cost_table(container, costs)
 
 
-def _planned(container: Container, board: Board) -> Container:
-    """Return the container as joulet build makes it for a board: with the weights packed for its kernels, where they fit."""
-    from joulet.container.isa_plan import with_isa_plan
-    from joulet.firmware.board_files import firmware_facts
-
-    room_bytes = firmware_facts(board.name).slots["model"].size
-    return Container.from_bytes(with_isa_plan(container.data, board.isa, room_bytes=room_bytes))
-
-
 def prepare(args: argparse.Namespace) -> Setup:
     """Read and check all that the options name."""
     board = _board_of(args)
@@ -241,7 +232,9 @@ def prepare(args: argparse.Namespace) -> Setup:
         raise UsageError(f"cannot read '{args.model}': no such file; make one with joulet compile")
     engine = HostEngine(args.model)
     inputs = load_inputs(args.input, engine.inputs)
-    container = _planned(engine.container, board) if args.engine.startswith("virtual:") else engine.container
+    container = engine.container
+    if args.engine.startswith("virtual:"):
+        container = Container.from_bytes(planned_for(container.data, board.name))
     return Setup(
         container=container,
         inputs=inputs,

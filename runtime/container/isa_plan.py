@@ -23,6 +23,7 @@ _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]
 _MICROCONTROLLERS = frozenset({"ARMV6M", "ARMV7EM", "MVE"})
 ALIGN_BYTES = 64
+_ARENA_ALIGN_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +85,24 @@ def has_isa_plan(container: bytes, isa: str) -> bool:
     code = layout.CODES["Isa"][isa]
     sections = read_table(container).sections
     return any(s.name == "PACKED" and s.present and _part_isa(container, s.offset) == code for s in sections)
+
+
+def arena_bytes(container: bytes, isa: str) -> int:
+    """Return what integer paths need of RAM on a board of an instruction set: by its plan part, else by the generic plan [bytes].
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    """
+    code = layout.CODES["Isa"][isa]
+    sections = read_table(container).sections
+    part = next((s.part for s in sections if s.name == "PACKED" and _part_isa(container, s.offset) == code), 0)
+    at = next(s.offset for s in sections if s.name == "ARENA" and s.part == part)
+    arena = np.frombuffer(container, layout.dtype("Arena"), 1, at)[0]
+    return sum(
+        -(-int(arena[field]) // _ARENA_ALIGN_BYTES) * _ARENA_ALIGN_BYTES for field in ("tensor_bytes", "scratch_bytes")
+    )
 
 
 def _part_isa(container: bytes, offset: int) -> int:
