@@ -12,6 +12,7 @@ from joulet._core import ffi, lib
 from joulet.container import layout
 from joulet.container.arena_problem import arena_problem, conv_params
 from joulet.container.assemble import PartSection, assemble, read_table
+from joulet.container.checked import Checked
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
@@ -117,17 +118,11 @@ def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
     PlanError
         For a container that the engine refuses, or an op that cannot be planned.
     """
-    room = np.zeros(len(container.data) + ALIGN_BYTES, np.uint8)
-    at = -room.ctypes.data % ALIGN_BYTES
-    room[at : at + len(container.data)] = np.frombuffer(container.data, np.uint8)
-    checked = ffi.new("jlt_container_t *")
-    status = lib.jlt_container_check(ffi.cast("void *", room.ctypes.data + at), len(container.data), checked)
-    if status:
-        raise PlanError(f"the engine refuses the container (status {status}); compile the model again")
+    checked = Checked(container.data)
     answer = ffi.new("jlt_isa_needs_t *")
     needs = []
     for op in range(len(container.ops)):
-        status = lib.jlt_isa_needs(checked, isa, op, answer)
+        status = lib.jlt_isa_needs(checked.view, isa, op, answer)
         if status or answer.scratch_bytes == 2**32 - 1:
             raise PlanError(f"op {op} cannot be planned for this instruction set (status {status})")
         needs.append(

@@ -9,8 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from joulet._core import ffi, lib
+from joulet._core import lib
 from joulet.boards import Board, NvmFigures
+from joulet.container.checked import Checked
 from joulet.container.nvm_plan import NvmPlan
 from joulet.container.read import Container
 from joulet.errors import PlanError, UsageError
@@ -109,14 +110,8 @@ def op_units(container: Container) -> list[int]:
     PlanError
         For a container that the engine refuses.
     """
-    room = np.zeros(len(container.data) + 64, np.uint8)
-    at = -room.ctypes.data % 64
-    room[at : at + len(container.data)] = np.frombuffer(container.data, np.uint8)
-    checked = ffi.new("jlt_container_t *")
-    status = lib.jlt_container_check(ffi.cast("void *", room.ctypes.data + at), len(container.data), checked)
-    if status:
-        raise PlanError(f"the engine refuses the container (status {status}); compile the model again")
-    return [int(lib.jlt_op_units(checked, op, False)) for op in range(len(container.ops))]
+    checked = Checked(container.data)
+    return [int(lib.jlt_op_units(checked.view, op, False)) for op in range(len(container.ops))]
 
 
 def compare(
