@@ -96,6 +96,26 @@ static inline jlt_span_t jlt_tile(const jlt_call_t *call, uint32_t each, uint32_
   return (jlt_span_t){.begin = call->begin * each, .end = end < total ? end : total};
 }
 
+// The part of a window's row that lies in the input's: `before` columns of it lie to the left, or to the right where `count` is 0; then
+// come `count` columns, from column `from` of the input on.
+typedef struct {
+  uint32_t before;
+  uint32_t count;
+  uint32_t from;
+} jlt_inside_t;
+
+// Columns [x0, x0 + columns) of an input of `in_w`; x0 may be negative. Nothing inside begins at column 0, so that no pointer is made
+// that leaves the input.
+static inline jlt_inside_t jlt_inside(int32_t x0, uint32_t columns, uint32_t in_w) {
+  const int32_t begin = x0 > 0 ? x0 : 0;
+  const int32_t stop = x0 + (int32_t)columns;
+  const int32_t end = stop < (int32_t)in_w ? stop : (int32_t)in_w;
+  if (end <= begin) {
+    return (jlt_inside_t){.before = columns};
+  }
+  return (jlt_inside_t){.before = (uint32_t)(begin - x0), .count = (uint32_t)(end - begin), .from = (uint32_t)begin};
+}
+
 // Row `row` of the weights as q − zero_point, widened; nested rows are read at the precision of `weights`.
 void jlt_unpack_row(const jlt_weights_t *weights, uint32_t row, int16_t *out);
 

@@ -73,25 +73,21 @@ static JLT_ALWAYS_INLINE uint32_t gather(const frame_t *f, const int8_t *image, 
                                          cells_t as) {
   const jlt_conv_params_t *p = f->p;
   const uint32_t c = p->in_c;
-  const int32_t k_w = p->k_w;
-  const int32_t x0 = (int32_t)(out_x * p->stride_w) - p->pad_left;
-  const int32_t room = (int32_t)p->in_w - x0;
-  const uint32_t first = (uint32_t)(x0 < 0 ? jlt_clamp(-x0, 0, k_w) : 0);
-  const uint32_t end = (uint32_t)jlt_clamp(room, (int32_t)first, k_w);
+  const uint32_t k_w = p->k_w;
+  const jlt_inside_t inside = jlt_inside((int32_t)(out_x * p->stride_w) - p->pad_left, k_w, p->in_w);
+  const uint32_t end = inside.before + inside.count;
   uint32_t sum = 0;
   int32_t y = (int32_t)(out_y * p->stride_h) - p->pad_top;
   for (uint32_t ky = 0; ky < p->k_h; ky++, y++) {
     if (y < 0 || y >= (int32_t)p->in_h) {
-      sum += pad(f->zero, (uint32_t)k_w * c, cells, as);
+      sum += pad(f->zero, k_w * c, cells, as);
     } else {
-      // a window wholly beside the image takes nothing, from anywhere in its row
-      const uint32_t column = (uint32_t)jlt_clamp(x0 + (int32_t)first, 0, (int32_t)p->in_w);
-      const int8_t *row = image + ((size_t)y * p->in_w + column) * c;
-      sum += pad(f->zero, first * c, cells, as);
-      sum += take(row, (end - first) * c, skip(cells, first * c, as), as);
-      sum += pad(f->zero, ((uint32_t)k_w - end) * c, skip(cells, end * c, as), as);
+      const int8_t *row = image + ((size_t)y * p->in_w + inside.from) * c;
+      sum += pad(f->zero, inside.before * c, cells, as);
+      sum += take(row, inside.count * c, skip(cells, inside.before * c, as), as);
+      sum += pad(f->zero, (k_w - end) * c, skip(cells, end * c, as), as);
     }
-    cells = skip(cells, (uint32_t)k_w * c, as);
+    cells = skip(cells, k_w * c, as);
   }
   return sum;
 }

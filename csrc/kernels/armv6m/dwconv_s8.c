@@ -30,20 +30,18 @@ typedef struct {
 // Inputs of `count` outputs from (out_y, out_x) on, with what they reach beyond the borders.
 static window_t copied(const jlt_conv_params_t *p, const int8_t *image, int32_t y, int32_t x0, uint32_t columns, int8_t *to) {
   const uint32_t c = p->in_c;
-  const int32_t x_end = x0 + (int32_t)columns;
-  const int32_t first = jlt_clamp(0, x0, x_end);
-  const int32_t end = jlt_clamp((int32_t)p->in_w, first, x_end);
+  const jlt_inside_t inside = jlt_inside(x0, columns, p->in_w);
+  const uint32_t before = inside.before * c;
+  const uint32_t taken = inside.count * c;
   const window_t window = {.at = to, .column = c, .row = columns * c};
   for (uint32_t ky = 0; ky < p->k_h; ky++, y++, to += columns * c) {
     if (y < 0 || y >= (int32_t)p->in_h) {
       memset(to, p->in_zero_point, columns * c);
       continue;
     }
-    const uint32_t before = (uint32_t)(first - x0) * c;
-    const uint32_t inside = (uint32_t)(end - first) * c;
     memset(to, p->in_zero_point, before);
-    memcpy(to + before, image + ((size_t)y * p->in_w + (size_t)first) * c, inside);
-    memset(to + before + inside, p->in_zero_point, (uint32_t)(x_end - end) * c);
+    memcpy(to + before, image + ((size_t)y * p->in_w + inside.from) * c, taken);
+    memset(to + before + taken, p->in_zero_point, columns * c - before - taken);
   }
   return window;
 }

@@ -30,17 +30,17 @@ static void gather(const jlt_conv_params_t *p, const int8_t *in, uint32_t pixel,
   const uint32_t out_x = pixel % p->out_w;
   const uint32_t row = pixel / p->out_w;
   const int8_t *image = in + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
-  const int32_t x0 = (int32_t)(out_x * p->stride_w) - p->pad_left;
-  const int32_t first = x0 < 0 ? jlt_clamp(-x0, 0, k_w) : 0;
-  const int32_t end = jlt_clamp((int32_t)p->in_w - x0, first, k_w);
+  const jlt_inside_t inside = jlt_inside((int32_t)(out_x * p->stride_w) - p->pad_left, p->k_w, p->in_w);
+  const int32_t before = (int32_t)inside.before;
+  const int32_t end = before + (int32_t)inside.count;
   int32_t y = (int32_t)(row % p->out_h * p->stride_h) - p->pad_top;
   for (uint32_t ky = 0; ky < p->k_h; ky++, y++, to += k_w * c) {
     if (y < 0 || y >= (int32_t)p->in_h) {
       fill(to, p->in_zero_point, k_w * c);
       continue;
     }
-    fill(to, p->in_zero_point, first * c);
-    copy(to + first * c, image + ((size_t)y * p->in_w + (size_t)(x0 + first)) * p->in_c, (end - first) * c);
+    fill(to, p->in_zero_point, before * c);
+    copy(to + before * c, image + ((size_t)y * p->in_w + inside.from) * p->in_c, (end - before) * c);
     fill(to + end * c, p->in_zero_point, (k_w - end) * c);
   }
 }

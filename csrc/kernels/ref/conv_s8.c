@@ -38,16 +38,12 @@ static void widen(const int8_t *from, uint32_t count, int32_t zero_point, int16_
 
 // One row of the window at input column x0 (may be negative), undilated: the valid columns are contiguous.
 static void gather_row(const jlt_conv_params_t *p, const int8_t *row, int32_t x0, int16_t *to) {
-  const int32_t k_w = p->k_w;
-  const int32_t first = x0 < 0 ? (-x0 < k_w ? -x0 : k_w) : 0;
-  const int32_t room = (int32_t)p->in_w - x0;
-  const int32_t end = room < k_w ? (room > first ? room : first) : k_w;
+  const jlt_inside_t inside = jlt_inside(x0, p->k_w, p->in_w);
   const uint32_t c = p->in_c;
-  memset(to, 0, (size_t)first * c * sizeof(*to));
-  if (end > first) {
-    widen(row + (size_t)(x0 + first) * c, (uint32_t)(end - first) * c, p->in_zero_point, to + (size_t)first * c);
-  }
-  memset(to + (size_t)end * c, 0, (size_t)(k_w - end) * c * sizeof(*to));
+  const uint32_t end = inside.before + inside.count;
+  memset(to, 0, (size_t)inside.before * c * sizeof(*to));
+  widen(row + (size_t)inside.from * c, inside.count * c, p->in_zero_point, to + (size_t)inside.before * c);
+  memset(to + (size_t)end * c, 0, (size_t)(p->k_w - end) * c * sizeof(*to));
 }
 
 // One row of the window with dilation or groups: column by column.

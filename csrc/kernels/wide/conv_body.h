@@ -29,25 +29,24 @@ typedef void (*jlt_take_t)(uint8_t *to, const int8_t *from, uint32_t n);
 typedef void (*jlt_repeat_t)(uint8_t *to, int32_t value, uint32_t n);
 
 // Columns [x0, x0 + columns) of the rows that windows at y0 see; `each` is the bytes of an element.
-static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *image, int32_t y0, int32_t x0, int32_t columns,
+static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *image, int32_t y0, int32_t x0, uint32_t columns,
                                      uint32_t each, jlt_take_t take, jlt_repeat_t repeat) {
   const jlt_conv_params_t *p = t->params;
   const uint32_t c = p->in_c;
-  const int32_t in_w = (int32_t)p->in_w;
-  const int32_t first = x0 < 0 ? (-x0 < columns ? -x0 : columns) : 0;
-  const int32_t end = in_w - x0 < columns ? (in_w - x0 > first ? in_w - x0 : first) : columns;
+  const jlt_inside_t inside = jlt_inside(x0, columns, p->in_w);
+  const uint32_t end = inside.before + inside.count;
   uint8_t *to = t->strip;
   for (int32_t y = y0; y < y0 + p->k_h; y++, to += t->row_bytes) {
-    if (y < 0 || y >= (int32_t)p->in_h || end <= first) {
-      repeat(to, p->in_zero_point, (uint32_t)columns * c);
+    if (y < 0 || y >= (int32_t)p->in_h || inside.count == 0) {
+      repeat(to, p->in_zero_point, columns * c);
       continue;
     }
-    if (first > 0) {
-      repeat(to, p->in_zero_point, (uint32_t)first * c);
+    if (inside.before > 0) {
+      repeat(to, p->in_zero_point, inside.before * c);
     }
-    take(to + (uint32_t)first * c * each, image + ((size_t)y * p->in_w + (size_t)(x0 + first)) * c, (uint32_t)(end - first) * c);
+    take(to + inside.before * c * each, image + ((size_t)y * p->in_w + inside.from) * c, inside.count * c);
     if (end < columns) {
-      repeat(to + (uint32_t)end * c * each, p->in_zero_point, (uint32_t)(columns - end) * c);
+      repeat(to + end * c * each, p->in_zero_point, (columns - end) * c);
     }
   }
 }
@@ -342,7 +341,7 @@ static void run_row(const jlt_wide_conv_t *t, const int8_t *image, uint32_t y, u
   for (uint32_t end = x + count; x < end;) {
     const uint32_t now = end - x < JLT_WIDE_STRIP_PIXELS ? end - x : JLT_WIDE_STRIP_PIXELS;
     const int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
-    const int32_t columns = (int32_t)((now - 1u) * p->stride_w + p->k_w);
+    const uint32_t columns = (now - 1u) * p->stride_w + p->k_w;
     if (t->is_4) {
       gather(t, image, y0, x0, columns, 1, jlt_take_bytes, jlt_repeat_bytes);
     } else {

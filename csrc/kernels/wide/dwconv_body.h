@@ -69,14 +69,15 @@ static JLT_ALWAYS_INLINE void run_inside(const jlt_wide_dwconv_t *t, const int8_
   const size_t step = (size_t)pixels * p->stride_w * c;
   const int8_t *at[JLT_WIDE_MOST_TAPS];
   size_t steps[JLT_WIDE_MOST_TAPS];
-  const int8_t *last = rows[0];
+  const int8_t *last = NULL;
   for (uint32_t ky = 0; ky < k_h; ky++) {
     at[ky] = rows[ky] ? rows[ky] + left : t->zeros;
     steps[ky] = rows[ky] ? step : 0u;
-    last = rows[ky] ? rows[ky] : last;
+    last = rows[ky] ? at[ky] + (size_t)(k_w - 1u) * c : last;
   }
-  last += left + (size_t)(k_w - 1u) * c;
-  for (; x < end; x += pixels, out += pixels * c, last += step) {
+  const size_t last_step = last ? step : 0u;  // a window wholly in the padding reads no row
+  last = last ? last : t->in_end - c;
+  for (; x < end; x += pixels, out += pixels * c, last += last_step) {
     const int8_t *taps[JLT_WIDE_MOST_TAPS];
     JLT_UNROLL
     for (uint32_t ky = 0; ky < k_h; ky++) {
