@@ -56,7 +56,9 @@ def test_the_wheel_holds_all_that_is_kept(built: Path) -> None:
 def test_wheels_are_made_for_two_machines() -> None:
     """What cibuildwheel makes of its table in pyproject.toml; building needs containers (make wheels)."""
     pytest.importorskip("cibuildwheel", reason="pip install cibuildwheel")
-    said = run(sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", "linux", str(ROOT), cwd=ROOT)
+    said = run(
+        sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", "linux", str(ROOT), cwd=ROOT
+    )
     assert said.split() == ["cp310-manylinux_x86_64", "cp310-manylinux_aarch64"]
 
 

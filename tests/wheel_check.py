@@ -21,7 +21,11 @@ from joulet.tools.main import main
 def check(models: Path) -> None:
     """Raise AssertionError where something is missing."""
     assert "site-packages" in joulet.__file__, f"{joulet.__file__} is a checkout, not an installed wheel"
-    for package, name in (("csrc", "joulet.h"), ("firmware", "boards/nucleo_l4r5zi/board.toml"), ("firmware", "CMakeLists.txt")):
+    for package, name in (
+        ("csrc", "joulet.h"),
+        ("firmware", "boards/nucleo_l4r5zi/board.toml"),
+        ("firmware", "CMakeLists.txt"),
+    ):
         assert (files(f"joulet._src.{package}") / name).is_file(), f"{package}/{name} is not in the wheel"
     source = next(iter(sorted(models.glob("*residual*.tflite"))))
     for words in (
