@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from meter_trees import HWMON, plant, rapl_zone
+from ina_device import FakeBus, Part
+from meter_trees import HWMON, ORIN_NANO, plant, rapl_zone
 
 from joulet.engine.seam import Array, Depth, InferResult, TensorInfo
 from joulet.meters import Machine
@@ -37,6 +38,7 @@ class World:
     gone: bool = False
     ticks: list[Callable[[], None]] = field(default_factory=list)
     at: dict[float, Callable[[], None]] = field(default_factory=dict)
+    around: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.power_w = self.idle_w
@@ -72,11 +74,32 @@ class World:
             return str(round(self.power_w / 5.0 * 1e3))
         return path.read_text()
 
+    def wear(self, source: str) -> None:
+        """Take on what a source looks for: the rails of a Jetson, the PMIC of a Raspberry Pi 5, a chip on I2C."""
+        if source == "jetson":
+            plant(self.root, ORIN_NANO)
+        elif source == "pi5":
+            self.around["find_program"] = lambda name: f"/usr/bin/{name}" if name == "vcgencmd" else None
+            self.around["run"] = lambda command: (
+                0,
+                f"   VDD_CORE_A current(7)={self.power_w / 2.0:.8f}A\n   VDD_CORE_V volt(15)=2.00000000V\n",
+            )
+        elif source.startswith("ina226"):
+            part = Part("ina226", shunt_ohm=0.01, volts=[5.0, 0.0, 0.0])
+            self.around["open_bus"] = FakeBus({0x40: part})
+
+            def convert() -> None:
+                part.amps[0] = self.power_w / 5.0
+                part.convert(_STEP_S)
+
+            convert()
+            self.ticks.append(convert)
+
     def machine(self, **others: Any) -> Machine:
         """Return the machine that meters and knobs see."""
         fields = {
             "root": self.root, "read_file": self.read_file, "clock": lambda: self.now_s, "wall": lambda: 1e9 + self.now_s,
-            "sleep": self.sleep, "find_program": lambda name: None, **others,
+            "sleep": self.sleep, "find_program": lambda name: None, **self.around, **others,
         }  # fmt: skip
         return Machine(**fields)
 

@@ -31,6 +31,7 @@ def go(
     world: World, settings: EdgeSettings, source: str = "rapl", *, allow: bool = False, wrong: float = 1.0
 ) -> EdgeRecord:
     engine = WorldEngine(world)
+    world.wear(source)
     machine = world.machine()
     metered = Metered(source, machine, rate_hz=None, allow_estimate=allow)
     world.ticks.append(metered.poll)
@@ -75,6 +76,31 @@ def test_the_mean_stays_under_the_cap_and_uses_it(tmp_path: Path, source: str, w
         if point.chosen > 50:
             slot_j = record.idle_w * 0.2 + point.energy_j
             assert slot_j == pytest.approx(0.2 * watts(point.name), rel=0.05)
+
+
+@pytest.mark.parametrize("source", ["jetson", "pi5", "ina226:/dev/i2c-1@0x40,shunt=10mOhm"])
+def test_every_kind_of_meter_will_do(tmp_path: Path, source: str) -> None:
+    world = World(tmp_path, POINTS)
+    record = go(world, settings("5W,25s:4W", duration_s=50.0), source)
+    assert record.cap is not None
+    assert record.cap.over_j <= 0.005 * record.cap.allowed_j
+    assert 0.88 * 225 < record.measured_j <= 225
+    assert record.measured_j == pytest.approx(world.energy_j, rel=0.06)  # and some joules before the run began
+    assert all(words.startswith("measured") for words in record.provenance)
+
+
+def test_a_run_that_is_interrupted_tells_what_it_has(tmp_path: Path) -> None:
+    world = World(tmp_path, POINTS)
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    world.at[10.0] = interrupt
+    record = go(world, settings("5W"))
+    assert 8.0 < record.duration_s < 11.0
+    assert any("interrupted" in note for note in record.notes)
+    assert record.cap is not None
+    assert record.measured_j == pytest.approx(record.cap.mean_w * record.duration_s, rel=1e-6)
 
 
 def test_it_gains_what_the_best_mix_gains(tmp_path: Path) -> None:

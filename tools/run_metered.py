@@ -59,7 +59,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--budget-j", metavar="E", help="energy that is there, in joules or with a unit")
     group.add_argument("--horizon", metavar="T", help="until when it must last")
     group.add_argument("--idle", default="1s", metavar="T", help="idle power is measured so long before (1s)")
-    group.add_argument("--rate", type=float, default=50.0, metavar="N", help="readings of the meter a second (50)")
+    group.add_argument(
+        "--rate", type=float, metavar="N", help="readings of the meter a second (50; pi5, a program: 10)"
+    )
     group.add_argument("--threads", default="1", metavar="N[,N…]", help="litert: threads, each number a point (1)")
     group.add_argument("--accuracy", metavar="A,A…", help="litert: of each file, 0..1 (later files are better)")
     group.add_argument(
@@ -90,6 +92,8 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
             f"--engine {args.engine}: a meter in real time goes with host and litert, which run on this machine"
         )
     check_folder(args.out)
+    if args.rate is None:
+        args.rate = 10.0 if args.meter.startswith("pi5") else 50.0
     settings_of(args, "")
     with ExitStack() as stack:
         engine = stack.enter_context(open_engine(args.model, args.engine, threads=threads_of(args.threads)))

@@ -167,6 +167,7 @@ class _Loop:
         self.began_s = machine.clock()
         self.slot_s = self.block_s = 0.0  # where the running slot and block began
         self.turned_s = -np.inf
+        self.broken_s: float | None = None
         self.sum: Sum = metered.now()
 
     def now_s(self) -> float:
@@ -174,6 +175,18 @@ class _Loop:
         return self.machine.clock() - self.began_s
 
     def run(self, progress: Callable[[float], None] | None) -> None:
+        """Run to the end, or until the user has seen enough."""
+        try:
+            self.serve_all(progress)
+        except KeyboardInterrupt:
+            self.broken_s = self.now_s()
+        self.close_slot(None)
+        self.close_block()
+        if progress is not None:
+            progress(1.0)
+
+    def serve_all(self, progress: Callable[[float], None] | None) -> None:
+        """Serve each event in its time."""
         settings = self.settings
         count = max(1, int(settings.duration_s / settings.period_s))
         for index in range(count):
@@ -183,10 +196,6 @@ class _Loop:
             if progress is not None and index % max(1, count // 100) == 0:
                 progress(index / count)
         self.wait(max(settings.duration_s, self.slot_s))
-        self.close_slot(None)
-        self.close_block()
-        if progress is not None:
-            progress(1.0)
 
     def wait(self, until_s: float) -> None:
         """Sleep; a lost meter is seen meanwhile."""
@@ -345,7 +354,9 @@ class _Loop:
 
     def notes(self) -> tuple[str, ...]:
         """Return what a reader must know."""
-        notes = [each.text if each.kind == "note" else f"{each.kind}: {each.text}" for each in self.metered.happenings]
+        notes = self.metered.notes()
+        if self.broken_s is not None:
+            notes.append(f"interrupted after {self.broken_s:.1f} s of {self.settings.duration_s:g} s")
         words = self.metered.quality.words()
         if words:
             notes.append(f"readings are {', '.join(words)}")

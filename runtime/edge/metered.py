@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from dataclasses import dataclass
 
 from joulet.errors import JouletError, MeterError
@@ -13,6 +14,7 @@ from joulet.meters.tally import Tally
 from joulet.meters.watch import Happening, Watch
 
 _WINDOW_S = 1.0
+_MOST = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +56,8 @@ class Metered:
         self._stop = threading.Event()
         self.quality = Quality.OK
         self.provenance: dict[str, None] = {}
-        self.happenings: list[Happening] = []
+        self._happenings: list[Happening] = []
+        self._counts: Counter[str] = Counter()
         self._thread: threading.Thread | None = None
         if rate_hz is not None:
             self._thread = threading.Thread(target=self._run, args=(1.0 / rate_hz,), daemon=True)
@@ -79,7 +82,9 @@ class Metered:
         with self._lock:
             readings, news = self._watch.poll()
             for each in news:
-                self.happenings.append(each)
+                self._counts[each.kind] += 1
+                if self._counts[each.kind] <= _MOST:
+                    self._happenings.append(each)
                 if each.kind in ("lost", "end") and not self._allow:
                     raise MeterError(
                         f"meter '{self.source}' was lost: {each.text}. The run ends here, since nothing would be measured; "
@@ -111,6 +116,13 @@ class Metered:
             covered_s=min((f.covered_s for f in figures), default=0.0),
             missed_s=max((f.missed_s for f in figures), default=0.0),
         )
+
+    def notes(self) -> list[str]:
+        """Return what has happened: of each kind the first few, and how many more there were."""
+        with self._lock:
+            told = [each.text if each.kind == "note" else f"{each.kind}: {each.text}" for each in self._happenings]
+            more = [f"{kind}: {n - _MOST} more times" for kind, n in self._counts.items() if n > _MOST]
+        return told + more
 
     @property
     def tells(self) -> bool:
