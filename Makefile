@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate wheels aarch64 legacy
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -114,6 +114,19 @@ study-profile: $(VENV)/.test  ## energy per exit through a simulated PPK2, marke
 
 wheel: $(VENV)/.test
 	$(PY) -m build
+
+wheels:  ## manylinux wheels for x86_64 and AArch64, tested in their containers; needs Docker or Podman (and binfmt for the latter)
+	$(PYTHON) -m venv build/wheels
+	build/wheels/bin/python -m pip install --quiet 'cibuildwheel>=2.22'
+	build/wheels/bin/cibuildwheel --platform linux --output-dir dist
+
+WHAT ?= slice
+
+aarch64:  ## make demo and make test on AArch64 under qemu-user, in a Debian root under build/; needs root; WHAT=demo, slice or whole
+	tests/aarch64/run.sh $(WHAT)
+
+legacy: $(VENV)/.test  ## a ladder on tflite-runtime 2.14 and numpy 1 in their own environment, beside ai-edge-litert
+	$(PY) tests/studies/tflite_runtime.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info runtime/*.so

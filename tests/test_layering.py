@@ -50,6 +50,8 @@ ALLOWED: dict[str, set[str]] = {
     "firmware": {"errors", "boards", "flash", "link"},
     "emulator": {"errors", "boards", "energy", "firmware", "flash", "records", "_core"},
     "meters": {"errors", "units", "records", "link"},
+    "knobs": {"errors", "meters"},
+    "edge": {"engine", "errors", "knobs", "meters", "records", "units"},
     "profile": {"errors", "records", "units", "engine", "link", "meters"},
     "doctor": {"errors", "flash", "boards"},
     "demo": {"errors"},

@@ -39,6 +39,7 @@ from joulet.policies.shadow import Shadow
 from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
+from joulet.tools import run_metered
 from joulet.tools.energy_path import add_path_options, converter_of, storage_of
 from joulet.tools.engines import ENGINES, open_engine, planned_for
 from joulet.units import format_quantity, format_time, parse_quantity
@@ -71,6 +72,8 @@ cuts, and may take more than the store holds; auto lets the planner choose how.
 
 The run folder gets manifest.json (hashes, versions, options, where figures come from), events.jsonl (one line an
 event), ledger.json, summary.json, run.json.gz (for joulet report) and report.html. Exit code 1: the ledger does not close.
+
+{metered}
 """
 
 
@@ -84,13 +87,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "Events arrive, a policy decides how many bits and layers each deserves, a capacitor fills and drains, and "
             "every joule lands in a ledger. Inference is real; time and energy are those of the board's cost table."
         ),
-        epilog=EPILOG.format(policies=listed, sources=SPECS, engines=ENGINES),
+        epilog=EPILOG.format(policies=listed, sources=SPECS, engines=ENGINES, metered=run_metered.EPILOG),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
     parser.add_argument("--input", type=Path, required=True, metavar="IN.npz", help="samples, and labels for a score")
-    parser.add_argument("--trace", required=True, metavar="SOURCE", help="harvested power over time; see below")
-    parser.add_argument("--policy", required=True, metavar="NAME", help="what decides; see below")
+    parser.add_argument("--trace", metavar="SOURCE", help="harvested power over time; see below")
+    parser.add_argument("--policy", metavar="NAME", help="what decides; see below")
     parser.add_argument("--engine", default="host", metavar="E", help="who computes (host); see below")
     parser.add_argument("--out", type=Path, default=Path("joulet-run"), metavar="DIR", help="run folder (joulet-run)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -114,6 +117,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
     energy.add_argument("--cap", metavar="E", help="most energy of one inference, whatever the input (any)")
     energy.add_argument("--no-guard", action="store_true", help="start even without the energy of the first step")
+    run_metered.add_options(parser)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +137,13 @@ class Setup:
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    if args.meter is not None:
+        return run_metered.run_metered(args)
+    if args.trace is None or args.policy is None:
+        raise UsageError("give --trace and --policy, or --meter for a run of this machine in real time")
+    for name in ("power_cap", "budget_j", "horizon", "dvfs"):
+        if getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --meter: what is kept to must be measured")
     check_folder(args.out)
     policy = make_policy(args.policy)
     setup = prepare(args)
