@@ -4,6 +4,7 @@
 
 #include "core/arena.h"
 #include "core/confidence.h"
+#include "core/head.h"
 #include "core/quantise.h"
 #include "core/weights.h"
 #include "kernels/variants.h"
@@ -176,6 +177,12 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
     jlt_kernel_entry(op->code)->f32(&call);
     return;
   }
+#if JLT_WITH_REFIT
+  if (e->head && op == &c->ops[e->head->op]) {
+    jlt_head_run(e->head, call.params, call.in[0], call.out);
+    return;
+  }
+#endif
   const jlt_choice_t choice = jlt_choose(c, op, bits);
   call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
   call.weights.packed = choice.packed;
