@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -127,8 +126,8 @@ def test_the_plain_form_loses_its_sign_where_this_does_not() -> None:
 
 
 @pytest.fixture
-def engine() -> Iterator[HostEngine]:
-    yield HostEngine(TINY)
+def engine() -> HostEngine:
+    return HostEngine(TINY)
 
 
 RULE = RefitRule(target=96.0)

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/rls.h"
 
-#include <float.h>
 #include <string.h>
 
 #if defined(__clang__)
 #pragma STDC FP_CONTRACT OFF  // GCC: -std=c11 does so
 #endif
-_Static_assert(FLT_EVAL_METHOD == 0, "float32 must be computed as float32");
+#if defined(__FLT_EVAL_METHOD__) && __FLT_EVAL_METHOD__ != 0
+#error "float32 must be computed as float32: another way, other bytes"
+#endif
 
 void jlt_rls_begin(const jlt_rls_t *rls) {
   float *column = rls->covariance;
