@@ -369,10 +369,10 @@ _Static_assert(sizeof(jlt_wire_sensors_t) == 24, "Sensors: layout");
 
 // LedgerRecord: what the board counted itself since power-up
 typedef struct {
-  uint64_t pj[10];  // harvested (estimated), compute, redone, abandoned, sleep, sensing, policy, conversion, leakage, clipped
+  uint64_t pj[11];  // harvested (estimated), compute, redone, abandoned, sleep, sensing, policy, conversion, leakage, clipped, refit
   uint64_t stored_delta_pj;  // two's complement
   uint64_t time_us;  // of the board's timer
 } jlt_wire_ledger_record_t;
-_Static_assert(sizeof(jlt_wire_ledger_record_t) == 96, "LedgerRecord: layout");
+_Static_assert(sizeof(jlt_wire_ledger_record_t) == 104, "LedgerRecord: layout");
 
 #endif

@@ -322,8 +322,8 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
                 "pj",
                 "u64",
                 "harvested (estimated), compute, redone, abandoned, sleep, sensing, policy, conversion, leakage, "
-                "clipped",
-                10,
+                "clipped, refit",
+                11,
             ),
             _f("stored_delta_pj", "u64", "two's complement"),
             _f("time_us", "u64", "of the board's timer"),
