@@ -230,7 +230,7 @@ jlt_status_t jlt_refit_open(jlt_refit_t *refit, const jlt_container_t *container
   return JLT_OK;
 }
 
-jlt_status_t jlt_refit_learn(jlt_refit_t *refit, uint16_t label) {
+jlt_status_t jlt_refit_update(jlt_refit_t *refit, uint16_t label) {
   jlt_head_t *head = &refit->head;
   if (label >= head->n_classes) {
     return JLT_ERR_ARGUMENT;

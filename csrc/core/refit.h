@@ -46,7 +46,7 @@ JLT_MUST_CHECK jlt_status_t jlt_refit_open(jlt_refit_t *refit, const jlt_contain
 void jlt_refit_reset(jlt_refit_t *refit);
 
 // Learns that the features in the head belong to a class, and makes the integers. JLT_ERR_STATE: no fresh features.
-JLT_MUST_CHECK jlt_status_t jlt_refit_learn(jlt_refit_t *refit, uint16_t label);
+JLT_MUST_CHECK jlt_status_t jlt_refit_update(jlt_refit_t *refit, uint16_t label);
 
 // After `state` has been filled from outside: makes the integers, or goes back to the container's head where what came is no state that
 // learning can leave (JLT_ERR_STATE).

@@ -146,7 +146,7 @@ class HeadRefit:
             raise UsageError(f"label {label}: the exit has classes 0..{self.n_classes - 1}")
         if not self.fresh:
             raise UsageError("nothing to learn from: no inference has come by this exit since the last label")
-        lib.jlt_refit_learn(self._refit, label)
+        lib.jlt_refit_update(self._refit, label)
 
     def reset(self) -> None:
         """Go back to the head that was shipped."""
