@@ -134,6 +134,10 @@ class HeadRefit:
         """Whether an inference has come by the exit that has not been learned from."""
         return bool(self._refit.head.fresh)
 
+    def forget(self) -> None:
+        """Learn nothing from the last inference."""
+        self._refit.head.fresh = False
+
     def learn(self, label: int) -> None:
         """Learn that the last inference that came by this exit was of a class.
 

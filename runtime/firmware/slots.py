@@ -40,9 +40,7 @@ def policy_slot(table: bytes, model_hash: bytes) -> bytes:
     return slot("POLICY", table)
 
 
-def samples_slot(
-    inputs: Sequence[npt.NDArray[np.generic]], labels: npt.NDArray[np.integer] | None = None
-) -> bytes:
+def samples_slot(inputs: Sequence[npt.NDArray[np.generic]], labels: npt.NDArray[np.integer] | None = None) -> bytes:
     """Return samples for their slot; one array ``(n, …)`` an input of the model, in the model's own types.
 
     ``labels`` ``(n,)`` follow them, for a session that fits a head again.

@@ -297,12 +297,20 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         (
             _f("magic", "u32", "REFIT_MAGIC"),
             _f("exit", "u8", "whose head"),
-            _f("flags", "u8", "RefitFlag bits: labels follow the samples in their slot, u16 each; the last exit teaches"),
+            _f(
+                "flags",
+                "u8",
+                "RefitFlag bits: labels follow the samples in their slot, u16 each; the last exit teaches",
+            ),
             _f("sure_q15", "u16", "DISTIL: least confidence of the last exit"),
             _f("forgetting", "f32", "weight of a sample when the next one comes, 0.9..1"),
             _f("prior", "f32", "1 / the samples that the factory head weighs, 1e-6..1e3"),
             _f("target", "f32", "logit of the right class [steps]; 0: as the head was fitted"),
-            _f("surplus_mv", "u32", "store from which on it is fitted [mV]; 0: where the policy's price of it is nothing"),
+            _f(
+                "surplus_mv",
+                "u32",
+                "store from which on it is fitted [mV]; 0: where the policy's price of it is nothing",
+            ),
             _f("cycles", "u32", "of one fit, kept [cycles]"),
             _f("keep_every", "u32", "fits between two that are kept, 1 or more"),
         ),
