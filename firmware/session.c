@@ -316,7 +316,16 @@ static uint64_t start_waiting(uint64_t now) {
 #if JLT_WITH_REFIT
 /// Fitting a head again ///
 
-// The store is above the level that the plan names; or, by the policy's own table, what a fit takes would buy nothing else.
+// Of the next sixteenth of a full store: a single fit takes too little for the table's steps.
+static uint32_t price(jlt_question_t *question, uint64_t usable) {
+  question->energy_q16 = level_q16(usable);
+  const uint32_t worth = jlt_governor_worth(&jlt_loaded.governor, question);
+  question->energy_q16 = level_q16(usable - session.full_fj / 16u);
+  return worth - jlt_governor_worth(&jlt_loaded.governor, question);
+}
+
+// The store is above the level that the plan names; or energy is worth no more to the policy than out of a full store, by
+// a sixteenth: its price is at its floor.
 static bool in_surplus(const jlt_wire_refit_t *plan) {
   const uint64_t usable = usable_fj();
   const uint64_t cost_fj = (uint64_t)plan->cycles * session.plan->energy_fj_per_cycle / 65536u * session.plan->dearness_q16;
@@ -327,14 +336,13 @@ static bool in_surplus(const jlt_wire_refit_t *plan) {
     const uint64_t surplus = energy_fj(plan->surplus_mv);
     return usable + energy_fj(session.plan->off_mv) >= surplus;
   }
-  if (jlt_loaded.policy_status != JLT_OK) {
+  if (jlt_loaded.policy_status != JLT_OK || usable < session.full_fj / 16u) {
     return false;
   }
   jlt_question_t question;
-  jlt_session_question(&question, level_q16(usable));
-  const uint32_t worth = jlt_governor_worth(&jlt_loaded.governor, &question);
-  question.energy_q16 = level_q16(usable - cost_fj);
-  return worth == jlt_governor_worth(&jlt_loaded.governor, &question);
+  jlt_session_question(&question, 0);
+  const uint32_t least = price(&question, session.full_fj);
+  return price(&question, usable) <= least + least / 16u;
 }
 
 // Between two events, with nothing else to do; returns when the store is to be looked at again.

@@ -200,17 +200,18 @@ def test_the_firmwares_loop_learns_what_the_host_does(
     assert (nothing.settings["refit_kept_updates"], nothing.ledger.spent_pj["refit"]) == (0, 0)
 
 
-def test_by_price_it_learns_only_where_the_table_says_that_energy_buys_nothing_else(
-    model: bytes, x: np.ndarray
-) -> None:
+def test_by_price_it_learns_only_where_the_table_asks_least(model: bytes, x: np.ndarray) -> None:
     need_tools()
     plan = replace(PLAN, surplus_v=None)
     full = board_run(model, x, plan, "shadow")
-    assert int(full.settings["refit_kept_updates"] or 0) >= 0  # what stops at other exits teaches nothing
-    poor = board_run(model, x, plan, "shadow", **energy(200e-6, 500e-6, full=False))
-    assert poor.ledger.spent_pj["refit"] <= full.ledger.spent_pj["refit"]
-    assert full.ledger.closes
-    assert poor.ledger.closes
+    assert full.summary.exits_taken[EXIT] == full.settings["refit_kept_updates"] == 40
+    # all events end at the first exit, there are labels for all, and each joule could buy another answer
+    poor = board_run(model, x, replace(plan, exit=0), "shadow", **energy(200e-6, 500e-6, full=False))
+    assert poor.summary.exits_taken[0] == 40
+    assert poor.ledger.spent_pj["refit"] == 0
+    by_level = board_run(model, x, replace(PLAN, exit=0), "shadow", **energy(200e-6, 500e-6, full=False))
+    assert by_level.ledger.spent_pj["refit"] > 0
+    assert all(record.ledger.closes for record in (full, poor, by_level))
 
 
 def test_a_board_that_dies_again_and_again_keeps_whole_heads(
