@@ -17,6 +17,8 @@ extern uint8_t jlt_work_start[], jlt_work_end[];
 
 jlt_loaded_t jlt_loaded;
 
+static uint32_t all_bytes(void) { return (uint32_t)(jlt_work_end - jlt_work_start) & ~15u; }
+
 static bool runs_on_integers(const jlt_container_t *c, uint16_t path) {
   return !c->precisions[c->paths[path].precisions[0]].is_f32;
 }
@@ -37,7 +39,7 @@ static jlt_status_t needs(const jlt_container_t *c, uint32_t *arena_bytes, uint3
   const uint64_t needed = (uint64_t)arena + ((inputs + 15u) & ~(uint64_t)15u);
   *arena_bytes = arena;
   *input_bytes = (uint32_t)inputs;
-  return arena == 0 || needed > jlt_loaded.work_bytes ? JLT_ERR_ARGUMENT : JLT_OK;
+  return arena == 0 || needed > all_bytes() ? JLT_ERR_ARGUMENT : JLT_OK;
 }
 
 static jlt_status_t open_model(uint32_t side, jlt_container_t *out) {
@@ -66,7 +68,8 @@ static jlt_status_t load_side(uint32_t side) {
     return err;
   }
 #if JLT_WITH_REFIT
-  const uint32_t room = jlt_loaded.work_bytes - ((arena_bytes + 15u) & ~15u) - ((input_bytes + 15u) & ~15u);
+  const uint32_t taken = ((arena_bytes + 15u) & ~15u) + ((input_bytes + 15u) & ~15u);
+  const uint32_t room = taken < jlt_loaded.work_bytes ? jlt_loaded.work_bytes - taken : 0u;
   jlt_loaded.work_bytes -= jlt_refit_claim(&jlt_loaded.container, jlt_loaded.work + jlt_loaded.work_bytes, room);
 #endif
   jlt_loaded.arena_bytes = arena_bytes;
@@ -82,7 +85,7 @@ static jlt_status_t load_side(uint32_t side) {
 
 void jlt_model_load(void) {
   jlt_loaded.work = jlt_work_start;
-  jlt_loaded.work_bytes = (uint32_t)(jlt_work_end - jlt_work_start) & ~15u;
+  jlt_loaded.work_bytes = all_bytes();
   jlt_loaded.arena_bytes = 0;
   jlt_loaded.input_bytes = 0;
   jlt_loaded.input = jlt_loaded.work;

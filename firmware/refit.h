@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// An exit's head fitted again on the board, as the Refit record behind the session's plan says. PROTOCOL.md §9.
+// An exit's head fitted again on the board, as the Refit record behind the session's plan says. PROTOCOL.md §8.1.
 //
-// What has been learned is kept in two places of non-volatile memory in turns, each valid by its checksum, which is written last: a
-// power cut leaves the head before or the head after. On memory that is erased in pages it lives as long as power does.
+// What has been learned is kept in two places of non-volatile memory in turns, each valid by its checksum, which is
+// written last: a power cut leaves the head before or the head after. On memory that is erased in pages it lives as
+// long as power does.
 #ifndef JLT_FIRMWARE_REFIT_H
 #define JLT_FIRMWARE_REFIT_H
 
@@ -17,8 +18,8 @@
 // There is no model, for now.
 void jlt_refit_drop(void);
 
-// Bytes of memory, counted from `end` downwards, that a head of this container takes for itself; 0: none is to be fitted, or it cannot
-// be. The engine has been opened before jlt_refit_attach.
+// Bytes of memory, counted from `end` downwards, that a head of this container takes for itself; 0: none is to be
+// fitted, or it cannot be. The engine has been opened before jlt_refit_attach.
 uint32_t jlt_refit_claim(const jlt_container_t *container, uint8_t *end, uint32_t room);
 void jlt_refit_attach(jlt_engine_t *engine);
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// A linear head in RAM that stands in for one exit's own, and the features that it read last. NUMERICS.md §9.
+// A linear head in RAM that stands in for one exit's own, and the features that it read last. NUMERICS.md §13.
 //
 // An integer FC like any other: int8 weights, int32 bias, multiplier and shift a class; the same bytes on every machine.
 #ifndef JLT_CORE_HEAD_H

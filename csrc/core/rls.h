@@ -2,12 +2,14 @@
 // Recursive least squares with forgetting in fixed memory: after every sample the weights minimise
 //   sum_k forgetting^(t-k) |target_k - W x_k|^2  +  what the prior says.
 //
-// The covariance is kept as U D U' (G. J. Bierman, Factorization Methods for Discrete Sequential Estimation, 1977, V.3): U upper
-// triangular with ones, D diagonal, packed by columns. An update makes every d_j a product of positive numbers, so that the covariance stays
-// symmetric and positive whatever is rounded; float32 then does what the plain form would need some 48 bits for. What forgetting adds is
-// capped at the prior: directions that no sample excites do not blow up.
+// The covariance is kept as U D U' (G. J. Bierman, Factorization Methods for Discrete Sequential Estimation, 1977,
+// V.3): U upper triangular with ones, D diagonal, packed by columns. An update makes every d_j a product of positive
+// numbers, so that the covariance stays symmetric and positive whatever is rounded; float32 then does what the plain
+// form would need some 48 bits for. What forgetting adds is capped at the prior: directions that no sample excites do
+// not blow up.
 //
-// Single precision, one rounding an operation: no fused multiply-add, no wider registers, no reordering. The same bytes everywhere.
+// Single precision, one rounding an operation: no fused multiply-add, no wider registers, no reordering. The same
+// bytes everywhere.
 #ifndef JLT_CORE_RLS_H
 #define JLT_CORE_RLS_H
 

@@ -359,7 +359,7 @@ typedef struct {
   float forgetting;  // weight of a sample when the next one comes, 0.9..1
   float prior;  // 1 / the samples that the factory head weighs, 1e-6..1e3
   float target;  // logit of the right class [steps]; 0: as the head was fitted
-  uint32_t surplus_mv;  // store from which on it is fitted [mV]; 0: where the policy's price of it is nothing
+  uint32_t surplus_mv;  // store from which on it is fitted [mV]; 0: where the policy's price is at its floor
   uint32_t cycles;  // of one fit, kept [cycles]
   uint32_t keep_every;  // fits between two that are kept, 1 or more
 } jlt_wire_refit_t;

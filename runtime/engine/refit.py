@@ -73,7 +73,7 @@ class HeadRefit:
     Notes
     -----
     The covariance is kept factored as U·D·Uᵀ in float32 (G. J. Bierman, Factorization Methods for Discrete Sequential
-    Estimation, Academic Press 1977, chapter V.3); csrc/NUMERICS.md §9 says what that costs and why it is stable.
+    Estimation, Academic Press 1977, chapter V.3); csrc/NUMERICS.md §13 says what that costs and why it is stable.
     """
 
     def __init__(self, engine: HostEngine, exit: int | str, rule: RefitRule | None = None) -> None:

@@ -309,7 +309,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f(
                 "surplus_mv",
                 "u32",
-                "store from which on it is fitted [mV]; 0: where the policy's price of it is nothing",
+                "store from which on it is fitted [mV]; 0: where the policy's price is at its floor",
             ),
             _f("cycles", "u32", "of one fit, kept [cycles]"),
             _f("keep_every", "u32", "fits between two that are kept, 1 or more"),

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """An exit's head fitted again while the world drifts: keywords in noise, with and without, by speakers in three parts.
 
-Each split compiles the MLPerf Tiny keyword model on the clips of one half of the speakers. Of the others, some say what they said (a
-label a clip, once each, in a random order), and the rest are judged: nobody is in two parts. Drift is real: pink noise in the raw
+Each split compiles the MLPerf Tiny keyword model on the clips of one half of the speakers. Of the others, some say what they
+said (a label a clip, once each, in a random order), and the rest are judged: nobody is in two parts. Drift: pink noise in the raw
 audio, through the integer front end. Without drift the same labels show what fitting does where nothing has changed.
 
 The rule was chosen on splits 1000 to 1003, which are not among those printed (--choose prints that search).
