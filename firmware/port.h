@@ -153,7 +153,14 @@ struct jlt_power {
 
 /// Marker pins: what the board is doing, for a meter's logic inputs ///
 
-enum { JLT_PHASE_IDLE = 0, JLT_PHASE_INFER = 1, JLT_PHASE_DECIDE = 2, JLT_PHASE_COMMIT = 3, JLT_PHASE_SENSE = 4 };
+enum {
+  JLT_PHASE_IDLE = 0,
+  JLT_PHASE_INFER = 1,
+  JLT_PHASE_DECIDE = 2,
+  JLT_PHASE_COMMIT = 3,
+  JLT_PHASE_SENSE = 4,
+  JLT_PHASE_REFIT = 5,
+};
 
 typedef struct jlt_marker jlt_marker_t;
 

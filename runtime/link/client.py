@@ -184,6 +184,22 @@ class Board:
         record = wire.dtype("Sensors")
         return self._record("Sensors", self.read("SENSORS", record.itemsize))
 
+    def label(self, label: int, event: int = wire.ANY_EVENT) -> None:
+        """Tell what an inference should have answered: the last one, or that of an event of the session.
+
+        Raises
+        ------
+        LinkError
+            If the firmware fits no head again, or that inference is over, or did not come by the exit that is fitted.
+        """
+        self.request("LABEL", self._pack("Label", index=event, label=label), _COMPUTE_S)
+
+    def refit(self) -> tuple[np.void, bytes]:
+        """Return (RefitState, the head that runs: bias, multipliers and shifts as i32, weights as i8)."""
+        raw = self.read("REFIT")
+        size = wire.dtype("RefitState").itemsize
+        return self._record("RefitState", raw), raw[size:]
+
     def price(self, energy_q16: int, spend_q16: int) -> tuple[int, int]:
         """Return (worth, price) of energy in levels of the policy, in right answers times 2^gain_q."""
         reply = self.request("PRICE", self._pack("Price", energy_q16=energy_q16, spend_q16=spend_q16))
