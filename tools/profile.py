@@ -34,7 +34,7 @@ from joulet.profile.board import (
 from joulet.profile.figures import Interval, Profile, Sync
 from joulet.profile.recorder import Recorder
 from joulet.tools.bench import is_float, samples_for
-from joulet.tools.engines import open_engine
+from joulet.tools.engines import open_engine, planned_for
 from joulet.units import format_quantity, parse_quantity
 
 if TYPE_CHECKING:
@@ -167,12 +167,9 @@ def _progress(done: int, total: int) -> None:
 
 def _on_board(args: argparse.Namespace) -> Profile:
     with ExitStack() as stack:
-        engine, board, counter, meter, threaded = stack.enter_context(_bench(args))
-        if not isinstance(meter, Stream):
-            raise UsageError(f"--meter {args.meter}: on a board only meters that sample will do: ppk2, lpm01a")
+        engine, board, counter, meter, recorder = stack.enter_context(_bench(args))
         cases = cases_of(engine, args.precision, args.depth)
         sample = samples_for(args.input, engine.inputs, 1)
-        recorder = Recorder(meter, counter.clock, threaded=threaded)
         taken = take(engine, board, counter, recorder, sample, cases, args.repeats or 10, _progress)
         windows, sync, doubt_j = _synced(args, taken)
         rows = rows_of(taken, windows, sync, engine.exit_names, doubt_j)
@@ -236,17 +233,17 @@ def marker_lines(text: str | None, meter: str | None) -> tuple[int, int]:
     return int(match[1]), 1 if match[2] is None else 3
 
 
-Bench = tuple["BoardEngine", "Board", StampCounter, Meter, bool]
+Bench = tuple["BoardEngine", "Board", StampCounter, Meter, Recorder]
 
 
 @contextmanager
 def _bench(args: argparse.Namespace) -> Iterator[Bench]:
-    """Open engine, board, counter and meter; the last tells whether time is real."""
+    """Open engine, board, counter, meter, and a recorder that runs."""
     kind, _, where = args.engine.partition(":")
     if kind == "virtual":
         if args.meter not in (None, "ppk2"):
             raise UsageError(f"--meter {args.meter}: a virtual board hangs at a simulated PPK2; leave --meter out")
-        with virtual_bench(args.model.read_bytes(), where) as bench:
+        with virtual_bench(planned_for(args.model.read_bytes(), where), where) as bench:
             yield bench
         return
     if args.meter is None:
@@ -261,9 +258,14 @@ def _bench(args: argparse.Namespace) -> Iterator[Bench]:
     with ExitStack() as stack:
         meter = open_meter(args.meter, machine, allow_estimate=args.allow_estimate)
         stack.callback(meter.close)
+        if not isinstance(meter, Stream):
+            raise UsageError(f"--meter {args.meter}: on a board only meters that sample will do: ppk2, lpm01a")
+        recorder = Recorder(meter, machine.clock, threaded=True)
+        stack.callback(recorder.close)
         board, _ = stack.enter_context(open_board(args.engine, {}))
         counter = StampCounter(machine.clock)
-        yield BoardEngine(data, board, counter=counter), board, counter, meter, True
+        data = planned_for(data, board.hello.board)
+        yield BoardEngine(data, board, counter=counter), board, counter, meter, recorder
 
 
 @contextmanager
@@ -301,11 +303,13 @@ def virtual_bench(
     port = DevicePort(Ppk2Device(signal, dither=rng), probe.due, lose=rng if lossy else None)
     around = Machine(open_port=lambda url, baud: port, clock=lambda: supply.now_s)
     meter = open_meter(f"ppk2:simulated,voltage={load.on_v:g}V", around)
+    assert isinstance(meter, Stream)
     virtual.power_on()
     line = PacedPort(virtual, lambda: float(rng.uniform(1e-3, 3e-3)))
     with connect(line) as board:
         counter = StampCounter(lambda: virtual.now_s)
-        yield BoardEngine(model, board, counter=counter), board, counter, meter, False
+        recorder = Recorder(meter, counter.clock, threaded=False)
+        yield BoardEngine(model, board, counter=counter), board, counter, meter, recorder
     virtual.check()
 
 

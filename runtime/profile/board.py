@@ -15,7 +15,16 @@ from joulet.errors import DataError
 from joulet.link import Board, Reached
 from joulet.profile.figures import Row, Sync, interval
 from joulet.profile.recorder import Recorder, Trace
-from joulet.profile.sync import ClockFit, busy_around, find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
+from joulet.profile.sync import (
+    ClockFit,
+    busy_around,
+    energy_up_to,
+    find_pulses,
+    fit_arrivals,
+    fit_clock,
+    group_runs,
+    place_windows,
+)
 
 _SLACK_S = 0.02  # how far USB may hold samples or frames back without telling
 _CRYSTAL = 100e-6  # by which a meter's clock may be off, and so a length and an energy by it
@@ -81,9 +90,9 @@ def take(
     Rounds rather than blocks: what drifts touches all cases alike.
     """
     arrays = [array[:1] for array in sample]
+    recorder.begin()
     engine.infer(arrays, path=cases[0].path, depth=cases[0].exit)  # the input is on the board from here on
     counter.stamps.clear()
-    recorder.poll()
     questions = [_ask_clock(board, counter.clock)]
     done = 0
     for _ in range(repeats):
@@ -161,8 +170,7 @@ def _doubt_j(
 
 
 def _energy_j(cumulative_j: npt.NDArray[np.float64], windows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    at = np.arange(len(cumulative_j), dtype=float)
-    return np.asarray(np.interp(windows[:, 1], at, cumulative_j) - np.interp(windows[:, 0], at, cumulative_j))
+    return energy_up_to(cumulative_j, windows[:, 1]) - energy_up_to(cumulative_j, windows[:, 0])
 
 
 def _say(device: ClockFit, stream: ClockFit, stamps: npt.NDArray[np.float64]) -> str:
