@@ -289,6 +289,7 @@ def virtual_bench(
     load = load_board(name).load
     supply = ProbedSupply(load, load.on_v)
     virtual = VirtualBoard(name, power=supply)
+    virtual.on_pins = supply.show
     slot = virtual.facts.slots["model"]
     if len(model) > slot.size:
         raise UsageError(f"the container has {len(model):,} bytes, the model slot of {name} {slot.size:,}")

@@ -19,6 +19,7 @@ class Phase(IntEnum):
     DECIDE = 2
     COMMIT = 3
     SENSE = 4
+    EXIT = 7
 
 
 class Power(Protocol):
