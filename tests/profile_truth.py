@@ -10,6 +10,7 @@ import numpy as np
 
 from joulet.boards import load_board
 from joulet.emulator.power import Phase
+from joulet.link import wire
 from joulet.profile import Row, Sync
 from joulet.profile.board import Taken, rows_of, take, windows_by_clock, windows_by_markers
 from joulet.tools.engines import planned_for
@@ -53,6 +54,7 @@ def record(model: bytes, sample: np.ndarray, repeats: int = 6, board: str = "vir
             if before is Phase.INFER:
                 drawn[-1][1] = now_j
 
+        engine.marks = wire.CODES["Mark"]["EXIT"]
         cases = cases_of(engine, None, None)
         begin = counter.begin
 

@@ -7,6 +7,7 @@ import json
 import math
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +21,11 @@ from joulet.errors import DataError, MeterError
 from joulet.meters import Stream, open_meter
 from joulet.meters.ppk2_device import Ppk2Device
 from joulet.profile import Profile, Row, Sync, load_profile
+from joulet.profile.board import windows_by_markers
 from joulet.profile.figures import Interval, interval
 from joulet.profile.recorder import Recorder
 from joulet.profile.sync import energy_up_to, find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
+from joulet.profile.ticks import find_ticks, known_levels, read_told, runs_between
 from joulet.tools.main import main
 from joulet.tools.profile import marker_lines
 
@@ -39,6 +42,32 @@ def test_pulses_are_the_phase_in_gray_code_on_three_lines() -> None:
     assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == [(1, 5), (6, 8)]
     assert marker_lines(None, "lpm01a:/dev/x") == (7, 1)
     assert marker_lines("D4-D6", "ppk2") == (4, 3)
+
+
+def drawn(text: str) -> np.ndarray:
+    """Return samples of four lines: . idle, i op, e exit told; capitals with the fourth pin low."""
+    levels = {".": 0b1000, "i": 0b1001, "e": 0b1100, "_": 0b0000, "E": 0b0100}
+    return np.array([levels[letter] for letter in text], np.uint8)
+
+
+def test_exits_and_ends_of_ops_are_read_from_the_fourth_pin() -> None:
+    logic = drawn("..ii.i.eEEeeEEee...i__..ii__..eEEee..")
+    told = read_told(logic, 0)
+    assert [(each.begin, each.end, each.exit) for each in told] == [(0, 7, 1), (16, 30, 0)]
+    assert read_told((logic << np.uint8(2)).astype(np.uint8), 2) == told
+    assert [each.exit for each in read_told(logic & np.uint8(7), 0)] == [-1, -1]  # the pin is not wired
+    assert [each.exit for each in read_told(logic, 0, ticks=False)] == [-1, -1]
+    starts, ends = find_ticks(logic, 0)
+    assert list(zip(starts.tolist(), ends.tolist(), strict=True)) == [(8, 10), (12, 14), (20, 22), (26, 28), (31, 33)]
+    assert find_ticks(drawn("__.i__..__"), 0)[0].tolist() == [4]
+    assert runs_between(*find_pulses(logic), told).tolist() == [[2, 6], [19, 26]]
+    with pytest.raises(DataError, match="inference 1 shows no pulse"):
+        runs_between(*find_pulses(logic[:16]), told)
+
+
+def test_lost_samples_keep_the_levels_before_them() -> None:
+    logic = np.array([9, 0, 0, 12], np.uint8)
+    assert known_levels(logic, np.array([1.0, np.nan, np.nan, 1.0])).tolist() == [9, 9, 9, 12]
 
 
 def test_pulses_are_put_together_by_their_largest_pauses() -> None:
@@ -173,6 +202,32 @@ def test_without_wires_markers_are_an_error_that_says_so() -> None:
         judge(measured(repeats=2, markers=False), "markers")
 
 
+def test_exits_are_read_from_the_pins_where_four_are_wired() -> None:
+    recording = measured(repeats=2)
+    taken = recording.taken
+    known = [stamp.exit for stamp in taken.stamps]
+    assert sorted(set(known)) == list(range(len(recording.exit_names)))
+    told = read_told(taken.trace.logic, 0)
+    assert [each.exit for each in told[1:]] == known
+    windows, sync = windows_by_markers(taken, 0)
+    assert sync.exits == "markers"
+    assert f"{len(known)} read" in sync.detail
+    for lines, word in ((1, "not wired"), (3, "not wired")):
+        others, sync = windows_by_markers(taken, 0, lines)
+        assert (others == windows).all()
+        assert sync.exits == "device records"
+        assert word in sync.detail
+    loose = replace(taken, trace=replace(taken.trace, logic=taken.trace.logic | np.uint8(8)))
+    assert "D3 tells none" in windows_by_markers(loose, 0)[1].detail
+
+
+def test_pins_that_show_another_exit_than_the_board_says_are_an_error() -> None:
+    taken = measured(repeats=2).taken
+    taken.stamps[3].exit += 1
+    with pytest.raises(DataError, match="inference 3: the markers show exit"):
+        windows_by_markers(taken, 0)
+
+
 def test_a_thread_takes_a_real_stream_down() -> None:
     with on_pty(Ppk2Device(steady(0.004, logic=1))) as pty:
         meter = open_meter(f"ppk2:{pty.name},voltage=3V")
@@ -235,6 +290,7 @@ def test_the_command_on_a_virtual_board(model: Path, capsys: pytest.CaptureFixtu
     table = json.loads(capsys.readouterr().out)
     assert table["sync"]["method"] == "markers"
     assert "D0 to D2" in table["sync"]["detail"]
+    assert table["sync"]["exits"] == "markers"
     assert table["coverage"] == 1.0
     assert table["provenance"].startswith("simulated: a PPK2")
     assert [row["n"] for row in table["rows"]] == [3] * len(table["rows"])
@@ -266,8 +322,8 @@ Check = Callable[[str], None]
         (["--meter", "simulated:1W", "--sync", "markers"], "no marker pins"),
         (["--meter", "simulated:1W", "--depth", "auto"], "tells each exit by itself"),
         (["--meter", "replay:nowhere.csv"], "no such file"),
-        (["--marker-lines", "D0-D1"], "three neighbours"),
-        (["--marker-lines", "8"], "three neighbours"),
+        (["--marker-lines", "D0-D1"], "four neighbours"),
+        (["--marker-lines", "8"], "four neighbours"),
     ],
 )
 def test_wrong_wishes_are_one_line(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from joulet.engine.seam import Array, Engine
 from joulet.errors import DataError, MeterError, UsageError
+from joulet.link import wire
 from joulet.meters.machine import Machine
 from joulet.meters.open import open_meter
 from joulet.meters.seam import Meter, Stream
@@ -54,7 +55,9 @@ measured. On this machine (--engine host, litert) any source of joulet power wil
   joulet compare before.json after.json
 
 --sync says how power and inferences are put together: markers (the firmware shows its phase on three pins, wired to D0, D1 and
-D2 of the meter), clock (its time stamps, and the host's clock), or auto, which takes markers where they are seen. A window
+D2 of the meter, and which exit was reached by pulses of a fourth, D3; where only one is wired, or D3 tells nothing, exits are
+the board's word, and the result says which), clock (its time stamps, and the host's clock), or auto, which takes markers where
+they are seen. A window
 ends with the last op of an inference; sending the input and fetching the answer lie outside. Intervals are 95 % of the mean
 (Student's t), what the sync may be off, and 100 ppm for clocks; what the meter's gain may be off is not in them. Energies
 include idle power.
@@ -92,8 +95,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--sync", default="auto", choices=("auto", "markers", "clock"), help="see below (auto)")
     parser.add_argument(
         "--marker-lines",
-        metavar="D0-D2",
-        help="of the meter, to which the board's marker pins go: three, or the first alone (D0-D2)",
+        metavar="D0-D3",
+        help="of the meter, to which the board's marker pins go: four, three, or the first alone (D0-D3)",
     )
     _add_host_options(parser)
     parser.add_argument("--allow-estimate", action="store_true", help="also take what is not measured, marked as such")
@@ -170,6 +173,7 @@ def _on_board(args: argparse.Namespace) -> Profile:
         engine, board, counter, meter, recorder = stack.enter_context(_bench(args))
         cases = cases_of(engine, args.precision, args.depth)
         sample = samples_for(args.input, engine.inputs, 1)
+        engine.marks = 0 if args.sync == "clock" else wire.CODES["Mark"]["EXIT"]
         taken = take(engine, board, counter, recorder, sample, cases, args.repeats or 10, _progress)
         windows, sync, doubt_j = _synced(args, taken)
         rows = rows_of(taken, windows, sync, engine.exit_names, doubt_j)
@@ -216,21 +220,21 @@ def _synced(args: argparse.Namespace, taken: Taken) -> tuple[Windows, Sync, Wind
 
 
 def marker_lines(text: str | None, meter: str | None) -> tuple[int, int]:
-    """Return (first line, how many) of ``D0-D2`` or ``D7``; a LPM01A has only D7.
+    """Return (first line, how many) of ``D0-D3``, ``D0-D2`` or ``D7``; a LPM01A has only D7.
 
     Raises
     ------
     UsageError
-        If it is neither one line nor three that are neighbours.
+        If it is neither one line nor three or four that are neighbours.
     """
     if text is None:
-        return (7, 1) if (meter or "").startswith("lpm01a") else (0, 3)
+        return (7, 1) if (meter or "").startswith("lpm01a") else (0, 4)
     match = re.fullmatch(r"[Dd]([0-7])(?:-[Dd]([0-7]))?", text)
-    if match is None or (match[2] is not None and int(match[2]) - int(match[1]) != 2):
+    if match is None or (match[2] is not None and int(match[2]) - int(match[1]) not in (2, 3)):
         raise UsageError(
-            f"--marker-lines {text}: give three neighbours such as D0-D2, or the one that the first pin goes to, D7"
+            f"--marker-lines {text}: give three or four neighbours such as D0-D3, or the one that the first pin goes to, D7"
         )
-    return int(match[1]), 1 if match[2] is None else 3
+    return int(match[1]), 1 if match[2] is None else 1 + int(match[2]) - int(match[1])
 
 
 Bench = tuple["BoardEngine", "Board", StampCounter, Meter, Recorder]

@@ -95,7 +95,11 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         "START: begin an inference with the content of the INPUT slot",
         (
             _f("path", "u16", "of the container"),
-            _f("marks", "u8", "Mark bits: what the marker pins are to show besides, held long enough for a meter to see"),
+            _f(
+                "marks",
+                "u8",
+                "Mark bits: what the marker pins are to show besides, held long enough for a meter to see",
+            ),
             _f("reserved", "u8", "0"),
         ),
     ),

@@ -54,12 +54,14 @@ class Sync:
 
     ``method`` is ``markers`` (pins of the board in the meter's digital inputs), ``clock fit`` (time stamps of the board and the
     host's clock) or ``host window`` (many inferences between two readings). ``error_s`` bounds where an end of a window may lie;
-    for a host window it is the time between readings.
+    for a host window it is the time between readings. ``exits`` says what tells which exit an inference reached: ``markers``
+    (the pins show it, and the board agrees) or ``device records`` (the board alone).
     """
 
     method: str
     error_s: float
     detail: str
+    exits: str = "device records"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
