@@ -43,8 +43,9 @@ class Truth:
 def record(model: bytes, sample: np.ndarray, repeats: int = 6, board: str = "virtual_m4", **others: bool) -> Recording:
     """Run every path to every exit of a model as the board gets it."""
     drawn: list[list[float]] = []
-    with virtual_bench(planned_for(model, board), board, **others) as (engine, link, counter, _, recorder):
-        virtual = link._port.board  # type: ignore[attr-defined]
+    with virtual_bench(planned_for(model, board), board, **others) as bench:
+        engine, counter, virtual = bench.engine, bench.counter, bench.virtual
+        assert virtual is not None
 
         def on_phase(before: Phase, after: Phase) -> None:
             now_j = virtual.power.drawn_j
@@ -65,7 +66,7 @@ def record(model: bytes, sample: np.ndarray, repeats: int = 6, board: str = "vir
 
         counter.begin = begun  # type: ignore[method-assign]
         virtual.on_phase = on_phase
-        taken = take(engine, link, counter, recorder, [sample], cases, repeats, lambda done, all: None)
+        taken = take(engine, bench.board, counter, bench.recorder, [sample], cases, repeats, lambda done, all: None)
         exit_names = engine.exit_names
     assert len(drawn) == len(taken.stamps) == repeats * len(cases)
     load = load_board(board).load

@@ -22,12 +22,14 @@ from joulet.meters import Stream, open_meter
 from joulet.meters.ppk2_device import Ppk2Device
 from joulet.profile import Profile, Row, Sync, load_profile
 from joulet.profile.board import windows_by_markers
+from joulet.profile.export import rows_csv
 from joulet.profile.figures import Interval, interval
-from joulet.profile.recorder import Recorder
+from joulet.profile.recorder import Recorder, Trace
+from joulet.profile.steps import _figures
 from joulet.profile.sync import energy_up_to, find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
 from joulet.profile.ticks import find_ticks, known_levels, read_told, runs_between
 from joulet.tools.main import main
-from joulet.tools.profile import marker_lines
+from joulet.tools.profile import marker_lines, text_of
 
 # by hand
 
@@ -298,6 +300,72 @@ def test_the_command_on_a_virtual_board(model: Path, capsys: pytest.CaptureFixtu
     assert 0.0 < table["idle_w"] < 0.01 * table["rows"][0]["power_w"]
 
 
+def test_steps_through_a_meter_are_those_that_the_board_counts(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_board()
+    words = [
+        "--engine",
+        "virtual:virtual_m4",
+        "--precision",
+        "w8",
+        "--depth",
+        "0",
+        "--repeats",
+        "8",
+        "--steps",
+        "--json",
+    ]
+    tables = []
+    for more in ([], ["--meter", "ppk2"]):
+        assert main(["profile", str(model), *words, *more]) == 0
+        tables.append(json.loads(capsys.readouterr().out))
+    counted, metered = (table["steps"] for table in tables)
+    assert counted["method"].startswith("counted")
+    assert counted["provenance"].startswith("simulated: a virtual board")
+    assert metered["method"].startswith("markers: pulses on D3")
+    assert metered["provenance"].startswith("simulated: a PPK2")
+    assert len(counted["rows"]) == len(metered["rows"]) > 10
+    inside = 0
+    for true, row in zip(counted["rows"], metered["rows"], strict=True):
+        assert (true["name"], true["exit"], true["precision"]) == (row["name"], row["exit"], "w8")
+        assert (true["n"], row["n"]) == (1, 8)
+        assert true["energy_j"]["low"] == true["energy_j"]["mean"] == true["energy_j"]["high"] > 0.0
+        for figure, worst in (("energy_j", 0.4e-6), ("latency_s", 20e-6)):
+            low, mean, high = (row[figure][key] for key in ("low", "mean", "high"))
+            assert low <= mean <= high
+            assert high - mean < worst
+            assert abs(mean - true[figure]["mean"]) < worst
+            inside += low <= true[figure]["mean"] <= high
+    assert inside >= 0.85 * 2 * len(counted["rows"])  # of intervals of 95 %
+    # heads of other exits are run too, so that steps to an exit are what its inference takes
+    to_first = [row for row in counted["rows"] if row["exit"] in (None, "exit0")]
+    first = next(k for k, row in enumerate(counted["rows"]) if row["exit"] == "exit0")
+    alone = counted["rows"][:first] + [row for row in to_first if row["exit"] == "exit0"]
+    whole_j = next(row for row in tables[0]["rows"] if row["exit"] == "exit0")["energy_j"]
+    assert sum(row["energy_j"]["mean"] for row in alone) == pytest.approx(whole_j["mean"], rel=0.03)
+    profile = load_profile_of(tables[1], model.with_name("steps.json"))
+    assert rows_csv(profile).count("\n") == 1 + 1 + len(metered["rows"])
+    assert metered["rows"][0]["name"] in text_of(profile)
+
+
+def load_profile_of(table: dict, path: Path) -> Profile:
+    path.write_text(json.dumps(table))
+    return load_profile(path)
+
+
+def test_an_op_that_is_never_seen_lies_between_nothing_and_what_would_have_been() -> None:
+    trace = Trace(
+        power_w=np.full(4, 0.02), logic=np.zeros(4, np.uint8), period_s=1e-5, voltage_v=3.0, arrivals=np.zeros((1, 2)),
+        lost=0, uncertain=0,
+    )  # fmt: skip
+    energy, latency, _ = _figures(np.zeros(10), np.zeros(10), trace, 0.02)
+    assert (latency.low, latency.mean) == (0.0, 0.0)
+    assert latency.high == pytest.approx(3e-6)  # longer ones are seen in ten repeats 95 times of 100
+    assert energy.high == pytest.approx(6e-8)
+    energy, latency, _ = _figures(np.full(4, 2e-7), np.full(4, 1e-5), trace, 0.02)
+    assert latency.half == pytest.approx(5e-6)  # four readings alike, each within a sample
+    assert energy.half >= 1e-7
+
+
 def test_the_command_on_this_machine(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--meter", "simulated:10mW", "--window", "50ms", "--idle", "50ms", "--precision", "w8", "--depth", "0"]
     assert main(["profile", str(model), *words]) == 0
@@ -320,6 +388,7 @@ Check = Callable[[str], None]
         (["--engine", "virtual:virtual_m4", "--meter", "rapl"], "hangs at a simulated PPK2"),
         (["--repeats", "1"], "needs 2 or more"),
         (["--meter", "simulated:1W", "--sync", "markers"], "no marker pins"),
+        (["--meter", "simulated:1W", "--steps"], "cannot tell ops apart"),
         (["--meter", "simulated:1W", "--depth", "auto"], "tells each exit by itself"),
         (["--meter", "replay:nowhere.csv"], "no such file"),
         (["--marker-lines", "D0-D1"], "four neighbours"),

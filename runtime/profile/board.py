@@ -107,7 +107,7 @@ def take(
         questions.append(_ask_clock(board, counter.clock))
     return Taken(
         cases=tuple(cases), repeats=repeats, stamps=tuple(counter.stamps), questions=np.array(questions),
-        trace=recorder.stop(), tick_hz=board.hello.tick_hz,
+        trace=recorder.trace(), tick_hz=board.hello.tick_hz,
     )  # fmt: skip
 
 

@@ -150,7 +150,14 @@ class Recorder:
             self._thread.join()
 
     def stop(self) -> Trace:
-        """End and return the trace.
+        """End and return the trace; see :meth:`trace`."""
+        try:
+            return self.trace()
+        finally:
+            self.close()
+
+    def trace(self) -> Trace:
+        """Return what has been taken down since :meth:`begin`; recording goes on.
 
         Raises
         ------
@@ -161,8 +168,11 @@ class Recorder:
         """
         if self._thread is not None:
             self._catch_up()
-            self.close()
         self.poll()
+        with self._lock:
+            return self._joined()
+
+    def _joined(self) -> Trace:
         if not any(part.count for part in self._parts):
             raise DataError(f"meter '{self._stream.source}' gave no samples")
         voltage_v = self._parts[0].voltage_v
