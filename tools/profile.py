@@ -62,6 +62,13 @@ include idle power.
 --steps goes through all exits op by op. A virtual board tells exactly what each op draws; with --meter, the simulated one too,
 the firmware ends each op by a pulse of its fourth marker pin (wired to D3), with a pause that lies outside. An end falls on a
 sample of the meter, which the intervals hold: at 10 us a sample, short ops want many --repeats.
+
+--write-board and --write-container leave energies and their intervals where joulet inspect --costs, run, simulate and sweep find
+them: in a file for --board, with the energy of a cycle at the mean measured power, or in the container. What was measured and
+what was simulated do not go into one table; --replace takes out what is there.
+
+  joulet profile kws.jlt --engine serial:/dev/ttyACM0 --meter ppk2:/dev/ttyACM1,voltage=3.3V --write-board my_board.toml
+  joulet run kws.jlt --board my_board.toml --input clips.npz --trace sun.csv --policy shadow
 """
 _WITHOUT = "to the end of the last op; without sending the input and fetching the answer"
 _INSIDE = {
@@ -110,7 +117,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="write what was recorded: .ppk2 for Nordic's Power Profiler, .json for Perfetto",
     )
+    _add_write_options(parser)
     parser.add_argument("--json", action="store_true", help="print the profile as one JSON object")
+
+
+def _add_write_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--write-board", type=Path, metavar="FILE.toml", help="write measured costs into a board's file"
+    )
+    parser.add_argument(
+        "--write-container", type=Path, metavar="OUT.jlt", help="write the model with measured costs there"
+    )
+    parser.add_argument("--replace", action="store_true", help="drop what these hold of the board and model before")
 
 
 def _add_host_options(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +149,12 @@ def run(args: argparse.Namespace) -> int:
     kind = args.engine.partition(":")[0]
     if kind == "qemu":
         raise UsageError("--engine qemu: QEMU tells neither power nor cycles; virtual:BOARD does")
-    profile = _on_board(args) if kind in ("virtual", "serial") else _on_host(args)
+    on_board = kind in ("virtual", "serial")
+    if not on_board and (args.write_board or args.write_container):
+        raise UsageError(
+            "--write-board, --write-container: costs are those of a board (--engine virtual:BOARD, serial:PORT)"
+        )
+    profile = _on_board(args) if on_board else _on_host(args)
     if args.out is not None:
         profile.save(args.out)
     if args.csv is not None:
@@ -139,6 +162,7 @@ def run(args: argparse.Namespace) -> int:
 
         args.csv.write_text(rows_csv(profile), encoding="utf-8")
     print(json.dumps(profile.to_dict()) if args.json else text_of(profile))
+    _write_back(args, profile)
     return 0
 
 
@@ -188,7 +212,7 @@ def _on_board(args: argparse.Namespace) -> Profile:
         if args.steps:
             lines = marker_lines(args.marker_lines, args.meter)
             steps = steps_of(args, bench, sample, lines, provenance_of(args, board), _progress)
-        count = len(taken.trace.power_w)
+        name, count = board.hello.board, len(taken.trace.power_w)
         notes = [*meter.notes]
         if taken.trace.lost or taken.trace.uncertain:
             where = (
@@ -200,8 +224,20 @@ def _on_board(args: argparse.Namespace) -> Profile:
         return Profile(
             model=args.model.name, model_hash=engine.model_hash, engine=args.engine, meter=meter.source,
             provenance=provenance_of(args, board), sync=sync, inside=_INSIDE[sync.method], idle_w=idle_power_w(taken, windows),
-            coverage=1.0 - taken.trace.lost / count, rows=tuple(rows), notes=tuple(notes), steps=steps,
+            coverage=1.0 - taken.trace.lost / count, rows=tuple(rows), notes=tuple(notes), steps=steps, board=name,
         )  # fmt: skip
+
+
+def _write_back(args: argparse.Namespace, profile: Profile) -> None:
+    if args.write_board is None and args.write_container is None:
+        return
+    from joulet.tools.profile_write import measured_of, write_board, write_container
+
+    costs = measured_of(profile, Machine().wall())
+    if args.write_board is not None:
+        write_board(args.write_board, costs, replace=args.replace)
+    if args.write_container is not None:
+        write_container(args.write_container, args.model.read_bytes(), costs, replace=args.replace)
 
 
 def _synced(args: argparse.Namespace, taken: Taken) -> tuple[Windows, Sync, Windows | None]:

@@ -106,7 +106,7 @@ class Profile:
 
     ``inside`` says what a window holds. ``idle_w`` is the power between inferences, None where it was not measured; the
     energies include it. ``coverage`` is the share of samples that arrived. ``steps`` are there where they were asked for, with a
-    provenance of their own.
+    provenance of their own. ``board`` names the board, empty for this machine.
     """
 
     model: str
@@ -121,6 +121,7 @@ class Profile:
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
     steps: Steps | None = None
+    board: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as what JSON holds; what is infinite becomes null."""
@@ -166,6 +167,7 @@ def load_profile(path: Path) -> Profile:
             rows=tuple(_row(each) for each in table["rows"]),
             notes=tuple(table["notes"]),
             steps=_steps(table.get("steps")),
+            board=str(table.get("board", "")),
         )
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
