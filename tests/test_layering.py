@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "firmware": {"errors", "boards", "flash", "link"},
     "emulator": {"errors", "boards", "energy", "firmware", "flash", "records", "_core"},
     "meters": {"errors", "units", "records", "link"},
+    "footprint": {"errors"},
     "profile": {"errors", "records", "units", "engine", "link", "meters"},
     "doctor": {"errors", "flash", "boards"},
     "demo": {"errors"},
