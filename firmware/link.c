@@ -29,6 +29,7 @@ static struct {
   uint16_t last_length;
   uint8_t last_type;
   uint8_t last_reply_type;
+  uint8_t marks;  // of the inference that was started last
 } link;
 
 void jlt_link_open(void) { jlt_frame_decoder_clear(&link.decoder); }
@@ -94,9 +95,18 @@ static jlt_status_t run_to(uint8_t exit, jlt_wire_reached_t *reached) {
   jlt_status_t err = JLT_OK;
   while (!err && !done) {
     err = jlt_model_step(exit, reached, &done);
+    if (link.marks & JLT_WIRE_MARK_STEPS) {
+      jlt_mark_tick();
+    }
     jlt_console_poll();
   }
   return err;
+}
+
+static void show_exit(uint8_t exit) {
+  if (link.marks & JLT_WIRE_MARK_EXIT) {
+    jlt_mark_exit(exit);
+  }
 }
 
 static void step(const jlt_frame_t *frame) {
@@ -105,12 +115,14 @@ static void step(const jlt_frame_t *frame) {
   if (err) {
     refuse(frame, err);
   } else {
+    show_exit(reached.exit);
     reply_once(frame, frame->type | JLT_WIRE_REPLY, &reached, sizeof(reached));
   }
 }
 
 // Nothing runs on an input that nobody has sent.
-static jlt_status_t start(uint16_t path) {
+static jlt_status_t start(uint16_t path, uint8_t marks) {
+  link.marks = marks;
   return jlt_loaded.fed ? jlt_model_start(path, jlt_loaded.input) : JLT_ERR_STATE;
 }
 
@@ -118,7 +130,7 @@ static void infer(const jlt_frame_t *frame) {
   const jlt_wire_infer_t *infer = (const void *)frame->payload;
   const jlt_container_t *c = &jlt_loaded.container;
   jlt_wire_reached_t reached = {0};
-  jlt_status_t err = start(infer->path);
+  jlt_status_t err = start(infer->path, infer->marks);
   const bool by_confidence = infer->exit == 255u;
   for (uint32_t exit = by_confidence ? 0u : infer->exit; !err; exit++) {
     err = run_to((uint8_t)exit, &reached);
@@ -131,6 +143,7 @@ static void infer(const jlt_frame_t *frame) {
   if (err) {
     refuse(frame, err);
   } else {
+    show_exit(reached.exit);
     reply_once(frame, frame->type | JLT_WIRE_REPLY, &reached, sizeof(reached));
   }
 }
@@ -310,7 +323,7 @@ static void serve(const jlt_frame_t *frame) {
   const void *payload = frame->payload;
   switch (frame->type) {
     case JLT_WIRE_MESSAGE_START:
-      acknowledge(frame, start(((const jlt_wire_start_t *)payload)->path));
+      acknowledge(frame, start(((const jlt_wire_start_t *)payload)->path, ((const jlt_wire_start_t *)payload)->marks));
       break;
     case JLT_WIRE_MESSAGE_SWITCH:
       acknowledge(frame, jlt_loaded.status == JLT_OK

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulet.errors import UsageError
+from joulet.measured import MeasuredCosts, measured_from
 from joulet.records import LoadFigures
 
 if sys.version_info >= (3, 11):
@@ -133,7 +134,8 @@ class Board:
     ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source. ``nvm`` is
     the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
     ``reference_kernels`` says that the firmware has no others, for want of flash. ``refit`` is what fitting a head again
-    takes, None where nobody has said.
+    takes, None where nobody has said. ``measured`` are cost tables of models that ``joulet profile --write-board`` left in
+    the file.
     """
 
     name: str
@@ -149,6 +151,7 @@ class Board:
     fram: NvmFigures | None = None
     reference_kernels: bool = False
     refit: RefitFigures | None = None
+    measured: tuple[MeasuredCosts, ...] = ()
 
     @property
     def isa(self) -> str:
@@ -181,10 +184,10 @@ def load_board(name: str | Path = DEFAULT_BOARD) -> Board:
         raise UsageError(f"board '{name}': {error}") from error
 
 
-def board_table(name: str | Path = DEFAULT_BOARD) -> dict[str, Any]:
+def board_table(name: str | Path = DEFAULT_BOARD, *, bare: bool = False) -> dict[str, Any]:
     """Return the whole table of a board's file, unchecked, by name or from a path that ends in ``.toml``.
 
-    A file with ``like = "other"`` holds only what differs from that board.
+    A file with ``like = "other"`` holds only what differs from that board; ``bare`` returns just that.
 
     Raises
     ------
@@ -206,7 +209,7 @@ def board_table(name: str | Path = DEFAULT_BOARD) -> dict[str, Any]:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"board '{name}': not TOML ({error})") from error
-    if "like" in table:
+    if "like" in table and not bare:
         if str(table["like"]) == str(name):
             raise UsageError(f"board '{name}': is like itself")
         return _merged(board_table(str(table["like"])), table)
@@ -293,6 +296,7 @@ def _board(table: Mapping[str, Any]) -> Board:
         fram=fram,
         reference_kernels=bool(table.get("firmware", {}).get("reference_kernels", False)),
         refit=refit,
+        measured=tuple(measured_from(each) for each in table.get("measured", ())),
     )
 
 

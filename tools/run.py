@@ -31,7 +31,8 @@ from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs, load_labels
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
-from joulet.plan.cost import board_costs, cost_table
+from joulet.plan.cost import cost_table
+from joulet.plan.measured import priced
 from joulet.plan.nvm_comparison import STRATEGY_NAMES
 from joulet.policies import Policy, make_policy, policy_names
 from joulet.policies.fixed import Fixed
@@ -61,10 +62,11 @@ sources for --trace:
 engines:
 {engines}
 
-On a virtual board costs are measured there first. Under a policy with integer tables (shadow) the firmware's own loop then
-runs: it reads the store's voltage, asks the table in its flash, writes answers to its FRAM, and dies where the store runs
-empty. Other policies decide on this machine, and only inference runs on the board. With --survive an inference outlives power
-cuts, and may take more than the store holds; auto lets the planner choose how.
+Costs are those that joulet profile has written into the container or the file of the board, else a table in the container, else
+the board's model. On a virtual board they are measured there first. Under a policy with integer tables (shadow) the firmware's
+own loop then runs: it reads the store's voltage, asks the table in its flash, writes answers to its FRAM, and dies where the
+store runs empty. Other policies decide on this machine, and only inference runs on the board. With --survive an inference
+outlives power cuts, and may take more than the store holds; auto lets the planner choose how.
 
   joulet run kws.jlt --input clips.npz --trace sun.csv --policy linear
   joulet run kws.jlt --input clips.npz --trace rf.csv.gz --policy fixed:w8@last --capacitor 1mF --period 500ms --json
@@ -249,15 +251,16 @@ def _board_of(args: argparse.Namespace) -> Board:
     return load_board(where)
 
 
-def _costs(args: argparse.Namespace, board: Board, container: Container, inputs: Sequence[Array]) -> CostTable:
-    """Return costs: measured on a virtual board, else from a table in the container, else by the board's model."""
+def _costs(
+    args: argparse.Namespace, board: Board, container: Container, inputs: Sequence[Array]
+) -> tuple[CostTable, Board]:
+    """Return costs and the board that goes with them: run on a virtual board, else as :mod:`joulet.plan.measured` finds them."""
     if args.engine.startswith("virtual:"):
         from joulet.live.measure import measured_costs
 
-        return cost_table(container, measured_costs(container.data, board.name, tuple(x[0] for x in inputs)))
-    # a table that travels with the model wins over one made now
-    costs = next((c for c in container.boards if c.name == board.name), None) or board_costs(container, board)
-    return cost_table(container, costs)
+        found = measured_costs(container.data, board.name, tuple(x[0] for x in inputs))
+        return cost_table(container, found), board
+    return priced(container, board)
 
 
 def prepare(args: argparse.Namespace) -> Setup:
@@ -273,12 +276,13 @@ def prepare(args: argparse.Namespace) -> Setup:
     if args.engine.startswith("virtual:"):
         container = Container.from_bytes(planned_for(container.data, board.name))
     labels = load_labels(args.input, len(inputs[0]))
+    costs, board = _costs(args, board, container, inputs)
     return Setup(
         container=container,
         inputs=inputs,
         labels=labels,
         refit=options_of(args, engine, board, labels),
-        costs=_costs(args, board, container, inputs),
+        costs=costs,
         board=board,
         harvester=harvester,
         converter=converter_of(args),

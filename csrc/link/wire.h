@@ -83,6 +83,11 @@ enum {
 };
 
 enum {
+  JLT_WIRE_MARK_EXIT = 1,
+  JLT_WIRE_MARK_STEPS = 2,
+};
+
+enum {
   JLT_WIRE_STRATEGY_PLANNED = 0,
   JLT_WIRE_STRATEGY_IN_NVM = 1,
   JLT_WIRE_STRATEGY_JIT_COPY = 2,
@@ -132,7 +137,8 @@ _Static_assert(sizeof(jlt_wire_hello_t) == 4, "Hello: layout");
 // Start: START: begin an inference with the content of the INPUT slot
 typedef struct {
   uint16_t path;  // of the container
-  uint16_t reserved;  // 0
+  uint8_t marks;  // Mark bits: what the marker pins are to show besides, held long enough for a meter to see
+  uint8_t reserved;  // 0
 } jlt_wire_start_t;
 _Static_assert(sizeof(jlt_wire_start_t) == 4, "Start: layout");
 
@@ -147,7 +153,7 @@ _Static_assert(sizeof(jlt_wire_step_t) == 4, "Step: layout");
 typedef struct {
   uint16_t path;  // of the container
   uint8_t exit;  // index, or 255: stop by confidence
-  uint8_t reserved;  // 0
+  uint8_t marks;  // as in Start
 } jlt_wire_infer_t;
 _Static_assert(sizeof(jlt_wire_infer_t) == 4, "Infer: layout");
 

@@ -20,6 +20,7 @@ class Phase(IntEnum):
     COMMIT = 3
     SENSE = 4
     REFIT = 5
+    EXIT = 7
 
 
 class Power(Protocol):

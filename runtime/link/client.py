@@ -148,17 +148,17 @@ class Board:
                     return
         recover(self._port, _AGAIN_S)  # it may have left: what is in ASCII must get no more frames
 
-    def start(self, path: int) -> None:
-        """Begin an inference with the input that was uploaded."""
-        self.request("START", self._pack("Start", path=path))
+    def start(self, path: int, marks: int = 0) -> None:
+        """Begin an inference with the input that was uploaded; ``marks`` are Mark bits of the wire."""
+        self.request("START", self._pack("Start", path=path, marks=marks))
 
     def step(self, exit: int) -> Reached:
         """Run to an exit."""
         return self._reached(self.request("STEP", self._pack("Step", exit=exit), _COMPUTE_S))
 
-    def infer(self, path: int, exit: int | None) -> Reached:
-        """Run one inference to an exit, or with None until its confidence suffices."""
-        payload = self._pack("Infer", path=path, exit=255 if exit is None else exit)
+    def infer(self, path: int, exit: int | None, marks: int = 0) -> Reached:
+        """Run one inference to an exit, or with None until its confidence suffices; ``marks`` as for :meth:`start`."""
+        payload = self._pack("Infer", path=path, exit=255 if exit is None else exit, marks=marks)
         return self._reached(self.request("INFER", payload, _COMPUTE_S))
 
     def switch(self, path: int) -> None:

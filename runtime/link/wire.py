@@ -53,6 +53,7 @@ CODES = {
     "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32, "SIGNED": 64, "REFIT": 128},
     "RefitFlag": {"LABELLED": 1, "DISTIL": 2},
     "Input": {"FLASH": 0, "LINK": 1},
+    "Mark": {"EXIT": 1, "STEPS": 2},
     "Strategy": {"PLANNED": 0, "IN_NVM": 1, "JIT_COPY": 2, "RESTART_FROM_EXIT": 3, "NONE": 4},
     "EventStatus": {"RUNNING": 1, "ANSWERED": 2, "DROPPED": 3, "EXPIRED": 4, "CUT": 5},
 }
@@ -96,7 +97,15 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
     ),
     "Start": (
         "START: begin an inference with the content of the INPUT slot",
-        (_f("path", "u16", "of the container"), _f("reserved", "u16", "0")),
+        (
+            _f("path", "u16", "of the container"),
+            _f(
+                "marks",
+                "u8",
+                "Mark bits: what the marker pins are to show besides, held long enough for a meter to see",
+            ),
+            _f("reserved", "u8", "0"),
+        ),
     ),
     "Step": (
         "STEP: run to an exit, evaluating no other head",
@@ -107,7 +116,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         (
             _f("path", "u16", "of the container"),
             _f("exit", "u8", "index, or 255: stop by confidence"),
-            _f("reserved", "u8", "0"),
+            _f("marks", "u8", "as in Start"),
         ),
     ),
     "Reached": (
