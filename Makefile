@@ -6,6 +6,7 @@ SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate wheels aarch64 legacy
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-refit study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -23,7 +24,7 @@ $(VENV)/.test: $(VENV)/.made $(SOURCES)
 demo: $(VENV)/.demo  ## run the main job on recorded sensors and a recorded day of sun
 	$(VENV)/bin/joulet demo
 
-test: $(VENV)/.test  ## everything the project claims, in under five minutes
+test: $(VENV)/.test  ## everything the project claims; some ten minutes of two cores
 	$(PY) -m pytest
 
 lint: $(VENV)/.test  ## style, types and generated files
@@ -83,6 +84,9 @@ study-live: $(VENV)/.test  ## the firmware's own loop on a virtual board against
 
 study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is steady, for each strategy
 	$(PY) tests/studies/survive_overhead.py --shared $(SHARED)
+
+study-refit: $(VENV)/.test  ## an exit's head fitted again where noise has come, by speakers who neither compiled nor judged
+	$(PY) tests/studies/refit.py --shared $(SHARED)
 
 study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones
 	$(PY) tests/studies/mfcc.py --shared $(SHARED)
