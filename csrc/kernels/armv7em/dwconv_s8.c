@@ -87,53 +87,54 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
 #define Y "%[power]"
 #define A0 "%[zero_point]"
 #define A1 "%[step]"
-#define A2 "%[twice_bias]"
+#define A2 "%[a2]"
 #define B0 "%[out]"
 #define B1 "%[bias]"
 #define B2 "%[b2]"
 
-#define WEIGHTS                                       \
-  "ldrd " A0 ", " B0 ", [%[weights]]\n\t"             \
-  "ldrd " A1 ", " B1 ", [%[weights], #8]\n\t"         \
-  "ldrd " A2 ", " B2 ", [%[weights], #16]\n\t"
+// Sums begin with the bias, which lies in the register of the last one.
+#define BIAS_TO(last) "ldr %[" last "], %[bias_at]\n\tldr %[" last "], [%[" last "]]\n\t"
+#define WEIGHTS                                  \
+  "ldrd " A0 ", " B0 ", [%[weights]], #8\n\t"   \
+  "ldrd " A1 ", " B1 ", [%[weights]], #8\n\t"   \
+  "ldrd " A2 ", " B2 ", [%[weights]], #8\n\t"
 #define COLUMN_AT(n) "ldrd " X ", " Y ", [%[from], #" #n "*24]\n\t"
-#define BEGIN(sum) "smuad %[" sum "], " X ", " A0 "\n\tsmlad %[" sum "], " Y ", " B0 ", %[" sum "]\n\t"
-#define ADD(sum, k) \
-  "smlad %[" sum "], " X ", " A##k ", %[" sum "]\n\tsmlad %[" sum "], " Y ", " B##k ", %[" sum "]\n\t"
+#define SUM(sum, begin, k) \
+  "smlad %[" sum "], " X ", " A##k ", %[" begin "]\n\tsmlad %[" sum "], " Y ", " B##k ", %[" sum "]\n\t"
+#define ADD(sum, k) SUM(sum, sum, k)
 
-#define FOUR_CLOSE                                                                                           \
-  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
-  BEGIN("s2") COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) BEGIN("s3") COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1)      \
-  COLUMN_AT(5) ADD("s3", 2)
-#define FOUR_APART                                                                                           \
-  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2) BEGIN("s1") COLUMN_AT(3)      \
-  ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) BEGIN("s2") COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) ADD("s2", 2)     \
-  BEGIN("s3") COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
-#define FIVE                                                                                                 \
-  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
-  BEGIN("s2") COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) BEGIN("s3") COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1)      \
-  BEGIN("weights") COLUMN_AT(5) ADD("s3", 2) ADD("weights", 1) COLUMN_AT(6) ADD("weights", 2)
-#define ONE COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
-
-// What the sums need in the end, in the registers of weights and columns. The scale is behind the weights.
-#define SCALE "ldrd %[multiplier], %[power], [%[weights], #24]\n\tadd %[weights], %[weights], #32\n\t"
-#define PLACE                                             \
-  "ldrd %[zero_point], %[step], %[fixed]\n\t"             \
-  "ldrd %[out], %[bias], %[moving]\n\t"                   \
-  "ldr %[twice_bias], [%[bias]], #4\n\t"                  \
-  "lsl %[twice_bias], %[twice_bias], #1\n\t"
-#define PUT_FOUR SCALE PLACE JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
-#define PUT_ONE SCALE PLACE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
-
+#define FOUR_CLOSE                                                                                              \
+  BIAS_TO("s3") WEIGHTS                                                                                         \
+  COLUMN_AT(0) SUM("s0", "s3", 0) COLUMN_AT(1) ADD("s0", 1) SUM("s1", "s3", 0) COLUMN_AT(2) ADD("s0", 2)        \
+  ADD("s1", 1) SUM("s2", "s3", 0) COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) ADD("s3", 0) COLUMN_AT(4) ADD("s2", 2) \
+  ADD("s3", 1) COLUMN_AT(5) ADD("s3", 2)
+#define FOUR_APART                                                                                              \
+  BIAS_TO("s3") WEIGHTS                                                                                         \
+  COLUMN_AT(0) SUM("s0", "s3", 0) COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2) SUM("s1", "s3", 0)        \
+  COLUMN_AT(3) ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) SUM("s2", "s3", 0) COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) \
+  ADD("s2", 2) ADD("s3", 0) COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
 // The fifth sum is where the pointer to the weights was.
-#define KEEP_WEIGHTS "str %[weights], %[weights_at]\n\t"
-#define PUT_FIVE                                          \
-  "ldr %[b2], %[weights_at]\n\t"                          \
-  "ldrd %[multiplier], %[power], [%[b2], #24]\n\t"        \
-  PLACE                                                   \
-  JLT_V7_REQUANTISE("%[weights]") "strb %[weights], [%[out], %[step], lsl #2]\n\t" \
-  JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")     \
-  "add %[weights], %[b2], #32\n\t"
+#define FIVE                                                                                                    \
+  WEIGHTS "str %[weights], %[weights_at]\n\t" BIAS_TO("weights")                                                \
+  COLUMN_AT(0) SUM("s0", "weights", 0) COLUMN_AT(1) ADD("s0", 1) SUM("s1", "weights", 0) COLUMN_AT(2)           \
+  ADD("s0", 2) ADD("s1", 1) SUM("s2", "weights", 0) COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1)                      \
+  SUM("s3", "weights", 0) COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1) ADD("weights", 0) COLUMN_AT(5) ADD("s3", 2)    \
+  ADD("weights", 1) COLUMN_AT(6) ADD("weights", 2)
+#define ONE BIAS_TO("s0") WEIGHTS COLUMN_AT(0) ADD("s0", 0) COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
+
+// The scale is behind the weights.
+#define PLACE(weights)                                              \
+  "ldrd %[multiplier], %[power], [%[" weights "]], #8\n\t"          \
+  "ldrd %[zero_point], %[step], %[fixed]\n\t"                       \
+  "ldrd %[out], %[bias], %[moving]\n\t"
+#define PUT_FOUR PLACE("weights") JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
+#define PUT_ONE PLACE("weights") JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
+#define PUT_FIVE                                                                        \
+  "ldr %[b2], %[weights_at]\n\t"                                                        \
+  PLACE("b2")                                                                           \
+  JLT_V7_REQUANTISE("%[weights]") "strb %[weights], [%[out], %[step], lsl #2]\n\t"      \
+  JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")                                   \
+  "mov %[weights], %[b2]\n\t"
 
 // From pixels to the next ones, where the loop is entered; then all channels, whose words are 3, -2 and 3 apart.
 #define CHANNELS(pixels, put)                                                                                       \
@@ -151,8 +152,9 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
       "ldrd %[s0], %[s1], %[all]\n\t"                                                                               \
       "strd %[s0], %[s1], %[left]\n\t"                                                                              \
       "ldr %[weights], %[packed]\n"                                                                                 \
-      "1:\n\t" WEIGHTS pixels put                                                                                   \
+      "1:\n\t" pixels put                                                                                           \
       "add %[out], %[out], #1\n\t"                                                                                  \
+      "add %[bias], %[bias], #4\n\t"                                                                                \
       "strd %[out], %[bias], %[moving]\n\t"                                                                         \
       "ldrd %[s0], %[s1], %[left]\n\t"                                                                              \
       "add %[from], %[from], %[s1], lsl #2\n\t"                                                                     \
@@ -165,9 +167,9 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
       "str %[s0], %[times]\n\t"                                                                                     \
       "bne 0b\n\t"                                                                                                  \
       : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [multiplier] "=&r"(t4), [power] "=&r"(t5),  \
-        [zero_point] "=&r"(t6), [step] "=&r"(t7), [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10),       \
+        [zero_point] "=&r"(t6), [step] "=&r"(t7), [a2] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10),       \
         [b2] "=&r"(t11), [weights] "=&r"(t12), [from] "=&r"(t13), [start] "+m"(start), [first] "+m"(first),         \
-        [times] "+m"(times), [moving] "=m"(moving), [left] "=m"(left), [weights_at] "=m"(weights_at)                \
+        [times] "+m"(times), [moving] "=m"(moving), [bias_at] "=m"(moving.bias), [left] "=m"(left), [weights_at] "=m"(weights_at)                \
       : [fixed] "m"(fixed), [all] "m"(all), [packed] "m"(packed), [out_step] "m"(out_step),                         \
         [from_step] "m"(from_step)                                                                                  \
       : "cc", "memory")
@@ -200,7 +202,7 @@ __attribute__((noinline)) static void convolve(const block_t *b, uint32_t channe
   uint32_t left[2];
   int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13;
   if (b->run.pixels == 5) {
-    CHANNELS(KEEP_WEIGHTS FIVE, PUT_FIVE);
+    CHANNELS(FIVE, PUT_FIVE);
   } else if (times > 0 && b->p->stride_w == 1) {
     CHANNELS(FOUR_CLOSE, PUT_FOUR);
   } else if (times > 0) {

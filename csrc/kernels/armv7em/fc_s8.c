@@ -160,16 +160,16 @@ static inline const uint32_t *four_rows(const vector_t *v, const uint32_t *weigh
 
 #define PUT                                               \
   "ldrd %[multiplier], %[power], [%[scales]], #8\n\t"     \
-  "ldr %[twice_bias], [%[bias]], #4\n\t"                  \
+  "ldr %[t], [%[bias]], #4\n\t"                           \
   "ldr %[sum], [%[sums]], #4\n\t"                         \
-  "lsl %[twice_bias], %[twice_bias], #1\n\t"              \
+  "add %[sum], %[sum], %[t]\n\t"                          \
   JLT_V7_REQUANTISE("%[sum]")                             \
   "strb %[sum], [%[out]], #1\n\t"
 
-static void put_four(const jlt_v7_scale_t *scales, const int32_t *bias, const int32_t *sums, int32_t zero_point, int8_t *out) {
+static void put_four(const uint32_t *scales, const int32_t *bias, const int32_t *sums, int32_t zero_point, int8_t *out) {
   int32_t t0, t1, t2, t3;
   __asm__ volatile(PUT PUT PUT PUT
-                   : [multiplier] "=&r"(t0), [power] "=&r"(t1), [twice_bias] "=&r"(t2), [sum] "=&r"(t3),
+                   : [multiplier] "=&r"(t0), [power] "=&r"(t1), [t] "=&r"(t2), [sum] "=&r"(t3),
                      [scales] "+r"(scales), [bias] "+r"(bias), [sums] "+r"(sums), [out] "+r"(out)
                    : [zero_point] "r"(zero_point)
                    : "memory");
@@ -186,8 +186,8 @@ static void multiply(const jlt_call_t *call, jlt_span_t channels) {
                             (size_t)(channels.begin / ROWS) * (jlt_v7_rows4_bytes((p->in_c + 3u) / 4u, v.is_4) / 4u);
   for (uint32_t first = channels.begin; first < channels.end; first += ROWS, bias += ROWS, out += ROWS) {
     int32_t sums[ROWS] = {0};
-    const jlt_v7_scale_t *scales = (const jlt_v7_scale_t *)four_rows(&v, weights, sums);
-    weights = (const uint32_t *)(scales + ROWS);
+    const uint32_t *scales = four_rows(&v, weights, sums);
+    weights = scales + ROWS * (JLT_V7_SCALE_BYTES / 4);
     if (first < quick_end) {
       put_four(scales, bias, sums, p->out_zero_point, out);
       continue;
