@@ -9,8 +9,6 @@
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
-#include <string.h>
-
 #include "kernels/armv7em/packed.h"
 #include "kernels/armv7em/requantise.h"
 #include "kernels/armv7em/simd.h"
@@ -236,14 +234,19 @@ __attribute__((noinline)) static void convolve_slowly(const block_t *b, uint32_t
   }
 }
 
+static void clear_columns(uint32_t *to, const uint32_t *end) {
+  while (to < end) {
+    *to++ = 0;
+  }
+}
+
 static void run_block(const block_t *b) {
   uint32_t *columns = b->call->scratch;
   const uint32_t channels = b->p->in_c;
   uint32_t *const first = columns + b->begin * COLUMN;
   const uint32_t *const end = columns + b->end * COLUMN;
-  if (b->begin > 0 || b->end < b->columns) {
-    memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
-  }
+  clear_columns(columns, first);
+  clear_columns(columns + b->end * COLUMN, columns + b->columns * COLUMN);
   for (uint32_t c = 0; c < channels; c += LANES) {
     const uint32_t at = c + LANES <= channels ? c : channels - LANES;
     if (first < end) {
@@ -301,9 +304,10 @@ void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
       b.run = run_of(b.pixels, p->stride_w);
       b.singles = b.pixels - b.run.pixels * b.run.times;
       b.columns = (b.pixels - 1u) * p->stride_w + 3u;
-      b.begin = x0 < 0 ? (uint32_t)-x0 : 0u;
-      b.end = (int32_t)p->in_w > x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - x0)) : 0u;
-      b.from = first_row + (x0 + (int32_t)b.begin) * (int32_t)p->in_c;
+      const jlt_inside_t inside = jlt_inside(x0, b.columns, p->in_w);
+      b.begin = inside.before;
+      b.end = inside.before + inside.count;
+      b.from = first_row + inside.from * p->in_c;
       run_block(&b);
     }
   }
