@@ -25,7 +25,7 @@ typedef struct {
   int8_t *out;                  // of channel 0
   int32_t less[JLT_V7_PIXELS];  // at 4 bits: q = 16u - 120, so 16 times the sum of u x, less 120 times that of x
   uint32_t kind;
-  uint32_t entry;  // where the loop is entered: bytes of code from its beginning
+  uint32_t behind;  // where the loop is entered [bytes of code]
   int32_t zero_point;
   uint32_t step;  // between pixels of the output
   bool quick;
@@ -124,17 +124,11 @@ typedef struct {
   "add " even0 ", " even0 ", " X "\n\t"              \
   "add " even1 ", " even1 ", " Y "\n\t"
 
-// Pairs of rows until `out` comes to its end. `first` is where the weights' kind has its first group, which begins the sums, `entry`
-// where the loop of the rest is entered; `add pc` counts from behind the nop. Eight sums, two pointers and four operands are all
+// Pairs of rows until `out` comes to its end. `first` leads to the weights' kind, whose first group begins the sums, `entry` into
+// the loop of the rest; `add pc` counts from behind the nop. Eight sums, two pointers and four operands are all
 // registers there are; all else lies in memory, by twos where it is wanted by twos.
-#define FIND_FIRST                                                                     \
-  "adr.w " X ", 7f\n\t"                                                                \
-  "ldrd " Y ", " W ", %[kind_entry]\n\t"                                               \
-  "add " X ", " X ", " Y "\n\t"                                                        \
-  "orr " X ", " X ", #1\n\t"                                                           \
-  "adr.w " Y ", 1f\n\t"                                                                \
-  "add " Y ", " Y ", " W "\n\t"                                                        \
-  "orr " Y ", " Y ", #1\n\t"                                                           \
+#define FIND_FIRST                                                             \
+  JLT_V7_PLACE(X, W, "7f", "%[kind]") JLT_V7_PLACE(Y, W, "1f", "%[behind]")    \
   "strd " X ", " Y ", %[places]\n"
 #define ROWS                                                                                       \
   "0:\n\t"                                                                                         \
@@ -152,7 +146,7 @@ typedef struct {
   "3:\n\t" GROUP8_APART "8:\n\t" UNTIL_END("3b")                                                   \
   "b 6f\n"                                                                                         \
   "4:\n\t" FIRST_GROUP4                                                                            \
-  "ldr " X ", %[entry4]\n\tadd pc, " X "\n\tnop.n\n"                                               \
+  "ldr " X ", %[behind]\n\tadd pc, " X "\n\tnop.n\n"                                               \
   "5:\n\t" GROUP4 GROUP4 GROUP4 GROUP4 UNTIL_END("5b")                                             \
   BIASES WEIGH4(E0, B0) WEIGH4(E1, B1) WEIGH4(E2, B2) WEIGH4(E3, B3)                               \
   "ldrd " X ", " Y ", %[less01]\n\t" LESS4(E0, E1)                                                 \
@@ -181,12 +175,9 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
                  uint32_t distance) {
   const uint32_t *const patches = b->patches;
   const uint32_t *const patches_end = b->patches_end;
-  const uint32_t entry4 = b->entry;
+  const uint32_t kind = b->kind;
+  const uint32_t behind = b->behind;
   int32_t less[JLT_V7_PIXELS] = {b->less[0], b->less[1], b->less[2], b->less[3]};
-  const struct {
-    uint32_t kind;
-    uint32_t entry;
-  } kind_entry = {b->kind, b->entry};
   struct {
     uintptr_t first;
     uintptr_t entry;
@@ -206,7 +197,7 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
                      [step] "=&r"(t11), [zero_point] "=&r"(t12), [weights] "+r"(weights), [bias_at] "+m"(bias),
                      [out_at] "+m"(out), [places] "=m"(places), [first] "=m"(places.first), [entry] "=m"(places.entry)
                    : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end),
-                     [kind_entry] "m"(kind_entry), [entry4] "m"(entry4), [ends] "m"(ends), [less01] "m"(PAIR(less[0])),
+                     [kind] "m"(kind), [behind] "m"(behind), [ends] "m"(ends), [less01] "m"(PAIR(less[0])),
                      [less23] "m"(PAIR(less[2]))
                    : "cc", "memory");
 }
@@ -278,7 +269,7 @@ static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t chan
       .channels = channels,
       .groups = groups,
       .kind = kind,
-      .entry = jlt_v7_behind(groups - 1u, is_4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
+      .behind = jlt_v7_behind(groups - 1u, is_4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
       .zero_point = p->out_zero_point,
       .quick = jlt_v7_is_quick(&call->weights, channels.begin, channels.end),
   };

@@ -31,7 +31,11 @@ bool jlt_fc_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
 }
 
 uint64_t jlt_fc_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
-  return jlt_v7_one_vector(params) ? 0u : jlt_conv_s8_scratch_bytes__armv7em(params, weight);
+  const jlt_conv_params_t *p = params;
+  if (!jlt_v7_one_vector(p)) {
+    return jlt_conv_s8_scratch_bytes__armv7em(params, weight);
+  }
+  return p->in_c % 4u > 0 ? (uint64_t)p->in_c / 4u * 4u + 4u : 0u;
 }
 
 uint64_t jlt_fc_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {

@@ -115,7 +115,9 @@ def _with_scales(words: npt.NDArray[np.uint8], scales: Scales, block: int) -> by
     ordinary = (scales.multipliers >= 1 << 30) & (scales.shifts >= -31) & (scales.shifts <= -1)
     pairs = [
         (2 * multiplier - (1 << 32), -(1 << 32 + shift)) if is_ordinary else (0, 0)
-        for multiplier, shift, is_ordinary in zip(scales.multipliers.tolist(), scales.shifts.tolist(), ordinary, strict=True)
+        for multiplier, shift, is_ordinary in zip(
+            scales.multipliers.tolist(), scales.shifts.tolist(), ordinary, strict=True
+        )
     ]
     filled = _fill_up(np.array(pairs, "<i4"), block).reshape(-1, 2 * block)
     blocks = words.reshape(len(filled), -1)
