@@ -14,6 +14,7 @@
 #include "kernels/armv7em/simd.h"
 
 enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a table of jumps [bytes]
+enum { ANY = 0, RELU = 4 };                    // kinds of activations: likewise
 
 typedef struct {
   const jlt_call_t *call;
@@ -26,6 +27,7 @@ typedef struct {
   int32_t less[JLT_V7_PIXELS];  // at 4 bits: q = 16u - 120, so 16 times the sum of u x, less 120 times that of x
   uint32_t kind;
   uint32_t behind;  // where the loop is entered [bytes of code]
+  uint32_t clamp;
   int32_t zero_point;
   uint32_t step;  // between pixels of the output
   bool quick;
@@ -125,11 +127,14 @@ typedef struct {
   "add " even1 ", " even1 ", " Y "\n\t"
 
 // Pairs of rows until `out` comes to its end. `first` leads to the weights' kind, whose first group begins the sums, `entry` into
-// the loop of the rest; `add pc` counts from behind the nop. Eight sums, two pointers and four operands are all
-// registers there are; all else lies in memory, by twos where it is wanted by twos.
-#define FIND_FIRST                                                             \
-  JLT_V7_PLACE(X, W, "7f", "%[kind]") JLT_V7_PLACE(Y, W, "1f", "%[behind]")    \
-  "strd " X ", " Y ", %[places]\n"
+// the loop of the rest, `put` to what is done with the sums; `add pc` counts from behind the nop. Eight sums, two pointers and four
+// operands are all registers there are; all else lies in memory, by twos where it is wanted by twos.
+#define FIND_PLACES                                                            \
+  "ldrd " X ", " Y ", %[kinds]\n\t"                                            \
+  JLT_V7_PLACE(X, W, "7f") "str " X ", %[first]\n\t"                           \
+  JLT_V7_PLACE(Y, W, "9f") "str " Y ", %[put]\n\t"                             \
+  "ldr " X ", %[behind]\n\t"                                                   \
+  JLT_V7_PLACE(X, W, "1f") "str " X ", %[entry]\n"
 #define ROWS                                                                                       \
   "0:\n\t"                                                                                         \
   "ldr " PATCHES ", %[patches_at]\n\t"                                                             \
@@ -141,33 +146,39 @@ typedef struct {
   FIRST_GROUP8 "ldr.w pc, %[entry]\n"                                                              \
   "1:\n\t" GROUP8 GROUP8 GROUP8 GROUP8 UNTIL_END("1b")                                             \
   BIASES APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)                               \
-  "b 6f\n"                                                                                         \
+  "ldr.w pc, %[put]\n"                                                                             \
   "2:\n\t" FIRST_GROUP8_APART "b 8f\n"                                                             \
   "3:\n\t" GROUP8_APART "8:\n\t" UNTIL_END("3b")                                                   \
-  "b 6f\n"                                                                                         \
+  "ldr.w pc, %[put]\n"                                                                             \
   "4:\n\t" FIRST_GROUP4                                                                            \
   "ldr " X ", %[behind]\n\tadd pc, " X "\n\tnop.n\n"                                               \
   "5:\n\t" GROUP4 GROUP4 GROUP4 GROUP4 UNTIL_END("5b")                                             \
   BIASES WEIGH4(E0, B0) WEIGH4(E1, B1) WEIGH4(E2, B2) WEIGH4(E3, B3)                               \
   "ldrd " X ", " Y ", %[less01]\n\t" LESS4(E0, E1)                                                 \
   "ldrd " X ", " Y ", %[less23]\n\t" LESS4(E2, E3)                                                 \
-  "6:\n\t"
+  "ldr.w pc, %[put]\n"
 
 // The second row's outputs lie `distance` from the first one's: 1, or 0 where it is a single last row, which then lies over what
 // the first one would be, as the first pixel does over the others with a step of 0.
-#define PUT_ROWS                                                                                   \
+#define PUT_ROWS(requantise)                                                                       \
   "ldrd %[multiplier], %[power], [" WEIGHTS "], #8\n\t"                                            \
   "ldrd %[zero_point], %[step], %[fixed]\n\t"                                                      \
   "ldr %[out], %[out_at]\n\t"                                                                      \
-  JLT_V7_PUT_FOUR(E0, E1, E2, E3)                                                                  \
+  JLT_V7_PUT_FOUR(requantise, E0, E1, E2, E3)                                                      \
   "ldrd %[multiplier], %[power], [" WEIGHTS "], #8\n\t"                                            \
   "ldrd " E2 ", " E3 ", %[ends]\n\t"                                                               \
   "add %[out], %[out], " E2 "\n\t"                                                                 \
-  JLT_V7_PUT_FOUR(B0, B1, B2, B3)                                                                  \
+  JLT_V7_PUT_FOUR(requantise, B0, B1, B2, B3)                                                      \
   "add %[out], %[out], #1\n\t"                                                                     \
   "str %[out], %[out_at]\n\t"                                                                      \
   "cmp %[out], " E3 "\n\t"                                                                         \
   "bne 0b\n\t"
+#define PUT                                                                                        \
+  "9:\n\t"                                                                                         \
+  "b.w 6f\n\t"                                                                                     \
+  PUT_ROWS(JLT_V7_REQUANTISE_RELU) "b 9f\n"                                                        \
+  "6:\n\t" PUT_ROWS(JLT_V7_REQUANTISE)                                                             \
+  "9:\n\t"
 #define PAIR(first) (*(int32_t(*)[2])(void *)&(first))
 
 // `bias` and `out`: of the first of the rows.
@@ -175,13 +186,13 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
                  uint32_t distance) {
   const uint32_t *const patches = b->patches;
   const uint32_t *const patches_end = b->patches_end;
-  const uint32_t kind = b->kind;
+  const struct {
+    uint32_t weights;
+    uint32_t clamp;
+  } kinds = {b->kind, b->clamp};
   const uint32_t behind = b->behind;
   int32_t less[JLT_V7_PIXELS] = {b->less[0], b->less[1], b->less[2], b->less[3]};
-  struct {
-    uintptr_t first;
-    uintptr_t entry;
-  } places;
+  uintptr_t first, entry, put;
   const struct {
     uint32_t distance;
     const int8_t *out_end;
@@ -191,14 +202,13 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
     uint32_t step;
   } fixed = {b->zero_point, b->step};
   int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12;
-  __asm__ volatile(FIND_FIRST ROWS PUT_ROWS
+  __asm__ volatile(FIND_PLACES ROWS PUT
                    : [e0] "=&r"(t0), [e1] "=&r"(t1), [e2] "=&r"(t2), [e3] "=&r"(t3), [b0] "=&r"(t4), [b1] "=&r"(t5),
                      [b2] "=&r"(t6), [b3] "=&r"(t7), [multiplier] "=&r"(t8), [power] "=&r"(t9), [out] "=&r"(t10),
                      [step] "=&r"(t11), [zero_point] "=&r"(t12), [weights] "+r"(weights), [bias_at] "+m"(bias),
-                     [out_at] "+m"(out), [places] "=m"(places), [first] "=m"(places.first), [entry] "=m"(places.entry)
-                   : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end),
-                     [kind] "m"(kind), [behind] "m"(behind), [ends] "m"(ends), [less01] "m"(PAIR(less[0])),
-                     [less23] "m"(PAIR(less[2]))
+                     [out_at] "+m"(out), [first] "=m"(first), [entry] "=m"(entry), [put] "=m"(put)
+                   : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end), [kinds] "m"(kinds),
+                     [behind] "m"(behind), [ends] "m"(ends), [less01] "m"(PAIR(less[0])), [less23] "m"(PAIR(less[2]))
                    : "cc", "memory");
 }
 
@@ -270,6 +280,7 @@ static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t chan
       .groups = groups,
       .kind = kind,
       .behind = jlt_v7_behind(groups - 1u, is_4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
+      .clamp = p->act_min >= p->out_zero_point ? RELU : ANY,
       .zero_point = p->out_zero_point,
       .quick = jlt_v7_is_quick(&call->weights, channels.begin, channels.end),
   };

@@ -21,9 +21,8 @@ static inline uint32_t jlt_v7_behind(uint32_t groups, uint32_t group_bytes) {
   return (groups == 0 ? JLT_V7_TURN : (0u - groups) % JLT_V7_TURN) * group_bytes;
 }
 
-// To `at`, the address of code `bytes` behind a label, for a load to pc. `bytes` is in memory, and `t` is free.
-#define JLT_V7_PLACE(at, t, label, bytes)  \
-  "ldr " at ", " bytes "\n\t"              \
+// What code lies `at` bytes behind a label: its address, for a load to pc. `t` is free.
+#define JLT_V7_PLACE(at, t, label)         \
   "adr.w " t ", " label "\n\t"            \
   "add " at ", " at ", " t "\n\t"         \
   "orr " at ", " at ", #1\n\t"

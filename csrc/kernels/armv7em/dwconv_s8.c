@@ -125,13 +125,13 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
   "ldrd %[multiplier], %[power], [%[" weights "]], #8\n\t"          \
   "ldrd %[zero_point], %[step], %[fixed]\n\t"                       \
   "ldrd %[out], %[bias], %[moving]\n\t"
-#define PUT_FOUR PLACE("weights") JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
+#define PUT_FOUR PLACE("weights") JLT_V7_PUT_FOUR(JLT_V7_REQUANTISE, "%[s0]", "%[s1]", "%[s2]", "%[s3]")
 #define PUT_ONE PLACE("weights") JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
 #define PUT_FIVE                                                                        \
   "ldr %[b2], %[weights_at]\n\t"                                                        \
   PLACE("b2")                                                                           \
   JLT_V7_REQUANTISE("%[weights]") "strb %[weights], [%[out], %[step], lsl #2]\n\t"      \
-  JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")                                   \
+  JLT_V7_PUT_FOUR(JLT_V7_REQUANTISE, "%[s0]", "%[s1]", "%[s2]", "%[s3]")                                   \
   "mov %[weights], %[b2]\n\t"
 
 // From pixels to the next ones, where the loop is entered; then all channels, whose words are 3, -2 and 3 apart.
@@ -172,57 +172,82 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
         [from_step] "m"(from_step)                                                                                  \
       : "cc", "memory")
 
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
 static const uint32_t *first_words(const uint32_t *columns, uint32_t lane) { return columns + lane / 2u + lane % 2u * 3u; }
 
-typedef struct {
-  int8_t *out;
-  const int32_t *bias;
-} place_t;
+// A group of channels, from `at` on, into scratch.
+static void widen_group(const block_t *b, uint32_t at, uint32_t *columns) {
+  uint32_t *const first = columns + b->begin * COLUMN;
+  const uint32_t *const end = columns + b->end * COLUMN;
+  if (first < end) {
+    widen_columns(b, b->from + at, first, end);
+    if (b->keep != UINT32_MAX || !b->keep_third) {
+      clear_rows(first, end, b->keep, b->keep_third);
+    }
+  }
+}
 
-// Both runs of a block; the second goes pixel by pixel.
-__attribute__((noinline)) static void convolve(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
+// Both runs of a block, group by group; the second goes pixel by pixel.
+__attribute__((noinline)) static void convolve(const block_t *b, uint32_t *columns) {
   const struct {
     int32_t zero_point;
     uint32_t step;
   } fixed = {b->p->out_zero_point, b->p->out_c};
-  const struct {
+  struct {
     uint32_t channels;
     int32_t words;  // to the next one's
-  } all = {LANES - lane, lane % 2u ? -2 : 3};
-  const uint32_t *const packed = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-  uint32_t out_step = b->run.pixels * fixed.step;
-  uint32_t from_step = b->run.pixels * b->p->stride_w * (COLUMN * 4u);
-  place_t start = {b->out + channel - out_step, b->call->weights.bias + channel};
-  uintptr_t first = (uintptr_t)first_words(columns, lane) - from_step;
-  uint32_t times = b->run.times;
-  place_t moving;
+  } all = {LANES, 3};
+  struct {
+    int8_t *out;
+    const int32_t *bias;
+  } start, moving;
+  const uint32_t channels = fixed.step;
+  const uint32_t one_step = b->p->stride_w * (COLUMN * 4u);
+  const uint32_t *packed = b->call->weights.packed;
   const uint32_t *weights_at;
   uint32_t left[2];
   int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13;
-  if (b->run.pixels == 5) {
-    CHANNELS(FIVE, PUT_FIVE);
-  } else if (times > 0 && b->p->stride_w == 1) {
-    CHANNELS(FOUR_CLOSE, PUT_FOUR);
-  } else if (times > 0) {
-    CHANNELS(FOUR_APART, PUT_FOUR);
-  }
-  times = b->singles;
-  if (times > 0) {
-    start.out += out_step - fixed.step;
-    first += from_step;
-    from_step = b->p->stride_w * (COLUMN * 4u);
-    first -= from_step;
-    out_step = fixed.step;
-    CHANNELS(ONE, PUT_ONE);
+  for (uint32_t c = 0; c < channels; c += LANES, packed += LANES * JLT_V7_DW_WORDS) {
+    uint32_t lane = 0;
+    if (c + LANES > channels) {
+      lane = c + LANES - channels;
+      all.channels = LANES - lane;
+      all.words = lane % 2u ? -2 : 3;
+    }
+    widen_group(b, c - lane, columns);
+    uint32_t out_step = b->run.pixels * fixed.step;
+    uint32_t from_step = b->run.pixels * one_step;
+    uint32_t times = b->run.times;
+    uintptr_t first = (uintptr_t)first_words(columns, lane) - from_step;
+    start.out = b->out + c - out_step;
+    start.bias = b->call->weights.bias + c;
+    if (b->run.pixels == 5) {
+      CHANNELS(FIVE, PUT_FIVE);
+    } else if (times > 0 && b->p->stride_w == 1) {
+      CHANNELS(FOUR_CLOSE, PUT_FOUR);
+    } else if (times > 0) {
+      CHANNELS(FOUR_APART, PUT_FOUR);
+    }
+    times = b->singles;
+    if (times > 0) {
+      start.out += out_step - fixed.step;
+      first += from_step - one_step;
+      from_step = one_step;
+      out_step = fixed.step;
+      CHANNELS(ONE, PUT_ONE);
+    }
   }
 }
 
 // The same for scales out of the ordinary.
-__attribute__((noinline)) static void convolve_slowly(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
-  for (; lane < LANES; lane++, channel++) {
+static void convolve_slowly(const block_t *b, uint32_t *columns) {
+  for (uint32_t channel = 0; channel < b->p->out_c; channel++) {
+    const uint32_t at = least(channel / LANES * LANES, b->p->out_c - LANES);
     const uint32_t *w = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-    const uint32_t *from = first_words(columns, lane);
+    const uint32_t *from = first_words(columns, channel - at);
     int8_t *out = b->out + channel;
+    widen_group(b, at, columns);
     for (uint32_t i = 0; i < b->pixels; i++, from += b->p->stride_w * COLUMN, out += b->p->out_c) {
       int32_t sum = 0;
       for (uint32_t k = 0; k < 3; k++) {
@@ -242,29 +267,15 @@ static void clear_columns(uint32_t *to, const uint32_t *end) {
 
 static void run_block(const block_t *b) {
   uint32_t *columns = b->call->scratch;
-  const uint32_t channels = b->p->in_c;
-  uint32_t *const first = columns + b->begin * COLUMN;
-  const uint32_t *const end = columns + b->end * COLUMN;
-  clear_columns(columns, first);
+  clear_columns(columns, columns + b->begin * COLUMN);
   clear_columns(columns + b->end * COLUMN, columns + b->columns * COLUMN);
-  for (uint32_t c = 0; c < channels; c += LANES) {
-    const uint32_t at = c + LANES <= channels ? c : channels - LANES;
-    if (first < end) {
-      widen_columns(b, b->from + at, first, end);
-    }
-    if (b->keep != UINT32_MAX || !b->keep_third) {
-      clear_rows(first, end, b->keep, b->keep_third);
-    }
-    if (b->quick) {
-      convolve(b, c, c - at, columns);
-    } else {
-      convolve_slowly(b, c, c - at, columns);
-    }
+  if (b->quick) {
+    convolve(b, columns);
+  } else {
+    convolve_slowly(b, columns);
   }
-  jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * channels);
+  jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * b->p->out_c);
 }
-
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
 
 // Where the three rows from y0 on lie: those outside the input are read where another one is.
 static const int8_t *set_rows(block_t *b, const int8_t *image, int32_t y0) {

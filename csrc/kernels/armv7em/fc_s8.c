@@ -131,7 +131,8 @@ enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a t
 
 // Four rows a turn until `out` comes to its end. `first` leads to the weights' kind, `entry` into its loop.
 #define ROWS_OF_FOUR                                                                         \
-  JLT_V7_PLACE("r3", "r5", "7f", "%[kind]") JLT_V7_PLACE("r4", "r5", "1f", "%[behind]")      \
+  "ldr r3, %[kind]\n\t" JLT_V7_PLACE("r3", "r5", "7f")                                       \
+  "ldr r4, %[behind]\n\t" JLT_V7_PLACE("r4", "r5", "1f")                                     \
   "strd r3, r4, %[places]\n"                                                                 \
   "0:\n\t"                                                                                   \
   "ldr " FROM ", %[x]\n\t"                                                                   \

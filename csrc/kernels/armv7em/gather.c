@@ -30,6 +30,7 @@ static inline uint32_t left_word(const jlt_v7_gather_t *g, const int8_t *row) {
 
 // Groups of one pixel.
 static inline uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, uint32_t groups) {
+#pragma GCC unroll 4
   for (; groups > 0; groups--, from += 4) {
     to = widen_word(to, minus, jlt_word_at(from));
   }
@@ -120,6 +121,13 @@ static inline void put(uint32_t *to, uint32_t element, int32_t value) {
   pair[element >> 1 & 1u] = (int16_t)value;
 }
 
+static inline uint32_t *clear(uint32_t *to, uint32_t groups) {
+  for (; groups > 0; groups--, to += GROUP) {
+    to[0] = to[PAIRS] = 0;
+  }
+  return to;
+}
+
 // Kernel row `ky`, of which the elements [begin, end) lie in the input, from `from` on.
 static void row_at_border(const jlt_v7_gather_t *g, uint32_t ky, const int8_t *from, uint32_t begin, uint32_t end,
                           uint32_t *to) {
@@ -128,10 +136,8 @@ static void row_at_border(const jlt_v7_gather_t *g, uint32_t ky, const int8_t *f
   const uint32_t row_elements = left > 0 && !g->patch.joined ? whole + 4u : whole;
   uint32_t *row = to + ky * row_elements / 4u * GROUP;
   if ((begin | end | left) % 4u == 0) {
-    for (uint32_t i = 0; i < row_elements / 4u; i++) {
-      row[i * GROUP] = row[i * GROUP + PAIRS] = 0;
-    }
-    widen(row + begin / 4u * GROUP, g->minus, from, (end - begin) / 4u);
+    uint32_t *const inside = clear(row, begin / 4u);
+    clear(widen(inside, g->minus, from, (end - begin) / 4u), (row_elements - end) / 4u);
     return;
   }
   for (uint32_t i = 0; i < row_elements; i++) {

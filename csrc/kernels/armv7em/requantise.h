@@ -16,14 +16,21 @@
   "smmlsr " value ", " value ", %[power], %[zero_point]\n\t"  \
   "ssat " value ", #8, " value "\n\t"
 
+// The same without the correction that takes halves below zero away from it. A product below zero is 0 at most with it and without, so
+// where the activation's least value is no less than the zero point (a ReLU's), both are clamped to that.
+#define JLT_V7_REQUANTISE_RELU(value)                          \
+  "smmlar " value ", " value ", %[multiplier], " value "\n\t" \
+  "smmlsr " value ", " value ", %[power], %[zero_point]\n\t"  \
+  "ssat " value ", #8, " value "\n\t"
+
 // One channel of four pixels, sums s0 to s3, at `out` and `step` bytes on; s2 is spent. The first pixel goes last: with a step
 // of 0 it is the one that stays.
-#define JLT_V7_PUT_FOUR(s0, s1, s2, s3)                              \
-  JLT_V7_REQUANTISE(s1) "strb " s1 ", [%[out], %[step]]\n\t"         \
-  JLT_V7_REQUANTISE(s2) "strb " s2 ", [%[out], %[step], lsl #1]\n\t" \
-  "add " s2 ", %[out], %[step]\n\t"                                  \
-  JLT_V7_REQUANTISE(s3) "strb " s3 ", [" s2 ", %[step], lsl #1]\n\t" \
-  JLT_V7_REQUANTISE(s0) "strb " s0 ", [%[out]]\n\t"
+#define JLT_V7_PUT_FOUR(requantise, s0, s1, s2, s3)           \
+  requantise(s1) "strb " s1 ", [%[out], %[step]]\n\t"         \
+  requantise(s2) "strb " s2 ", [%[out], %[step], lsl #1]\n\t" \
+  "add " s2 ", %[out], %[step]\n\t"                           \
+  requantise(s3) "strb " s3 ", [" s2 ", %[step], lsl #1]\n\t" \
+  requantise(s0) "strb " s0 ", [%[out]]\n\t"
 
 // Whether that holds for all channels [begin, end).
 bool jlt_v7_is_quick(const jlt_weights_t *weights, uint32_t begin, uint32_t end);
