@@ -29,7 +29,7 @@ static inline uint32_t left_word(const jlt_v7_gather_t *g, const int8_t *row) {
 }
 
 // Groups of one pixel.
-static inline uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, uint32_t groups) {
+__attribute__((noinline)) static uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, uint32_t groups) {
 #pragma GCC unroll 4
   for (; groups > 0; groups--, from += 4) {
     to = widen_word(to, minus, jlt_word_at(from));
@@ -116,11 +116,6 @@ static void four_inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t s
   }
 }
 
-static inline void put(uint32_t *to, uint32_t element, int32_t value) {
-  int16_t *pair = (int16_t *)(to + element / 4u * GROUP + (element & 1u) * PAIRS);
-  pair[element >> 1 & 1u] = (int16_t)value;
-}
-
 static inline uint32_t *clear(uint32_t *to, uint32_t groups) {
   for (; groups > 0; groups--, to += GROUP) {
     to[0] = to[PAIRS] = 0;
@@ -128,24 +123,21 @@ static inline uint32_t *clear(uint32_t *to, uint32_t groups) {
   return to;
 }
 
-// Kernel row `ky`, of which the elements [begin, end) lie in the input, from `from` on.
-static void row_at_border(const jlt_v7_gather_t *g, uint32_t ky, const int8_t *from, uint32_t begin, uint32_t end,
-                          uint32_t *to) {
-  const uint32_t whole = 4u * g->patch.whole;
-  const uint32_t left = g->patch.left;
-  const uint32_t row_elements = left > 0 && !g->patch.joined ? whole + 4u : whole;
-  uint32_t *row = to + ky * row_elements / 4u * GROUP;
-  if ((begin | end | left) % 4u == 0) {
-    uint32_t *const inside = clear(row, begin / 4u);
-    clear(widen(inside, g->minus, from, (end - begin) / 4u), (row_elements - end) / 4u);
-    return;
+// A kernel row of which `count` elements, from element `begin` on, lie in the input, at `from`. The zero point stands for the others.
+static uint32_t *row_at_border(const jlt_v7_gather_t *g, const int8_t *from, uint32_t begin, uint32_t count, uint32_t *to) {
+  const uint32_t groups = g->patch.whole + (g->patch.left > 0 && !g->patch.joined);
+  if ((begin | count | g->patch.left) % 4u == 0) {
+    return clear(widen(clear(to, begin / 4u), g->minus, from, count / 4u), groups - (begin + count) / 4u);
   }
-  for (uint32_t i = 0; i < row_elements; i++) {
-    put(row, i, i >= begin && i < end ? from[i - begin] - g->p->in_zero_point : 0);
+  for (uint32_t i = 0; i < 4u * groups; i += 4) {
+    uint32_t word = 0;
+    for (uint32_t k = 4; k > 0; k--) {
+      const uint32_t at = i + k - 1u - begin;
+      word = word << 8 | (uint8_t)(at < count ? from[at] : g->p->in_zero_point);
+    }
+    to = widen_word(to, g->minus, word);
   }
-  for (uint32_t i = whole; g->patch.joined && i < whole + left; i++) {
-    put(to, g->p->k_h * whole + ky * left + i - whole, i >= begin && i < end ? from[i - begin] - g->p->in_zero_point : 0);
-  }
+  return to;
 }
 
 __attribute__((noinline)) static void one_at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0,
@@ -153,14 +145,18 @@ __attribute__((noinline)) static void one_at_border(const jlt_v7_gather_t *g, co
   const jlt_conv_params_t *p = g->p;
   const jlt_inside_t columns = jlt_inside(x0, p->k_w, p->in_w);
   const uint32_t begin = columns.before * p->in_c;
-  for (uint32_t i = 0; g->patch.joined && i < 4; i++) {
-    put(to, 4u * (g->patch.groups - 1u) + i, 0);
-  }
+  const uint32_t end_at = 4u * g->patch.whole - begin;  // where what is left of a kernel row is, if that lies in the input
+  uint32_t ends = g->left_points;  // what is left of every row, shifted in from above
   for (uint32_t ky = 0; ky < p->k_h; ky++) {
     const uint32_t y = (uint32_t)(y0 + (int32_t)ky);
     const bool is_in = y < p->in_h;
-    row_at_border(g, ky, image + (is_in ? y * g->in_row + columns.from * p->in_c : 0u), begin,
-                  is_in ? begin + columns.count * p->in_c : begin, to);
+    const int8_t *from = image + (is_in ? y * g->in_row + columns.from * p->in_c : 0u);
+    const uint32_t count = is_in ? columns.count * p->in_c : 0u;
+    to = row_at_border(g, from, begin, count, to);
+    ends = ends >> 8 | (uint32_t)(uint8_t)(end_at < count ? from[end_at] : p->in_zero_point) << 24;
+  }
+  if (g->patch.joined) {
+    widen_word(to, g->minus, ends >> (32u - 8u * p->k_h) | ends << 8u * p->k_h % 32u);
   }
 }
 
@@ -212,16 +208,13 @@ void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uin
   const uint32_t width = g->p->out_w;
   uint32_t row = first / width;
   uint32_t x = first - row * width;
-  if (x + count <= width) {
-    gather_row(g, row, x, count, to);
-    return;
-  }
-  for (; count > 0; count--, to++) {
-    gather_row(g, row, x, 1, to);
-    if (++x == width) {
+  for (uint32_t n; count > 0; count -= n, to += n, x += n) {
+    if (x == width) {
       x = 0;
       row++;
     }
+    n = x + count <= width ? count : 1;
+    gather_row(g, row, x, n, to);
   }
 }
 
