@@ -217,7 +217,7 @@ static uint32_t word_of(const product_t *v, const uint32_t *weights, uint32_t ro
 }
 
 // One of four rows, for scales out of the ordinary.
-static int32_t row_slowly(const product_t *v, const uint32_t *weights, uint32_t row) {
+__attribute__((noinline)) static int32_t row_slowly(const product_t *v, const uint32_t *weights, uint32_t row) {
   const bool is_4 = v->kind == NIBBLES;
   int32_t sum = 0;
   for (uint32_t g = 0; g < v->groups; g++, weights += is_4 ? 2 : 4) {
@@ -242,7 +242,7 @@ static void four_slowly(const product_t *v, const uint32_t *weights, uint32_t fi
   }
 }
 
-static int32_t sum_of(const int8_t *x, uint32_t groups, uint32_t minus) {
+__attribute__((noinline)) static int32_t sum_of(const int8_t *x, uint32_t groups, uint32_t minus) {
   const uint32_t ones = 0x00010001u;
   const int8_t *const end = x + 4u * groups;
   int32_t sum = 0;
