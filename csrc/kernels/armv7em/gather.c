@@ -93,6 +93,25 @@ __attribute__((noinline)) static uint32_t *widen_four(const jlt_v7_gather_t *g, 
   return to;
 }
 
+// joined_word of four pixels.
+static inline void join_four(const jlt_v7_gather_t *g, const int8_t *from, uint32_t step, uint32_t *to) {
+  uint32_t word0 = g->left_points;
+  uint32_t word1 = word0;
+  uint32_t word2 = word0;
+  uint32_t word3 = word0;
+  for (uint32_t ky = g->p->k_h; ky > 0; ky--) {
+    const uint8_t *end = (const uint8_t *)from + (ky - 1u) * g->in_row;
+    word0 = word0 << 8 | end[0];
+    word1 = word1 << 8 | end[step];
+    word2 = word2 << 8 | end[2u * step];
+    word3 = word3 << 8 | end[3u * step];
+  }
+  widen_word(to, g->minus, word0);
+  widen_word(to + 1, g->minus, word1);
+  widen_word(to + 2, g->minus, word2);
+  widen_word(to + 3, g->minus, word3);
+}
+
 // Four pixels whose windows lie inside, `step` bytes apart.
 static void four_inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t step, uint32_t *to) {
   const int8_t *const ends = from + 4u * g->patch.whole;
@@ -111,8 +130,8 @@ static void four_inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t s
     }
     from += g->in_row;
   }
-  for (uint32_t i = 0; g->patch.joined && i < PAIRS; i++) {
-    widen_word(to + i, g->minus, joined_word(g, ends + i * step));
+  if (g->patch.joined) {
+    join_four(g, ends, step, to);
   }
 }
 
