@@ -7,6 +7,18 @@
 
 #ifdef JLT_WITH_ARMV7EM
 
+__attribute__((noinline)) jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p) {
+  const uint32_t row = p->k_w * p->in_c;
+  const uint32_t left = row % 4u;
+  const bool joined = left == 1 && p->k_h > 1 && p->k_h <= 4;
+  return (jlt_v7_patch_t){
+      .whole = row / 4u,
+      .left = left,
+      .groups = joined ? p->k_h * (row / 4u) + 1u : p->k_h * ((row + 3u) / 4u),
+      .joined = joined,
+  };
+}
+
 static uint64_t depth(const jlt_conv_params_t *p) { return (uint64_t)p->k_h * p->k_w * p->in_c; }
 
 bool jlt_conv_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {

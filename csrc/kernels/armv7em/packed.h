@@ -26,17 +26,7 @@ typedef struct {
   bool joined;      // the last group has what is left of all rows
 } jlt_v7_patch_t;
 
-static inline jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p) {
-  const uint32_t row = p->k_w * p->in_c;
-  const uint32_t left = row % 4u;
-  const bool joined = left == 1 && p->k_h > 1 && p->k_h <= 4;
-  return (jlt_v7_patch_t){
-      .whole = row / 4u,
-      .left = left,
-      .groups = joined ? p->k_h * (row / 4u) + 1u : p->k_h * ((row + 3u) / 4u),
-      .joined = joined,
-  };
-}
+jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p);
 
 static inline bool jlt_v7_one_vector(const jlt_conv_params_t *p) { return p->n * p->out_h * p->out_w == 1; }
 
