@@ -1,132 +1,215 @@
 // SPDX-License-Identifier: Apache-2.0
-// Convolution and fully connected for Helium: two channels with four pixels, sixteen products an instruction.
+// Convolution and fully connected for Helium: four channels with three pixels, or with the only one; sixteen products an instruction.
 //
-// Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x. Layout of weights: layout.h. Scratch: four patches.
+// Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x. Layout of weights: layout.h. Scratch: three patches; what
+// is behind a patch in its last vector meets weights of 0.
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_MVE) && defined(__ARM_FEATURE_MVE)
-#include <string.h>
-
-#include "core/requantise.h"
+#include "kernels/mve/bytes.h"
 #include "kernels/mve/layout.h"
 #include "kernels/mve/scale.h"
 
-static JLT_ALWAYS_INLINE void copy(int8_t *to, const int8_t *from, int32_t bytes) {
-  for (; bytes > 0; bytes -= 16, to += 16, from += 16) {
-    const mve_pred16_t some = vctp8q((uint32_t)bytes);
-    vstrbq_p_s8(to, vldrbq_z_s8(from, some), some);
-  }
-}
+// Where the window of an output pixel begins.
+typedef struct {
+  const int8_t *image;
+  int32_t y;
+  int32_t x;
+  uint32_t out_y;
+  uint32_t out_x;
+} place_t;
 
-static JLT_ALWAYS_INLINE void fill(int8_t *to, int32_t value, int32_t bytes) {
-  for (; bytes > 0; bytes -= 16, to += 16) {
-    vstrbq_p_s8(to, vdupq_n_s8((int8_t)value), vctp8q((uint32_t)bytes));
-  }
-}
-
-static void gather(const jlt_conv_params_t *p, const int8_t *in, uint32_t pixel, int8_t *to) {
-  const int32_t c = (int32_t)p->in_c;
-  const int32_t k_w = p->k_w;
-  const uint32_t out_x = pixel % p->out_w;
+static place_t place_of(const jlt_conv_params_t *p, const int8_t *in, uint32_t pixel) {
   const uint32_t row = pixel / p->out_w;
-  const int8_t *image = in + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
-  const jlt_inside_t inside = jlt_inside((int32_t)(out_x * p->stride_w) - p->pad_left, p->k_w, p->in_w);
-  const int32_t before = (int32_t)inside.before;
-  const int32_t end = before + (int32_t)inside.count;
-  int32_t y = (int32_t)(row % p->out_h * p->stride_h) - p->pad_top;
-  for (uint32_t ky = 0; ky < p->k_h; ky++, y++, to += k_w * c) {
+  const uint32_t out_x = pixel % p->out_w;
+  const uint32_t out_y = row % p->out_h;
+  return (place_t){
+      .image = in + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c,
+      .y = (int32_t)(out_y * p->stride_h) - p->pad_top,
+      .x = (int32_t)(out_x * p->stride_w) - p->pad_left,
+      .out_y = out_y,
+      .out_x = out_x,
+  };
+}
+
+static void go_on(const jlt_conv_params_t *p, place_t *at) {
+  at->x += p->stride_w;
+  if (++at->out_x < p->out_w) {
+    return;
+  }
+  at->out_x = 0;
+  at->x = -(int32_t)p->pad_left;
+  at->y += p->stride_h;
+  if (++at->out_y == p->out_h) {
+    at->out_y = 0;
+    at->y = -(int32_t)p->pad_top;
+    at->image += (size_t)p->in_h * p->in_w * p->in_c;
+  }
+}
+
+static void gather_border(const jlt_conv_params_t *p, const place_t *at, int8_t *to) {
+  const uint32_t c = p->in_c;
+  const jlt_inside_t inside = jlt_inside(at->x, p->k_w, p->in_w);
+  const uint32_t end = inside.before + inside.count;
+  int32_t y = at->y;
+  for (uint32_t ky = 0; ky < p->k_h; ky++, y++, to += p->k_w * c) {
     if (y < 0 || y >= (int32_t)p->in_h) {
-      fill(to, p->in_zero_point, k_w * c);
+      jlt_mve_fill(to, p->in_zero_point, p->k_w * c);
       continue;
     }
-    fill(to, p->in_zero_point, before * c);
-    copy(to + before * c, image + ((size_t)y * p->in_w + inside.from) * p->in_c, (end - before) * c);
-    fill(to + end * c, p->in_zero_point, (k_w - end) * c);
+    jlt_mve_fill(to, p->in_zero_point, inside.before * c);
+    jlt_mve_copy(to + inside.before * c, at->image + ((size_t)y * p->in_w + inside.from) * c, inside.count * c);
+    jlt_mve_fill(to + end * c, p->in_zero_point, (p->k_w - end) * c);
   }
 }
 
-// One channel with four pixels.
-static JLT_ALWAYS_INLINE int32x4_t dot(const int8_t *x, uint32_t step, const int8_t *w, uint32_t length) {
-  const int8_t *x1 = x + step;
-  const int8_t *x2 = x1 + step;
-  const int8_t *x3 = x2 + step;
-  int32_t a = 0;
-  int32_t b = 0;
-  int32_t c = 0;
-  int32_t d = 0;
-  // the compiler has no low-overhead loop, and moves sums about
+static void gather(const jlt_conv_params_t *p, const place_t *at, int8_t *to) {
+  if (at->x < 0 || at->y < 0 || at->x + p->k_w > (int32_t)p->in_w || at->y + p->k_h > (int32_t)p->in_h) {
+    gather_border(p, at, to);
+    return;
+  }
+  const uint32_t bytes = p->k_w * p->in_c;
+  const uint32_t row = p->in_w * p->in_c;
+  const int8_t *from = at->image + ((size_t)(uint32_t)at->y * p->in_w + (uint32_t)at->x) * p->in_c;
+  for (uint32_t ky = p->k_h; ky > 0; ky--, from += row, to += bytes) {
+    jlt_mve_copy(to, from, bytes);
+  }
+}
+
+// One pair of channels with three pixels, whose patches `x`, `y` and `z` point to and are moved behind.
+#define JLT_MVE_VECTOR(sum, x, y, z)            \
+  "vldrb.u8 q1, [%[w], #16]\n\t"                \
+  "vldrb.u8 q0, [%[w]], #32\n\t"                \
+  "vldrb.u8 q2, [%[" x "]], #16\n\t"            \
+  sum " %[a], q2, q0\n\t"                       \
+  sum " %[b], q2, q1\n\t"                       \
+  "vldrb.u8 q2, [%[" y "]], #16\n\t"            \
+  sum " %[c], q2, q0\n\t"                       \
+  sum " %[d], q2, q1\n\t"                       \
+  "vldrb.u8 q2, [%[" z "]], #16\n\t"            \
+  sum " %[e], q2, q0\n\t"                       \
+  sum " %[f], q2, q1\n\t"
+
+#define JLT_MVE_PAIR(x, y, z, high, low)                    \
+  JLT_MVE_VECTOR("vmladav.s8", x, y, z)                     \
+  "wls lr, %[more], 2f\n"                                   \
+  "1:\n\t"                                                  \
+  JLT_MVE_VECTOR("vmladava.s8", x, y, z)                    \
+  "le lr, 1b\n"                                             \
+  "2:\n\t"                                                  \
+  "vmov %q[s0][" high "], %q[s0][" low "], %[a], %[b]\n\t"  \
+  "vmov %q[s1][" high "], %q[s1][" low "], %[c], %[d]\n\t"  \
+  "vmov %q[s2][" high "], %q[s2][" low "], %[e], %[f]\n\t"
+
+// A group of channels with three patches one behind the other; returns the weights behind those read. The second pair finds the
+// pointers of the first one patch further on, so that only one is set back.
+static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *patches, const int8_t *w, uint32_t length, int32x4_t *sums) {
+  const int8_t *x = patches;
+  const int8_t *y = patches + length;
+  const int8_t *z = y + length;
+  int32_t a, b, c, d, e, f;
+  int32x4_t s0, s1, s2;
   __asm__ volatile(
-      "dls lr, %[n]\n\t"
-      "1:\n\t"
-      "vldrb.u8 q0, [%[w]], #16\n\t"
-      "vldrb.u8 q1, [%[x]], #16\n\t"
-      "vmladava.s8 %[a], q1, q0\n\t"
-      "vldrb.u8 q1, [%[x1]], #16\n\t"
-      "vmladava.s8 %[b], q1, q0\n\t"
-      "vldrb.u8 q1, [%[x2]], #16\n\t"
-      "vmladava.s8 %[c], q1, q0\n\t"
-      "vldrb.u8 q1, [%[x3]], #16\n\t"
-      "vmladava.s8 %[d], q1, q0\n\t"
-      "le lr, 1b\n\t"
-      : [a] "+Te"(a), [b] "+Te"(b), [c] "+Te"(c), [d] "+Te"(d), [x] "+r"(x), [x1] "+r"(x1), [x2] "+r"(x2), [x3] "+r"(x3),
-        [w] "+r"(w)
-      : [n] "r"(length / 16u)
-      : "lr", "q0", "q1", "memory");
-  int32x4_t sums = vdupq_n_s32(a);
-  sums = vsetq_lane_s32(b, sums, 1);
-  sums = vsetq_lane_s32(c, sums, 2);
-  return vsetq_lane_s32(d, sums, 3);
+      JLT_MVE_PAIR("x", "y", "z", "2", "0")
+      "ldr %[z], %[patches]\n\t"
+      JLT_MVE_PAIR("z", "x", "y", "3", "1")
+      : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [e] "=&Te"(e), [f] "=&Te"(f), [x] "+&r"(x), [y] "+&r"(y),
+        [z] "+&r"(z), [w] "+&r"(w), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2)
+      : [patches] "m"(patches), [more] "r"(length / 16u - 1u)
+      : "lr", "q0", "q1", "q2", "memory");
+  sums[0] = s0;
+  sums[1] = s1;
+  sums[2] = s2;
+  return w;
 }
 
-static void convolve(const jlt_call_t *call, uint32_t first, uint32_t count) {
+#define JLT_MVE_ROWS(sum)            \
+  "vldrb.u8 q0, [%[x]], #16\n\t"     \
+  "vldrb.u8 q1, [%[v], #16]\n\t"     \
+  sum " %[c], q1, q0\n\t"            \
+  "vldrb.u8 q2, [%[v]], #32\n\t"     \
+  sum " %[a], q2, q0\n\t"            \
+  "vldrb.u8 q1, [%[w], #16]\n\t"     \
+  sum " %[d], q1, q0\n\t"            \
+  "vldrb.u8 q2, [%[w]], #32\n\t"     \
+  sum " %[b], q2, q0\n\t"
+
+// A group of channels with the only patch; every second turn of the loop in one with the first.
+static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t *w, uint32_t length) {
+  const int8_t *v = w;
+  const uint32_t more = length / 16u - 1u;
+  int32_t a = 0, b = 0, c = 0, d = 0;
+  int32x4_t sums;
+  w += 2u * length;
+  __asm__ volatile(
+      "cbz %[odd], 3f\n\t"
+      JLT_MVE_ROWS("vmladava.s8")
+      "3:\n\t"
+      "wls lr, %[twice], 2f\n"
+      "1:\n\t"
+      JLT_MVE_ROWS("vmladava.s8")
+      JLT_MVE_ROWS("vmladava.s8")
+      "le lr, 1b\n"
+      "2:\n\t"
+      "vmov %q[sums][2], %q[sums][0], %[a], %[c]\n\t"
+      "vmov %q[sums][3], %q[sums][1], %[b], %[d]\n\t"
+      : [a] "+&Te"(a), [b] "+&Te"(b), [c] "+&Te"(c), [d] "+&Te"(d), [x] "+&r"(x), [v] "+&r"(v), [w] "+&r"(w), [sums] "=&w"(sums)
+      : [odd] "l"((more + 1u) % 2u), [twice] "r"((more + 1u) / 2u)
+      : "lr", "q0", "q1", "q2", "memory");
+  return sums;
+}
+
+static JLT_ALWAYS_INLINE const int8_t *run_group(const jlt_conv_params_t *p, const int8_t *patches, const int8_t *w, uint32_t length,
+                                                 jlt_mve_scales_t *scales, int8_t *const *out, uint32_t channels) {
+  int32x4_t sums[JLT_MVE_PIXELS];
+  w = sum_pixels(patches, w, length, sums);
+  const jlt_mve_scale_t scale = jlt_mve_next(scales, p->in_zero_point);
+  if (scales->is_simple) {
+    jlt_mve_put(sums, JLT_MVE_PIXELS, &scale, p, true, out, channels);
+  } else {
+    jlt_mve_put(sums, JLT_MVE_PIXELS, &scale, p, false, out, channels);
+  }
+  return w;
+}
+
+static void convolve(const jlt_call_t *call, jlt_mve_scales_t scales, jlt_mve_spare_t spare, uint32_t first, uint32_t count) {
   const jlt_conv_params_t *p = call->params;
-  const jlt_weights_t *weights = &call->weights;
   const uint32_t length = jlt_mve_length(p);
-  const uint32_t step = weights->record->n_multipliers > 1 ? 1u : 0u;
-  const int32_t *sums = weights->packed;
-  const int8_t *w = (const int8_t *)(sums + p->out_c);
-  const int8_t *x = call->scratch;
-  const mve_pred16_t there = vctp32q(count);
-  const uint32x4_t places = vmulq_n_u32(vidupq_n_u32(0, 1), p->out_c);
-  int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
-  for (uint32_t o = 0; o < p->out_c; o++, w += length, out++) {
-    int32x4_t value = vaddq_n_s32(dot(x, length, w, length), weights->bias[o] - p->in_zero_point * sums[o]);
-    value = jlt_mve_bounded(jlt_mve_scaled(value, weights->multipliers[o * step], weights->shifts[o * step]), p);
-    vstrbq_scatter_offset_p_s32(out, places, value, there);
+  const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p);
+  int8_t *out[JLT_MVE_PIXELS];
+  out[0] = (int8_t *)call->out + (size_t)first * p->out_c;
+  out[1] = count > 1 ? out[0] + p->out_c : out[0];
+  out[2] = count > 2 ? out[1] + p->out_c : out[0];
+  uint32_t left = p->out_c;
+  for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES) {
+    w = run_group(p, call->scratch, w, length, &scales, out, JLT_MVE_LANES);
+    out[0] += JLT_MVE_LANES;
+    out[1] += JLT_MVE_LANES;
+    out[2] += JLT_MVE_LANES;
+  }
+  if (left > 0) {
+    jlt_mve_begin_last(&scales, left, spare);
+    run_group(p, call->scratch, w, length, &scales, out, left);
   }
 }
 
-// Four channels with the only pixel.
 static void multiply(const jlt_call_t *call, jlt_span_t channels) {
   const jlt_conv_params_t *p = call->params;
-  const jlt_weights_t *weights = &call->weights;
   const uint32_t length = jlt_mve_length(p);
-  const int32_t *sums = weights->packed;
-  const int8_t *w = (const int8_t *)(sums + p->out_c) + (size_t)channels.begin * length;
-  for (uint32_t o = channels.begin; o < channels.end; o += 4, w += 4 * length) {
-    const uint32_t count = channels.end - o < 4 ? channels.end - o : 4;
-    const mve_pred16_t there = vctp32q(count);
-    // fewer than four rows: the first again in place of those behind the end
-    int32x4_t value = vdupq_n_s32(0);
-    if (count == 4) {
-      value = dot(w, length, call->scratch, length);
-    } else {
-      for (uint32_t i = 0; i < count; i++) {
-        int32_t sum = 0;
-        for (uint32_t k = 0; k < length; k += 16) {
-          sum = vmladavaq_s8(sum, vldrbq_s8(w + i * length + k), vldrbq_s8((const int8_t *)call->scratch + k));
-        }
-        value = vpselq_s32(vdupq_n_s32(sum), value, (mve_pred16_t)(0xFu << (4 * i)));
-      }
+  const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p) + (size_t)channels.begin * length;
+  int8_t *out = (int8_t *)call->out + channels.begin;
+  jlt_mve_spare_t spare;
+  jlt_mve_scales_t scales = jlt_mve_begin(call, channels.begin, spare);
+  for (uint32_t left = channels.end - channels.begin; left > 0; w += JLT_MVE_LANES * length, out += JLT_MVE_LANES) {
+    const uint32_t count = left < JLT_MVE_LANES ? left : JLT_MVE_LANES;
+    if (count < JLT_MVE_LANES) {
+      jlt_mve_begin_last(&scales, count, spare);
     }
-    value = vaddq_s32(value, vldrwq_z_s32(weights->bias + o, there));
-    value = vsubq_s32(value, vmulq_n_s32(vldrwq_z_s32(sums + o, there), p->in_zero_point));
-    if (weights->record->n_multipliers > 1) {
-      value = jlt_mve_scaled_by(value, vldrwq_z_s32(weights->multipliers + o, there), vldrwq_z_s32(weights->shifts + o, there));
-    } else {
-      value = jlt_mve_scaled(value, weights->multipliers[0], weights->shifts[0]);
-    }
-    vstrbq_p_s32((int8_t *)call->out + o, jlt_mve_bounded(value, p), there);
+    const int32x4_t sums = sum_pixel(call->scratch, w, length);
+    const jlt_mve_scale_t scale = jlt_mve_next(&scales, p->in_zero_point);
+    const int32x4_t value = scales.is_simple ? jlt_mve_output(sums, &scale, p, true) : jlt_mve_output(sums, &scale, p, false);
+    vstrbq_p_s32(out, value, vctp32q(count));
+    left -= count;
   }
 }
 
@@ -135,19 +218,23 @@ void jlt_conv_s8__mve(const jlt_call_t *call) {
   const uint32_t total = p->n * p->out_h * p->out_w;
   const uint32_t length = jlt_mve_length(p);
   int8_t *patches = call->scratch;
-  fill(patches, 0, (int32_t)(JLT_MVE_PIXELS * length));
   if (total == 1) {
-    gather(p, call->in[0], 0, patches);
+    const place_t at = place_of(p, call->in[0], 0);
+    gather(p, &at, patches);
     multiply(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c));
     return;
   }
   const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, total);
+  place_t at = place_of(p, call->in[0], pixels.begin);
+  jlt_mve_spare_t spare;
+  const jlt_mve_scales_t scales = jlt_mve_begin(call, 0, spare);
   for (uint32_t first = pixels.begin; first < pixels.end; first += JLT_MVE_PIXELS) {
     const uint32_t count = pixels.end - first < JLT_MVE_PIXELS ? pixels.end - first : JLT_MVE_PIXELS;
     for (uint32_t i = 0; i < count; i++) {
-      gather(p, call->in[0], first + i, patches + i * length);
+      gather(p, &at, patches + i * length);
+      go_on(p, &at);
     }
-    convolve(call, first, count);
+    convolve(call, scales, spare, first, count);
   }
 }
 

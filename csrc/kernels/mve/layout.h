@@ -1,15 +1,31 @@
 // SPDX-License-Identifier: Apache-2.0
-// How runtime/plan/packings/mve.py lays weights out: at both precisions as int8 (q, or 16u − 120), behind the int32 sum of each channel.
-// Convolution and fully connected: a row a channel, padded with 0 to 16. Depthwise: [k_h · k_w][channels], as the container has them.
+// How runtime/plan/packings/mve.py lays weights out: at both precisions as int8 (q, or 16u − 120), behind the int32 sum of each channel;
+// channels are padded to groups of four.
+//
+// Convolution and fully connected: a group is two pairs of rows, channels 0 and 2, then 1 and 3, as one instruction moves two sums
+// into the lanes of such a pair. A pair alternates, 16 bytes of the one and 16 of the other; rows are padded with 0 to 16.
+// Depthwise: 16 bytes a channel, column after column of the window, then 0. Windows of more than 16 taps: [k_h · k_w][channels of the groups].
 #ifndef JLT_KERNELS_MVE_LAYOUT_H
 #define JLT_KERNELS_MVE_LAYOUT_H
 
 #include "kernels/kernels.h"
 
-enum { JLT_MVE_PIXELS = 4, JLT_MVE_BYTES = 16 };
+enum {
+  JLT_MVE_PIXELS = 3,  // at once: as many sums of two channels as there are even registers
+  JLT_MVE_LANES = 4,   // channels of a group
+  JLT_MVE_BYTES = 16,  // of a vector
+  // scratch of a depthwise convolution: a vector for each of sixteen channels, and what the last ones read behind theirs
+  JLT_MVE_STRIPS = 17 * JLT_MVE_BYTES,
+};
 
 static inline uint32_t jlt_mve_length(const jlt_conv_params_t *p) {
   return (p->k_h * p->k_w * p->in_c + JLT_MVE_BYTES - 1u) & ~(JLT_MVE_BYTES - 1u);
 }
+
+// Channels with those that fill the last group.
+static inline uint32_t jlt_mve_rows(const jlt_conv_params_t *p) { return (p->out_c + JLT_MVE_LANES - 1u) & ~(JLT_MVE_LANES - 1u); }
+
+// Whether the taps of a depthwise window fit one vector.
+static inline bool jlt_mve_is_small(const jlt_conv_params_t *p) { return (uint32_t)p->k_h * p->k_w <= JLT_MVE_BYTES; }
 
 #endif

@@ -20,7 +20,7 @@ uint64_t jlt_conv_s8_packed_bytes__mve(const void *params, const jlt_weight_t *w
   const jlt_conv_params_t *p = params;
   (void)weight;
   (void)bits;
-  return p->out_c * (4u + (uint64_t)jlt_mve_length(p));
+  return jlt_mve_rows(p) * (4u + (uint64_t)jlt_mve_length(p));
 }
 
 bool jlt_dwconv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
@@ -29,16 +29,15 @@ bool jlt_dwconv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
 }
 
 uint64_t jlt_dwconv_s8_scratch_bytes__mve(const void *params, const jlt_weight_t *weight) {
-  (void)params;
   (void)weight;
-  return 0;
+  return jlt_mve_is_small(params) ? JLT_MVE_STRIPS : 0u;
 }
 
 uint64_t jlt_dwconv_s8_packed_bytes__mve(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   const jlt_conv_params_t *p = params;
   (void)weight;
   (void)bits;
-  return p->out_c * (4u + (uint64_t)p->k_h * p->k_w);
+  return jlt_mve_rows(p) * (4u + (jlt_mve_is_small(p) ? JLT_MVE_BYTES : (uint64_t)p->k_h * p->k_w));
 }
 
 bool jlt_add_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
