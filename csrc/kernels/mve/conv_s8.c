@@ -101,12 +101,12 @@ static void gather(const jlt_conv_params_t *p, const place_t *at, int8_t *to) {
   "vmov %q[s1][" high "], %q[s1][" low "], %[c], %[d]\n\t"  \
   "vmov %q[s2][" high "], %q[s2][" low "], %[e], %[f]\n\t"
 
-// A group of channels with three patches one behind the other; returns the weights behind those read. The second pair finds the
+// A group of channels with three patches of 16 · (more + 1) bytes, one behind the other; returns the weights behind those read. The second pair finds the
 // pointers of the first one patch further on, so that only one is set back.
-static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *patches, const int8_t *w, uint32_t length, int32x4_t *sums) {
-  const int8_t *x = patches;
-  const int8_t *y = patches + length;
-  const int8_t *z = y + length;
+static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *const *patches, uint32_t more, const int8_t *w, int32x4_t *sums) {
+  const int8_t *x = patches[0];
+  const int8_t *y = patches[1];
+  const int8_t *z = patches[2];
   int32_t a, b, c, d, e, f;
   int32x4_t s0, s1, s2;
   __asm__ volatile(
@@ -115,7 +115,7 @@ static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *patches, const i
       JLT_MVE_PAIR("z", "x", "y", "3", "1")
       : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [e] "=&Te"(e), [f] "=&Te"(f), [x] "+&r"(x), [y] "+&r"(y),
         [z] "+&r"(z), [w] "+&r"(w), [s0] "=&w"(s0), [s1] "=&w"(s1), [s2] "=&w"(s2)
-      : [patches] "m"(patches), [more] "r"(length / 16u - 1u)
+      : [patches] "m"(patches[0]), [more] "r"(more)
       : "lr", "q0", "q1", "q2", "memory");
   sums[0] = s0;
   sums[1] = s1;
@@ -159,82 +159,108 @@ static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t *w, u
   return sums;
 }
 
-static JLT_ALWAYS_INLINE const int8_t *run_group(const jlt_conv_params_t *p, const int8_t *patches, const int8_t *w, uint32_t length,
-                                                 jlt_mve_scales_t *scales, int8_t *const *out, uint32_t channels) {
+// A group with three pixels, whose outputs lie `step` apart or, where there are fewer, over each other: the first one's come last.
+static JLT_ALWAYS_INLINE const int8_t *run_group(const int8_t *const *patches, uint32_t more, const int8_t *w, const int32_t *scales,
+                                                 jlt_mve_bounds_t bounds, bool is_simple, int8_t *out, const uint32_t *places,
+                                                 uint32_t channels) {
   int32x4_t sums[JLT_MVE_PIXELS];
-  w = sum_pixels(patches, w, length, sums);
-  const jlt_mve_scale_t scale = jlt_mve_next(scales, p->in_zero_point);
-  if (scales->is_simple) {
-    jlt_mve_put(sums, JLT_MVE_PIXELS, &scale, p, true, out, channels);
-  } else {
-    jlt_mve_put(sums, JLT_MVE_PIXELS, &scale, p, false, out, channels);
-  }
+  w = sum_pixels(patches, more, w, sums);
+  const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
+  jlt_mve_put(out + places[2], jlt_mve_output(sums[2], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out + places[1], jlt_mve_output(sums[1], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out, jlt_mve_output(sums[0], &scale, bounds, is_simple), channels);
   return w;
 }
 
-static void convolve(const jlt_call_t *call, jlt_mve_scales_t scales, jlt_mve_spare_t spare, uint32_t first, uint32_t count) {
+// All channels with up to three pixels.
+static JLT_ALWAYS_INLINE void run_pixels(const jlt_call_t *call, const int8_t *const *patches, int8_t *out, uint32_t count,
+                                         bool is_simple) {
   const jlt_conv_params_t *p = call->params;
-  const uint32_t length = jlt_mve_length(p);
+  const uint32_t more = jlt_mve_length(p) / JLT_MVE_BYTES - 1u;
+  const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
   const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p);
-  int8_t *out[JLT_MVE_PIXELS];
-  out[0] = (int8_t *)call->out + (size_t)first * p->out_c;
-  out[1] = count > 1 ? out[0] + p->out_c : out[0];
-  out[2] = count > 2 ? out[1] + p->out_c : out[0];
+  const int32_t *scales = call->scratch;
+  const uint32_t places[JLT_MVE_PIXELS] = {0, count > 1 ? p->out_c : 0u, count > 2 ? 2u * p->out_c : 0u};
   uint32_t left = p->out_c;
-  for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES) {
-    w = run_group(p, call->scratch, w, length, &scales, out, JLT_MVE_LANES);
-    out[0] += JLT_MVE_LANES;
-    out[1] += JLT_MVE_LANES;
-    out[2] += JLT_MVE_LANES;
+  for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES, out += JLT_MVE_LANES, scales += JLT_MVE_SCALE) {
+    w = run_group(patches, more, w, scales, bounds, is_simple, out, places, JLT_MVE_LANES);
   }
   if (left > 0) {
-    jlt_mve_begin_last(&scales, left, spare);
-    run_group(p, call->scratch, w, length, &scales, out, left);
+    run_group(patches, more, w, scales, bounds, is_simple, out, places, left);
   }
 }
 
-static void multiply(const jlt_call_t *call, jlt_span_t channels) {
+static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, jlt_span_t channels, bool is_simple) {
   const jlt_conv_params_t *p = call->params;
+  const jlt_weights_t *weights = &call->weights;
+  const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
+  const int32_t zero_point = p->in_zero_point;
   const uint32_t length = jlt_mve_length(p);
-  const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p) + (size_t)channels.begin * length;
-  int8_t *out = (int8_t *)call->out + channels.begin;
-  jlt_mve_spare_t spare;
-  jlt_mve_scales_t scales = jlt_mve_begin(call, channels.begin, spare);
-  for (uint32_t left = channels.end - channels.begin; left > 0; w += JLT_MVE_LANES * length, out += JLT_MVE_LANES) {
-    const uint32_t count = left < JLT_MVE_LANES ? left : JLT_MVE_LANES;
-    if (count < JLT_MVE_LANES) {
-      jlt_mve_begin_last(&scales, count, spare);
+  const uint32_t each = weights->record->n_multipliers > 1 ? 1u : 0u;
+  const int32_t *bias = weights->bias;
+  const int32_t *sums = weights->packed;
+  const int32_t *multipliers = weights->multipliers;
+  const int32_t *shifts = weights->shifts;
+  const int8_t *patch = call->scratch;
+  const int8_t *w = (const int8_t *)(sums + jlt_mve_rows(p)) + (size_t)channels.begin * length;
+  int8_t *out = call->out;
+  int32_t same[2][JLT_MVE_LANES];
+  if (!each) {
+    vstrwq_s32(same[0], vdupq_n_s32(multipliers[0]));
+    vstrwq_s32(same[1], vdupq_n_s32(shifts[0]));
+    multipliers = same[0];
+    shifts = same[1];
+  }
+  for (uint32_t o = channels.begin; o < channels.end; o += JLT_MVE_LANES, w += JLT_MVE_LANES * length) {
+    const mve_pred16_t there = vctp32q(channels.end - o);
+    const int32x4_t value = sum_pixel(patch, w, length);
+    const jlt_mve_scale_t scale = jlt_mve_scale_of(bias + o, sums + o, multipliers + each * o, shifts + each * o, zero_point, there);
+    vstrbq_p_s32(out + o, jlt_mve_output(value, &scale, bounds, is_simple), there);
+  }
+}
+
+static void multiply(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  const place_t at = place_of(p, call->in[0], 0);
+  gather(p, &at, call->scratch);
+  if (jlt_mve_is_simple(call)) {
+    run_rows(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c), true);
+  } else {
+    run_rows(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c), false);
+  }
+}
+
+static void convolve(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, jlt_mve_pixels(p));
+  const uint32_t length = jlt_mve_length(p);
+  const bool is_simple = jlt_mve_is_simple(call);
+  int8_t *to = (int8_t *)call->scratch + jlt_mve_scales_bytes(p);
+  const int8_t *const patches[JLT_MVE_PIXELS] = {to, to + length, to + 2u * length};
+  int8_t *out = (int8_t *)call->out + (size_t)pixels.begin * p->out_c;
+  place_t at = place_of(p, call->in[0], pixels.begin);
+  jlt_mve_write_scales(call, p->in_zero_point, call->scratch);
+  for (uint32_t left = pixels.end - pixels.begin; left > 0;) {
+    const uint32_t count = left < JLT_MVE_PIXELS ? left : JLT_MVE_PIXELS;
+    for (uint32_t i = 0; i < count; i++) {
+      gather(p, &at, to + i * length);
+      go_on(p, &at);
     }
-    const int32x4_t sums = sum_pixel(call->scratch, w, length);
-    const jlt_mve_scale_t scale = jlt_mve_next(&scales, p->in_zero_point);
-    const int32x4_t value = scales.is_simple ? jlt_mve_output(sums, &scale, p, true) : jlt_mve_output(sums, &scale, p, false);
-    vstrbq_p_s32(out, value, vctp32q(count));
+    if (is_simple) {
+      run_pixels(call, patches, out, count, true);
+    } else {
+      run_pixels(call, patches, out, count, false);
+    }
+    out += count * p->out_c;
     left -= count;
   }
 }
 
 void jlt_conv_s8__mve(const jlt_call_t *call) {
-  const jlt_conv_params_t *p = call->params;
-  const uint32_t total = p->n * p->out_h * p->out_w;
-  const uint32_t length = jlt_mve_length(p);
-  int8_t *patches = call->scratch;
-  if (total == 1) {
-    const place_t at = place_of(p, call->in[0], 0);
-    gather(p, &at, patches);
-    multiply(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c));
-    return;
-  }
-  const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, total);
-  place_t at = place_of(p, call->in[0], pixels.begin);
-  jlt_mve_spare_t spare;
-  const jlt_mve_scales_t scales = jlt_mve_begin(call, 0, spare);
-  for (uint32_t first = pixels.begin; first < pixels.end; first += JLT_MVE_PIXELS) {
-    const uint32_t count = pixels.end - first < JLT_MVE_PIXELS ? pixels.end - first : JLT_MVE_PIXELS;
-    for (uint32_t i = 0; i < count; i++) {
-      gather(p, &at, patches + i * length);
-      go_on(p, &at);
-    }
-    convolve(call, scales, spare, first, count);
+  if (jlt_mve_pixels(call->params) == 1) {
+    multiply(call);
+  } else {
+    convolve(call);
   }
 }
 

@@ -8,23 +8,24 @@
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_MVE) && defined(__ARM_FEATURE_MVE)
-#include "kernels/mve/bytes.h"
 #include "kernels/mve/layout.h"
 #include "kernels/mve/scale.h"
-
-// Outputs that lie beside each other, their columns of the input, and how channels lie in it.
-typedef struct {
-  const int8_t *image;
-  int32_t y;
-  int32_t x;
-  uint32_t columns;
-} block_t;
 
 // How a vector of the input goes into strips: `together` columns of few channels, or part of one of many.
 typedef struct {
   uint8x16_t offsets;
   uint32_t together;
 } turn_t;
+
+// The columns of the input that a few outputs read, and the part of them that lies in it.
+typedef struct {
+  const int8_t *image;
+  uint32_t columns;
+  jlt_inside_t x;
+  jlt_inside_t y;
+  uint32_t whole;  // columns.count = whole · together + rest
+  uint32_t rest;
+} block_t;
 
 static turn_t turn_of(const jlt_conv_params_t *p) {
   const uint32_t together = p->in_c <= JLT_MVE_BYTES ? JLT_MVE_BYTES / p->in_c : 1u;
@@ -36,36 +37,104 @@ static turn_t turn_of(const jlt_conv_params_t *p) {
   return (turn_t){.offsets = vldrbq_u8(offsets), .together = together};
 }
 
-// Columns of one row, from the first of `channels` channels on.
-static JLT_ALWAYS_INLINE void turn_row(const jlt_conv_params_t *p, const turn_t *turn, const int8_t *x, uint32_t columns,
-                                       uint32_t channels, int8_t *to) {
-  const uint32_t each = turn->together * channels;
-  const uint32_t step = turn->together * p->in_c;
-  for (uint32_t left = columns * channels;; left -= each, x += step, to += turn->together * p->k_h) {
-    const mve_pred16_t there = vctp8q(left < each ? left : each);
-    vstrbq_scatter_offset_p_s8(to, turn->offsets, vldrbq_z_s8(x, there), there);
-    if (left <= each) {
-      return;
+// A byte into every strip, `count` times.
+static JLT_ALWAYS_INLINE void turn_byte(int32_t value, uint8x16_t offsets, int8_t *to, uint32_t step, uint32_t count) {
+  __asm__ volatile(
+      "vdup.8 q0, %[value]\n\t"
+      "wls lr, %[count], 2f\n"
+      "1:\n\t"
+      "vstrb.8 q0, [%[to], %q[offsets]]\n\t"
+      "add %[to], %[to], %[step]\n\t"
+      "le lr, 1b\n"
+      "2:"
+      : [to] "+r"(to)
+      : [value] "r"(value), [offsets] "w"(offsets), [step] "r"(step), [count] "r"(count)
+      : "lr", "q0", "memory");
+}
+
+// `count` vectors of a row, each of `lanes` bytes.
+static JLT_ALWAYS_INLINE void turn_row(const int8_t *x, uint32_t x_step, uint8x16_t offsets, int8_t *to, uint32_t step, uint32_t count,
+                                       uint32_t lanes) {
+  __asm__ volatile(
+      "wls lr, %[count], 2f\n"
+      "1:\n\t"
+      "vpstt\n\t"
+      "vldrbt.u8 q0, [%[x]]\n\t"
+      "vstrbt.8 q0, [%[to], %q[offsets]]\n\t"
+      "add %[x], %[x], %[x_step]\n\t"
+      "add %[to], %[to], %[step]\n\t"
+      "le lr, 1b\n"
+      "2:"
+      : [x] "+r"(x), [to] "+r"(to)
+      : [x_step] "r"(x_step), [offsets] "w"(offsets), [step] "r"(step), [count] "r"(count), [there] "Up"(vctp8q(lanes))
+      : "lr", "q0", "memory");
+}
+
+// The same of three rows, `row` apart.
+static JLT_ALWAYS_INLINE void turn_three(const int8_t *x, uint32_t row, uint32_t x_step, uint8x16_t offsets, int8_t *to, uint32_t step,
+                                         uint32_t count, uint32_t lanes) {
+  const int8_t *y = x + row;
+  const int8_t *z = y + row;
+  const uint8x16_t second = vaddq_n_u8(offsets, 1);
+  const uint8x16_t third = vaddq_n_u8(offsets, 2);
+  __asm__ volatile(
+      "wls lr, %[count], 2f\n"
+      "1:\n\t"
+      "vpsttt\n\t"
+      "vldrbt.u8 q0, [%[x]]\n\t"
+      "vldrbt.u8 q1, [%[y]]\n\t"
+      "vldrbt.u8 q2, [%[z]]\n\t"
+      "vpsttt\n\t"
+      "vstrbt.8 q0, [%[to], %q[first]]\n\t"
+      "vstrbt.8 q1, [%[to], %q[second]]\n\t"
+      "vstrbt.8 q2, [%[to], %q[third]]\n\t"
+      "add %[x], %[x], %[x_step]\n\t"
+      "add %[y], %[y], %[x_step]\n\t"
+      "add %[z], %[z], %[x_step]\n\t"
+      "add %[to], %[to], %[step]\n\t"
+      "le lr, 1b\n"
+      "2:"
+      : [x] "+r"(x), [y] "+r"(y), [z] "+r"(z), [to] "+r"(to)
+      : [x_step] "r"(x_step), [first] "w"(offsets), [second] "w"(second), [third] "w"(third), [step] "r"(step), [count] "r"(count),
+        [there] "Up"(vctp8q(lanes))
+      : "lr", "q0", "q1", "q2", "memory");
+}
+
+// The zero point where a block has no input.
+static void turn_border(const jlt_conv_params_t *p, const turn_t *turn, const block_t *block, int8_t *strips) {
+  const uint32_t k_h = p->k_h;
+  const uint32_t end = block->x.before + block->x.count;
+  turn_byte(p->in_zero_point, turn->offsets, strips, 1, block->x.before * k_h);
+  turn_byte(p->in_zero_point, turn->offsets, strips + end * k_h, 1, (block->columns - end) * k_h);
+  for (uint32_t ky = 0; ky < k_h; ky++) {
+    if (ky - block->y.before >= block->y.count) {
+      turn_byte(p->in_zero_point, turn->offsets, strips + ky, k_h, block->columns);
     }
   }
 }
 
 static void turn_block(const jlt_conv_params_t *p, const turn_t *turn, const block_t *block, uint32_t first, uint32_t channels,
                        int8_t *strips) {
-  const jlt_inside_t inside = jlt_inside(block->x, block->columns, p->in_w);
-  const int32_t y = block->y;
-  const uint32_t begin = y < 0 ? (uint32_t)-y : 0u;
-  const uint32_t end = y + p->k_h > (int32_t)p->in_h ? (uint32_t)((int32_t)p->in_h - y) : p->k_h;
-  if (inside.count < block->columns || end - begin < p->k_h) {
-    jlt_mve_fill(strips, p->in_zero_point, channels * JLT_MVE_BYTES);
+  const uint32_t k_h = p->k_h;
+  if (block->x.count < block->columns || block->y.count < k_h) {
+    turn_border(p, turn, block, strips);
   }
-  if (inside.count == 0 || y + p->k_h <= 0 || y >= (int32_t)p->in_h) {
+  const uint32_t row = p->in_w * p->in_c;
+  const uint32_t x_step = turn->together * p->in_c;
+  const uint32_t step = turn->together * k_h;
+  const uint32_t lanes = turn->together * channels;
+  const int8_t *x = block->image + block->y.from * row + block->x.from * p->in_c + first;
+  int8_t *to = strips + block->x.before * k_h + block->y.before;
+  if (block->y.count == 3) {
+    turn_three(x, row, x_step, turn->offsets, to, step, block->whole, lanes);
+    if (block->rest > 0) {
+      turn_three(x + block->whole * x_step, row, x_step, turn->offsets, to + block->whole * step, step, 1, block->rest * channels);
+    }
     return;
   }
-  const int8_t *x = block->image + ((size_t)(uint32_t)(y + (int32_t)begin) * p->in_w + inside.from) * p->in_c + first;
-  int8_t *to = strips + inside.before * p->k_h;
-  for (uint32_t ky = begin; ky < end; ky++, x += p->in_w * p->in_c) {
-    turn_row(p, turn, x, inside.count, channels, to + ky);
+  for (uint32_t ky = block->y.count; ky > 0; ky--, x += row, to++) {
+    turn_row(x, x_step, turn->offsets, to, step, block->whole, lanes);
+    turn_row(x + block->whole * x_step, x_step, turn->offsets, to + block->whole * step, step, 1, block->rest * channels);
   }
 }
 
@@ -90,80 +159,87 @@ static JLT_ALWAYS_INLINE int32x4_t sum_strips(const int8_t *x, const int8x16_t *
   return sums;
 }
 
-static JLT_ALWAYS_INLINE void run_group(const jlt_conv_params_t *p, const int8_t *strips, uint32_t pixels, const int8_t *w,
-                                        jlt_mve_scales_t *scales, int8_t *const *out, uint32_t channels) {
+// A group with up to three pixels, backwards.
+static JLT_ALWAYS_INLINE void run_group(const int8_t *strips, uint32_t pixels, uint32_t step, const int8_t *w, const int32_t *scales,
+                                        jlt_mve_bounds_t bounds, bool is_simple, int8_t *out, uint32_t out_c, uint32_t channels) {
   const int8x16_t rows[] = {vldrbq_s8(w), vldrbq_s8(w + 16), vldrbq_s8(w + 32), vldrbq_s8(w + 48)};
-  int32x4_t sums[JLT_MVE_PIXELS];
-  for (uint32_t i = 0; i < pixels; i++) {
-    sums[i] = sum_strips(strips + i * p->stride_w * p->k_h, rows);
+  const int32x4_t first = sum_strips(strips, rows);
+  const int32x4_t second = pixels > 1 ? sum_strips(strips + step, rows) : first;
+  const int32x4_t third = pixels > 2 ? sum_strips(strips + 2u * step, rows) : first;
+  const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
+  jlt_mve_put(out, jlt_mve_output(first, &scale, bounds, is_simple), channels);
+  if (pixels > 1) {
+    jlt_mve_put(out + out_c, jlt_mve_output(second, &scale, bounds, is_simple), channels);
   }
-  const jlt_mve_scale_t scale = jlt_mve_next(scales, p->in_zero_point);
-  if (scales->is_simple) {
-    jlt_mve_put(sums, pixels, &scale, p, true, out, channels);
-  } else {
-    jlt_mve_put(sums, pixels, &scale, p, false, out, channels);
+  if (pixels > 2) {
+    jlt_mve_put(out + 2u * out_c, jlt_mve_output(third, &scale, bounds, is_simple), channels);
   }
 }
 
 // Up to sixteen channels with `pixels` outputs.
 static JLT_ALWAYS_INLINE void run_strips(const jlt_conv_params_t *p, const int8_t *strips, uint32_t pixels, const int8_t *w,
-                                         jlt_mve_scales_t *scales, jlt_mve_spare_t spare, int8_t *to, uint32_t channels) {
-  int8_t *out[JLT_MVE_PIXELS];
-  for (uint32_t i = 0; i < pixels; i++) {
-    out[i] = to + i * p->out_c;
-  }
+                                         const int32_t *scales, bool is_simple, int8_t *out, uint32_t channels) {
+  const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
+  const uint32_t step = (uint32_t)p->stride_w * p->k_h;
+  const uint32_t out_c = p->out_c;
   for (; channels >= JLT_MVE_LANES; channels -= JLT_MVE_LANES) {
-    run_group(p, strips, pixels, w, scales, out, JLT_MVE_LANES);
+    run_group(strips, pixels, step, w, scales, bounds, is_simple, out, out_c, JLT_MVE_LANES);
     strips += JLT_MVE_LANES * JLT_MVE_BYTES;
     w += JLT_MVE_LANES * JLT_MVE_BYTES;
-    for (uint32_t i = 0; i < pixels; i++) {
-      out[i] += JLT_MVE_LANES;
-    }
+    scales += JLT_MVE_SCALE;
+    out += JLT_MVE_LANES;
   }
   if (channels > 0) {
-    jlt_mve_begin_last(scales, channels, spare);
-    run_group(p, strips, pixels, w, scales, out, channels);
+    run_group(strips, pixels, step, w, scales, bounds, is_simple, out, out_c, channels);
   }
 }
 
-static void run_block(const jlt_call_t *call, const turn_t *turn, const block_t *block, uint32_t pixels, jlt_mve_scales_t scales,
-                      jlt_mve_spare_t spare, int8_t *out) {
+static void run_block(const jlt_call_t *call, const turn_t *turn, const block_t *block, uint32_t pixels, bool is_simple,
+                      int8_t *out) {
   const jlt_conv_params_t *p = call->params;
   const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p);
-  for (uint32_t c = 0; c < p->in_c; c += 16, w += 16 * JLT_MVE_BYTES, out += 16) {
+  const int32_t *scales = call->scratch;
+  int8_t *strips = (int8_t *)call->scratch + jlt_mve_scales_bytes(p);
+  for (uint32_t c = 0; c < p->in_c; c += 16, w += 16 * JLT_MVE_BYTES, scales += 4 * JLT_MVE_SCALE, out += 16) {
     const uint32_t channels = p->in_c - c < 16 ? p->in_c - c : 16;
-    turn_block(p, turn, block, c, channels, call->scratch);
-    if (pixels == 3) {
-      run_strips(p, call->scratch, 3, w, &scales, spare, out, channels);
+    turn_block(p, turn, block, c, channels, strips);
+    if (!is_simple) {
+      for (uint32_t i = 0; i < pixels; i++) {
+        run_strips(p, strips + i * p->stride_w * p->k_h, 1, w, scales, false, out + i * p->out_c, channels);
+      }
+    } else if (pixels == 3) {
+      run_strips(p, strips, 3, w, scales, true, out, channels);
     } else if (pixels == 2) {
-      run_strips(p, call->scratch, 2, w, &scales, spare, out, channels);
+      run_strips(p, strips, 2, w, scales, true, out, channels);
     } else {
-      run_strips(p, call->scratch, 1, w, &scales, spare, out, channels);
+      run_strips(p, strips, 1, w, scales, true, out, channels);
     }
   }
 }
 
 static void run_small(const jlt_call_t *call, jlt_span_t tile) {
   const jlt_conv_params_t *p = call->params;
-  jlt_mve_spare_t spare;
-  const jlt_mve_scales_t scales = jlt_mve_begin(call, 0, spare);
+  const bool is_simple = jlt_mve_is_simple(call);
   const turn_t turn = turn_of(p);
   const uint32_t fit = (JLT_MVE_BYTES - (uint32_t)p->k_h * p->k_w) / ((uint32_t)p->stride_w * p->k_h) + 1u;
   const uint32_t most = fit < JLT_MVE_PIXELS ? fit : JLT_MVE_PIXELS;
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   uint32_t row = tile.begin / p->out_w;
   uint32_t x = tile.begin % p->out_w;
+  jlt_mve_write_scales(call, p->in_zero_point, call->scratch);
   for (uint32_t left = tile.end - tile.begin; left > 0; row++, x = 0) {
     block_t block = {
         .image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c,
-        .y = (int32_t)(row % p->out_h * p->stride_h) - p->pad_top,
+        .y = jlt_inside((int32_t)(row % p->out_h * p->stride_h) - p->pad_top, p->k_h, p->in_h),
     };
     while (x < p->out_w && left > 0) {
       const uint32_t here = p->out_w - x < left ? p->out_w - x : left;
       const uint32_t pixels = here < most ? here : most;
-      block.x = (int32_t)(x * p->stride_w) - p->pad_left;
       block.columns = (pixels - 1u) * p->stride_w + p->k_w;
-      run_block(call, &turn, &block, pixels, scales, spare, out);
+      block.x = jlt_inside((int32_t)(x * p->stride_w) - p->pad_left, block.columns, p->in_w);
+      block.whole = block.x.count / turn.together;
+      block.rest = block.x.count % turn.together;
+      run_block(call, &turn, &block, pixels, is_simple, out);
       x += pixels;
       left -= pixels;
       out += pixels * p->out_c;
@@ -211,30 +287,25 @@ static JLT_ALWAYS_INLINE int32x4_t sum_window(const jlt_conv_params_t *p, const 
 static void run_large(const jlt_call_t *call, jlt_span_t tile) {
   const jlt_conv_params_t *p = call->params;
   const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p);
-  jlt_mve_spare_t spare;
-  const jlt_mve_scales_t begin = jlt_mve_begin(call, 0, spare);
+  const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
-  for (uint32_t pixel = tile.begin; pixel < tile.end; pixel++) {
+  jlt_mve_write_scales(call, 0, call->scratch);  // the window's sums have no zero point any more
+  for (uint32_t pixel = tile.begin; pixel < tile.end; pixel++, out += p->out_c) {
     const uint32_t row = pixel / p->out_w;
     const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
     const inside_t in = inside(p, image, w, row % p->out_h, pixel % p->out_w);
-    jlt_mve_scales_t scales = begin;
-    for (uint32_t c = 0; c < p->out_c; c += JLT_MVE_LANES, out += JLT_MVE_LANES) {
-      const uint32_t count = p->out_c - c < JLT_MVE_LANES ? p->out_c - c : JLT_MVE_LANES;
-      if (count < JLT_MVE_LANES) {
-        jlt_mve_begin_last(&scales, count, spare);
-      }
-      const int32x4_t sum = sum_window(p, &in, c, vctp32q(count));
-      const jlt_mve_scale_t scale = jlt_mve_next(&scales, 0);
-      vstrbq_p_s32(out, jlt_mve_output(sum, &scale, p, false), vctp32q(count));
-      out -= JLT_MVE_LANES - count;
+    const int32_t *scales = call->scratch;
+    for (uint32_t c = 0; c < p->out_c; c += JLT_MVE_LANES, scales += JLT_MVE_SCALE) {
+      const mve_pred16_t there = vctp32q(p->out_c - c);
+      const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
+      vstrbq_p_s32(out + c, jlt_mve_output(sum_window(p, &in, c, there), &scale, bounds, false), there);
     }
   }
 }
 
 void jlt_dwconv_s8__mve(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
+  const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, jlt_mve_pixels(p));
   if (jlt_mve_is_small(p)) {
     run_small(call, tile);
   } else {

@@ -14,6 +14,7 @@ enum {
   JLT_MVE_PIXELS = 3,  // at once: as many sums of two channels as there are even registers
   JLT_MVE_LANES = 4,   // channels of a group
   JLT_MVE_BYTES = 16,  // of a vector
+  JLT_MVE_SCALE = 12,  // int32 that a group is scaled by: bias, multiplier and shift of each channel
   // scratch of a depthwise convolution: a vector for each of sixteen channels, and what the last ones read behind theirs
   JLT_MVE_STRIPS = 17 * JLT_MVE_BYTES,
 };
@@ -27,5 +28,12 @@ static inline uint32_t jlt_mve_rows(const jlt_conv_params_t *p) { return (p->out
 
 // Whether the taps of a depthwise window fit one vector.
 static inline bool jlt_mve_is_small(const jlt_conv_params_t *p) { return (uint32_t)p->k_h * p->k_w <= JLT_MVE_BYTES; }
+
+// Scratch for the scales of all groups.
+static inline uint32_t jlt_mve_scales_bytes(const jlt_conv_params_t *p) {
+  return jlt_mve_rows(p) / JLT_MVE_LANES * JLT_MVE_SCALE * 4u;
+}
+
+static inline uint32_t jlt_mve_pixels(const jlt_conv_params_t *p) { return p->n * p->out_h * p->out_w; }
 
 #endif

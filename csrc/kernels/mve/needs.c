@@ -13,7 +13,9 @@ bool jlt_conv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
 
 uint64_t jlt_conv_s8_scratch_bytes__mve(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return JLT_MVE_PIXELS * (uint64_t)jlt_mve_length(params);
+  const jlt_conv_params_t *p = params;
+  const uint64_t patch = jlt_mve_length(p);
+  return jlt_mve_pixels(p) == 1 ? patch : JLT_MVE_PIXELS * patch + jlt_mve_scales_bytes(p);
 }
 
 uint64_t jlt_conv_s8_packed_bytes__mve(const void *params, const jlt_weight_t *weight, uint32_t bits) {
@@ -30,7 +32,8 @@ bool jlt_dwconv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
 
 uint64_t jlt_dwconv_s8_scratch_bytes__mve(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return jlt_mve_is_small(params) ? JLT_MVE_STRIPS : 0u;
+  const jlt_conv_params_t *p = params;
+  return jlt_mve_scales_bytes(p) + (jlt_mve_is_small(p) ? JLT_MVE_STRIPS : 0u);
 }
 
 uint64_t jlt_dwconv_s8_packed_bytes__mve(const void *params, const jlt_weight_t *weight, uint32_t bits) {
@@ -43,7 +46,8 @@ uint64_t jlt_dwconv_s8_packed_bytes__mve(const void *params, const jlt_weight_t 
 bool jlt_add_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
   const jlt_binary_params_t *p = params;
   (void)weight;
-  return jlt_is_dense(p->dims, p->stride_a) && jlt_is_dense(p->dims, p->stride_b) && p->left_shift == 20;
+  return jlt_is_dense(p->dims, p->stride_a) && jlt_is_dense(p->dims, p->stride_b) && p->left_shift == 20 &&
+         p->a_shift <= 0 && p->b_shift <= 0 && p->out_shift <= 0;
 }
 
 #endif

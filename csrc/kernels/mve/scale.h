@@ -17,108 +17,91 @@ static JLT_ALWAYS_INLINE int32x4_t jlt_mve_scaled(int32x4_t value, int32x4_t mul
   return vrshlq_s32(value, right);
 }
 
-// What sums of four channels become outputs by; goes up from group to group.
+// The zero point moves to the bounds so that no addition can overflow. Kept in registers: every store of a byte might change parameters.
 typedef struct {
-  const int32_t *bias;
-  const int32_t *sums;
-  const int32_t *multipliers;
-  const int32_t *shifts;
-  uint32_t step;   // of multipliers and shifts: 0 where there is one for all
-  bool is_simple;  // no shift to the left, and what is below zero is cut off: neither needs its care
-} jlt_mve_scales_t;
+  int32x4_t low;
+  int32x4_t high;
+  int32_t zero_point;
+} jlt_mve_bounds_t;
 
-// What would be read behind the end of biases, multipliers and shifts.
-typedef int32_t jlt_mve_spare_t[3][JLT_MVE_LANES];
+static JLT_ALWAYS_INLINE jlt_mve_bounds_t jlt_mve_bounds(int32_t zero_point, int32_t act_min, int32_t act_max) {
+  return (jlt_mve_bounds_t){
+      .low = vdupq_n_s32(act_min - zero_point),
+      .high = vdupq_n_s32(act_max - zero_point),
+      .zero_point = zero_point,
+  };
+}
 
+static JLT_ALWAYS_INLINE int32x4_t jlt_mve_bounded(int32x4_t value, jlt_mve_bounds_t bounds) {
+  return vaddq_n_s32(vminq_s32(vmaxq_s32(value, bounds.low), bounds.high), bounds.zero_point);
+}
+
+// What four sums become outputs by. Σ q(x − zero_point_x) + bias = Σ qx + (bias − zero_point_x Σ q).
 typedef struct {
   int32x4_t bias;
   int32x4_t multiplier;
   int32x4_t shift;
 } jlt_mve_scale_t;
 
-static inline bool jlt_mve_shifts_left(const int32_t *shifts, uint32_t count) {
+// Of up to four channels; where one multiplier is for all, `multipliers` and `shifts` have it four times.
+static JLT_ALWAYS_INLINE jlt_mve_scale_t jlt_mve_scale_of(const int32_t *bias, const int32_t *sums, const int32_t *multipliers,
+                                                          const int32_t *shifts, int32_t zero_point, mve_pred16_t there) {
+  return (jlt_mve_scale_t){
+      .bias = vmlaq_n_s32(vldrwq_z_s32(bias, there), vldrwq_z_s32(sums, there), -zero_point),
+      .multiplier = vldrwq_z_s32(multipliers, there),
+      .shift = vldrwq_z_s32(shifts, there),
+  };
+}
+
+// Whether no shift goes to the left and what is below zero is cut off: neither then needs its care.
+static inline bool jlt_mve_is_simple(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  const int32_t *shifts = call->weights.shifts;
+  uint32_t left = call->weights.record->n_multipliers;
   int32_t most = 0;
-  for (; count >= JLT_MVE_LANES; count -= JLT_MVE_LANES, shifts += JLT_MVE_LANES) {
+  for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES, shifts += JLT_MVE_LANES) {
     most = vmaxvq_s32(most, vldrwq_s32(shifts));
   }
-  return vmaxvq_s32(most, vldrwq_z_s32(shifts, vctp32q(count))) > 0;
+  return p->act_min >= p->out_zero_point && vmaxvq_s32(most, vldrwq_z_s32(shifts, vctp32q(left))) <= 0;
 }
 
-// Before the first group, which begins with channel `first`.
-static inline jlt_mve_scales_t jlt_mve_begin(const jlt_call_t *call, uint32_t first, jlt_mve_spare_t spare) {
+// The scales of all groups, one behind the other, as they are wanted again for every few pixels; those of no channel are 0.
+static inline void jlt_mve_write_scales(const jlt_call_t *call, int32_t zero_point, int32_t *to) {
   const jlt_conv_params_t *p = call->params;
   const jlt_weights_t *w = &call->weights;
-  jlt_mve_scales_t s = {
-      .bias = w->bias + first,
-      .sums = (const int32_t *)w->packed + first,
-      .multipliers = w->multipliers + first,
-      .shifts = w->shifts + first,
-      .step = JLT_MVE_LANES,
-      .is_simple = p->act_min >= p->out_zero_point && !jlt_mve_shifts_left(w->shifts, w->record->n_multipliers),
-  };
-  if (w->record->n_multipliers == 1) {
-    vstrwq_s32(spare[1], vdupq_n_s32(w->multipliers[0]));
-    vstrwq_s32(spare[2], vdupq_n_s32(w->shifts[0]));
-    s.multipliers = spare[1];
-    s.shifts = spare[2];
-    s.step = 0;
-  }
-  return s;
-}
-
-// Before a group of fewer than four channels.
-static inline void jlt_mve_begin_last(jlt_mve_scales_t *s, uint32_t count, jlt_mve_spare_t spare) {
-  const mve_pred16_t there = vctp32q(count);
-  vstrwq_s32(spare[0], vldrwq_z_s32(s->bias, there));
-  s->bias = spare[0];
-  if (s->step > 0) {
-    vstrwq_s32(spare[1], vldrwq_z_s32(s->multipliers, there));
-    vstrwq_s32(spare[2], vldrwq_z_s32(s->shifts, there));
-    s->multipliers = spare[1];
-    s->shifts = spare[2];
+  const int32_t *sums = w->packed;
+  const uint32_t each = w->record->n_multipliers > 1 ? 1u : 0u;
+  int32_t same[2][JLT_MVE_LANES];
+  vstrwq_s32(same[0], vdupq_n_s32(w->multipliers[0]));
+  vstrwq_s32(same[1], vdupq_n_s32(w->shifts[0]));
+  for (uint32_t o = 0; o < p->out_c; o += JLT_MVE_LANES, to += JLT_MVE_SCALE) {
+    const jlt_mve_scale_t scale = jlt_mve_scale_of(w->bias + o, sums + o, each ? w->multipliers + o : same[0],
+                                                   each ? w->shifts + o : same[1], zero_point, vctp32q(p->out_c - o));
+    vstrwq_s32(to, scale.bias);
+    vstrwq_s32(to + 4, scale.multiplier);
+    vstrwq_s32(to + 8, scale.shift);
   }
 }
 
-// Σ q(x − zero_point_x) + bias = Σ qx + (bias − zero_point_x Σ q).
-static JLT_ALWAYS_INLINE jlt_mve_scale_t jlt_mve_next(jlt_mve_scales_t *s, int32_t in_zero_point) {
-  const jlt_mve_scale_t scale = {
-      .bias = vmlaq_n_s32(vldrwq_s32(s->bias), vldrwq_s32(s->sums), -in_zero_point),
-      .multiplier = vldrwq_s32(s->multipliers),
-      .shift = vldrwq_s32(s->shifts),
-  };
-  s->bias += JLT_MVE_LANES;
-  s->sums += JLT_MVE_LANES;
-  s->multipliers += s->step;
-  s->shifts += s->step;
-  return scale;
-}
-
-// The zero point moves to the bounds so that no addition can overflow.
-static JLT_ALWAYS_INLINE int32x4_t jlt_mve_bounded(int32x4_t value, int32_t zero_point, int32_t act_min, int32_t act_max) {
-  value = vmaxq_s32(value, vdupq_n_s32(act_min - zero_point));
-  value = vminq_s32(value, vdupq_n_s32(act_max - zero_point));
-  return vaddq_n_s32(value, zero_point);
+static JLT_ALWAYS_INLINE jlt_mve_scale_t jlt_mve_read_scale(const int32_t *from) {
+  return (jlt_mve_scale_t){.bias = vldrwq_s32(from), .multiplier = vldrwq_s32(from + 4), .shift = vldrwq_s32(from + 8)};
 }
 
 // Outputs of four channels from their sums with one pixel.
-static JLT_ALWAYS_INLINE int32x4_t jlt_mve_output(int32x4_t sums, const jlt_mve_scale_t *scale, const jlt_conv_params_t *p,
+static JLT_ALWAYS_INLINE int32x4_t jlt_mve_output(int32x4_t sums, const jlt_mve_scale_t *scale, jlt_mve_bounds_t bounds,
                                                   bool is_simple) {
   int32x4_t value = vaddq_s32(sums, scale->bias);
   value = is_simple ? vrshlq_s32(vqrdmulhq_s32(value, scale->multiplier), scale->shift)
                     : jlt_mve_scaled(value, scale->multiplier, scale->shift);
-  return jlt_mve_bounded(value, p->out_zero_point, p->act_min, p->act_max);
+  return jlt_mve_bounded(value, bounds);
 }
 
-// Outputs of a group with several pixels, written backwards: those of a pixel that is not there lie where the first one's will.
-static JLT_ALWAYS_INLINE void jlt_mve_put(const int32x4_t *sums, uint32_t pixels, const jlt_mve_scale_t *scale,
-                                          const jlt_conv_params_t *p, bool is_simple, int8_t *const *out, uint32_t channels) {
-  for (uint32_t i = pixels; i-- > 0;) {
-    const int32x4_t value = jlt_mve_output(sums[i], scale, p, is_simple);
-    if (channels == JLT_MVE_LANES) {
-      vstrbq_s32(out[i], value);
-    } else {
-      vstrbq_p_s32(out[i], value, vctp32q(channels));
-    }
+// The first `channels` of four bytes.
+static JLT_ALWAYS_INLINE void jlt_mve_put(int8_t *out, int32x4_t value, uint32_t channels) {
+  if (channels == JLT_MVE_LANES) {
+    vstrbq_s32(out, value);
+  } else {
+    vstrbq_p_s32(out, value, vctp32q(channels));
   }
 }
 
