@@ -33,4 +33,22 @@ static JLT_ALWAYS_INLINE void jlt_mve_fill(int8_t *to, int32_t value, uint32_t b
       : "lr", "q0", "memory");
 }
 
+// `count` rows of up to 16 bytes.
+static JLT_ALWAYS_INLINE void jlt_mve_copy_rows(int8_t *to, uint32_t to_step, const int8_t *from, uint32_t from_step, uint32_t bytes,
+                                                uint32_t count) {
+  __asm__ volatile(
+      "wls lr, %[count], 2f\n"
+      "1:\n\t"
+      "vpstt\n\t"
+      "vldrbt.u8 q0, [%[from]]\n\t"
+      "vstrbt.8 q0, [%[to]]\n\t"
+      "add %[from], %[from], %[from_step]\n\t"
+      "add %[to], %[to], %[to_step]\n\t"
+      "le lr, 1b\n"
+      "2:"
+      : [to] "+r"(to), [from] "+r"(from)
+      : [to_step] "r"(to_step), [from_step] "r"(from_step), [there] "Up"(vctp8q(bytes)), [count] "r"(count)
+      : "lr", "q0", "memory");
+}
+
 #endif

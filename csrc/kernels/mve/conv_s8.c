@@ -71,8 +71,31 @@ static void gather(const jlt_conv_params_t *p, const place_t *at, int8_t *to) {
   const uint32_t bytes = p->k_w * p->in_c;
   const uint32_t row = p->in_w * p->in_c;
   const int8_t *from = at->image + ((size_t)(uint32_t)at->y * p->in_w + (uint32_t)at->x) * p->in_c;
+  if (bytes <= JLT_MVE_BYTES) {
+    jlt_mve_copy_rows(to, bytes, from, row, bytes, p->k_h);
+    return;
+  }
   for (uint32_t ky = p->k_h; ky > 0; ky--, from += row, to += bytes) {
     jlt_mve_copy(to, from, bytes);
+  }
+}
+
+// Windows of one pixel each, without a border between: nothing to be looked for.
+static bool is_pointwise(const jlt_conv_params_t *p) {
+  return p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->out_h == p->in_h && p->out_w == p->in_w;
+}
+
+static void gather_pointwise(const jlt_conv_params_t *p, const int8_t *from, uint32_t count, int8_t *to) {
+  const uint32_t c = p->in_c;
+  const uint32_t length = jlt_mve_length(p);
+  if (c == length) {
+    jlt_mve_copy(to, from, count * c);
+  } else if (c < JLT_MVE_BYTES) {
+    jlt_mve_copy_rows(to, JLT_MVE_BYTES, from, c, c, count);
+  } else {
+    for (; count > 0; count--, to += length, from += c) {
+      jlt_mve_copy(to, from, c);
+    }
   }
 }
 
@@ -238,13 +261,20 @@ static void convolve(const jlt_call_t *call) {
   int8_t *to = (int8_t *)call->scratch + jlt_mve_scales_bytes(p);
   const int8_t *const patches[JLT_MVE_PIXELS] = {to, to + length, to + 2u * length};
   int8_t *out = (int8_t *)call->out + (size_t)pixels.begin * p->out_c;
+  const bool pointwise = is_pointwise(p);
+  const int8_t *from = (const int8_t *)call->in[0] + (size_t)pixels.begin * p->in_c;
   place_t at = place_of(p, call->in[0], pixels.begin);
   jlt_mve_write_scales(call, p->in_zero_point, call->scratch);
   for (uint32_t left = pixels.end - pixels.begin; left > 0;) {
     const uint32_t count = left < JLT_MVE_PIXELS ? left : JLT_MVE_PIXELS;
-    for (uint32_t i = 0; i < count; i++) {
-      gather(p, &at, to + i * length);
-      go_on(p, &at);
+    if (pointwise) {
+      gather_pointwise(p, from, count, to);
+      from += count * p->in_c;
+    } else {
+      for (uint32_t i = 0; i < count; i++) {
+        gather(p, &at, to + i * length);
+        go_on(p, &at);
+      }
     }
     if (is_simple) {
       run_pixels(call, patches, out, count, true);

@@ -50,4 +50,10 @@ bool jlt_add_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
          p->a_shift <= 0 && p->b_shift <= 0 && p->out_shift <= 0;
 }
 
+bool jlt_avgpool_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
+  const jlt_pool_params_t *p = params;
+  (void)weight;
+  return (uint32_t)p->k_h * p->k_w <= 255;  // sums of int16
+}
+
 #endif
