@@ -146,39 +146,44 @@ static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *const *patches, 
   return w;
 }
 
-#define JLT_MVE_ROWS(sum)            \
-  "vldrb.u8 q0, [%[x]], #16\n\t"     \
-  "vldrb.u8 q1, [%[v], #16]\n\t"     \
-  sum " %[c], q1, q0\n\t"            \
-  "vldrb.u8 q2, [%[v]], #32\n\t"     \
-  sum " %[a], q2, q0\n\t"            \
-  "vldrb.u8 q1, [%[w], #16]\n\t"     \
-  sum " %[d], q1, q0\n\t"            \
-  "vldrb.u8 q2, [%[w]], #32\n\t"     \
-  sum " %[b], q2, q0\n\t"
+#define JLT_MVE_ROWS                     \
+  "vldrb.u8 q0, [%[x]], #16\n\t"         \
+  "vldrb.u8 q1, [%[w], #16]\n\t"         \
+  "vmladava.s8 %[b], q1, q0\n\t"         \
+  "vldrb.u8 q2, [%[w], #32]\n\t"         \
+  "vmladava.s8 %[c], q2, q0\n\t"         \
+  "vldrb.u8 q1, [%[w], #48]\n\t"         \
+  "vmladava.s8 %[d], q1, q0\n\t"         \
+  "vldrb.u8 q2, [%[w]], #64\n\t"         \
+  "vmladava.s8 %[a], q2, q0\n\t"
 
-// A group of channels with the only patch; every second turn of the loop in one with the first.
-static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t *w, uint32_t length) {
-  const int8_t *v = w;
-  const uint32_t more = length / 16u - 1u;
-  int32_t a = 0, b = 0, c = 0, d = 0;
+// A group of channels with the only patch, added to their biases. Moves the weights on to the next group.
+static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t **weights, uint32_t vectors, const int32_t *bias) {
+  const int8_t *w = *weights;
+  int32_t a, b, c, d;
   int32x4_t sums;
-  w += 2u * length;
   __asm__ volatile(
-      "cbz %[odd], 3f\n\t"
-      JLT_MVE_ROWS("vmladava.s8")
-      "3:\n\t"
-      "wls lr, %[twice], 2f\n"
+      "ldrd %[a], %[b], [%[bias]]\n\t"
+      "ldrd %[c], %[d], [%[bias], #8]\n\t"
+      "wls lr, %[rest], 2f\n"
       "1:\n\t"
-      JLT_MVE_ROWS("vmladava.s8")
-      JLT_MVE_ROWS("vmladava.s8")
+      JLT_MVE_ROWS
       "le lr, 1b\n"
       "2:\n\t"
+      "wls lr, %[fours], 4f\n"
+      "3:\n\t"
+      JLT_MVE_ROWS
+      JLT_MVE_ROWS
+      JLT_MVE_ROWS
+      JLT_MVE_ROWS
+      "le lr, 3b\n"
+      "4:\n\t"
       "vmov %q[sums][2], %q[sums][0], %[a], %[c]\n\t"
       "vmov %q[sums][3], %q[sums][1], %[b], %[d]\n\t"
-      : [a] "+&Te"(a), [b] "+&Te"(b), [c] "+&Te"(c), [d] "+&Te"(d), [x] "+&r"(x), [v] "+&r"(v), [w] "+&r"(w), [sums] "=&w"(sums)
-      : [odd] "l"((more + 1u) % 2u), [twice] "r"((more + 1u) / 2u)
+      : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [w] "+&r"(w), [sums] "=&w"(sums)
+      : [bias] "r"(bias), [rest] "r"(vectors % 4u), [fours] "r"(vectors / 4u)
       : "lr", "q0", "q1", "q2", "memory");
+  *weights = w;
   return sums;
 }
 
@@ -189,9 +194,9 @@ static JLT_ALWAYS_INLINE const int8_t *run_group(const int8_t *const *patches, u
   int32x4_t sums[JLT_MVE_PIXELS];
   w = sum_pixels(patches, more, w, sums);
   const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-  jlt_mve_put(out + places[2], jlt_mve_output(sums[2], &scale, bounds, is_simple), channels);
-  jlt_mve_put(out + places[1], jlt_mve_output(sums[1], &scale, bounds, is_simple), channels);
-  jlt_mve_put(out, jlt_mve_output(sums[0], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out + places[2], jlt_mve_biased(sums[2], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out + places[1], jlt_mve_biased(sums[1], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out, jlt_mve_biased(sums[0], &scale, bounds, is_simple), channels);
   return w;
 }
 
@@ -213,32 +218,45 @@ static JLT_ALWAYS_INLINE void run_pixels(const jlt_call_t *call, const int8_t *c
   }
 }
 
-static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, jlt_span_t channels, bool is_simple) {
+// Groups of channels with the only pixel; `each` has its own scale, or all have one.
+static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, jlt_span_t channels, bool each, bool is_simple) {
   const jlt_conv_params_t *p = call->params;
   const jlt_weights_t *weights = &call->weights;
   const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
-  const int32_t zero_point = p->in_zero_point;
-  const uint32_t length = jlt_mve_length(p);
-  const uint32_t each = weights->record->n_multipliers > 1 ? 1u : 0u;
-  const int32_t *bias = weights->bias;
-  const int32_t *sums = weights->packed;
-  const int32_t *multipliers = weights->multipliers;
-  const int32_t *shifts = weights->shifts;
+  const int32_t zero_point = -p->in_zero_point;
+  const uint32_t vectors = jlt_mve_length(p) / JLT_MVE_BYTES;
+  const int32_t *bias = weights->bias + channels.begin;
+  const int32_t *sums = (const int32_t *)weights->packed + channels.begin;
+  const int32_t *multipliers = weights->multipliers + channels.begin;
+  const int32_t *shifts = weights->shifts + channels.begin;
   const int8_t *patch = call->scratch;
-  const int8_t *w = (const int8_t *)(sums + jlt_mve_rows(p)) + (size_t)channels.begin * length;
-  int8_t *out = call->out;
-  int32_t same[2][JLT_MVE_LANES];
-  if (!each) {
-    vstrwq_s32(same[0], vdupq_n_s32(multipliers[0]));
-    vstrwq_s32(same[1], vdupq_n_s32(shifts[0]));
-    multipliers = same[0];
-    shifts = same[1];
+  const int8_t *w = (const int8_t *)weights->packed + 4u * jlt_mve_rows(p) + (size_t)channels.begin * vectors * JLT_MVE_BYTES;
+  int8_t *out = (int8_t *)call->out + channels.begin;
+  jlt_mve_scale_t scale = {.multiplier = vdupq_n_s32(weights->multipliers[0]), .shift = vdupq_n_s32(weights->shifts[0])};
+  uint32_t left = channels.end - channels.begin;
+  for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES) {
+    const int32x4_t value = sum_pixel(patch, &w, vectors, bias);
+    if (each) {
+      scale.multiplier = vldrwq_s32(multipliers);
+      scale.shift = vldrwq_s32(shifts);
+    }
+    vstrbq_s32(out, jlt_mve_output(vmlaq_n_s32(value, vldrwq_s32(sums), zero_point), &scale, bounds, is_simple));
+    bias += JLT_MVE_LANES;
+    sums += JLT_MVE_LANES;
+    multipliers += JLT_MVE_LANES;
+    shifts += JLT_MVE_LANES;
+    out += JLT_MVE_LANES;
   }
-  for (uint32_t o = channels.begin; o < channels.end; o += JLT_MVE_LANES, w += JLT_MVE_LANES * length) {
-    const mve_pred16_t there = vctp32q(channels.end - o);
-    const int32x4_t value = sum_pixel(patch, w, length);
-    const jlt_mve_scale_t scale = jlt_mve_scale_of(bias + o, sums + o, multipliers + each * o, shifts + each * o, zero_point, there);
-    vstrbq_p_s32(out + o, jlt_mve_output(value, &scale, bounds, is_simple), there);
+  if (left > 0) {
+    const mve_pred16_t there = vctp32q(left);
+    int32_t last[JLT_MVE_LANES];
+    vstrwq_s32(last, vldrwq_z_s32(bias, there));
+    const int32x4_t value = sum_pixel(patch, &w, vectors, last);
+    if (each) {
+      scale.multiplier = vldrwq_z_s32(multipliers, there);
+      scale.shift = vldrwq_z_s32(shifts, there);
+    }
+    vstrbq_p_s32(out, jlt_mve_output(vmlaq_n_s32(value, vldrwq_s32(sums), zero_point), &scale, bounds, is_simple), there);
   }
 }
 
@@ -246,10 +264,13 @@ static void multiply(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   const place_t at = place_of(p, call->in[0], 0);
   gather(p, &at, call->scratch);
-  if (jlt_mve_is_simple(call)) {
-    run_rows(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c), true);
+  const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c);
+  if (call->weights.record->n_multipliers > 1) {
+    run_rows(call, channels, true, false);
+  } else if (jlt_mve_is_simple(call)) {
+    run_rows(call, channels, false, true);
   } else {
-    run_rows(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c), false);
+    run_rows(call, channels, false, false);
   }
 }
 

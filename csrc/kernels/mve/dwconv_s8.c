@@ -167,12 +167,12 @@ static JLT_ALWAYS_INLINE void run_group(const int8_t *strips, uint32_t pixels, u
   const int32x4_t second = pixels > 1 ? sum_strips(strips + step, rows) : first;
   const int32x4_t third = pixels > 2 ? sum_strips(strips + 2u * step, rows) : first;
   const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-  jlt_mve_put(out, jlt_mve_output(first, &scale, bounds, is_simple), channels);
+  jlt_mve_put(out, jlt_mve_biased(first, &scale, bounds, is_simple), channels);
   if (pixels > 1) {
-    jlt_mve_put(out + out_c, jlt_mve_output(second, &scale, bounds, is_simple), channels);
+    jlt_mve_put(out + out_c, jlt_mve_biased(second, &scale, bounds, is_simple), channels);
   }
   if (pixels > 2) {
-    jlt_mve_put(out + 2u * out_c, jlt_mve_output(third, &scale, bounds, is_simple), channels);
+    jlt_mve_put(out + 2u * out_c, jlt_mve_biased(third, &scale, bounds, is_simple), channels);
   }
 }
 
@@ -298,7 +298,7 @@ static void run_large(const jlt_call_t *call, jlt_span_t tile) {
     for (uint32_t c = 0; c < p->out_c; c += JLT_MVE_LANES, scales += JLT_MVE_SCALE) {
       const mve_pred16_t there = vctp32q(p->out_c - c);
       const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-      vstrbq_p_s32(out + c, jlt_mve_output(sum_window(p, &in, c, there), &scale, bounds, false), there);
+      vstrbq_p_s32(out + c, jlt_mve_biased(sum_window(p, &in, c, there), &scale, bounds, false), there);
     }
   }
 }

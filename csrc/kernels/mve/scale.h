@@ -43,16 +43,6 @@ typedef struct {
   int32x4_t shift;
 } jlt_mve_scale_t;
 
-// Of up to four channels; where one multiplier is for all, `multipliers` and `shifts` have it four times.
-static JLT_ALWAYS_INLINE jlt_mve_scale_t jlt_mve_scale_of(const int32_t *bias, const int32_t *sums, const int32_t *multipliers,
-                                                          const int32_t *shifts, int32_t zero_point, mve_pred16_t there) {
-  return (jlt_mve_scale_t){
-      .bias = vmlaq_n_s32(vldrwq_z_s32(bias, there), vldrwq_z_s32(sums, there), -zero_point),
-      .multiplier = vldrwq_z_s32(multipliers, there),
-      .shift = vldrwq_z_s32(shifts, there),
-  };
-}
-
 // Whether no shift goes to the left and what is below zero is cut off: neither then needs its care.
 static inline bool jlt_mve_is_simple(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
@@ -70,16 +60,18 @@ static inline void jlt_mve_write_scales(const jlt_call_t *call, int32_t zero_poi
   const jlt_conv_params_t *p = call->params;
   const jlt_weights_t *w = &call->weights;
   const int32_t *sums = w->packed;
-  const uint32_t each = w->record->n_multipliers > 1 ? 1u : 0u;
-  int32_t same[2][JLT_MVE_LANES];
-  vstrwq_s32(same[0], vdupq_n_s32(w->multipliers[0]));
-  vstrwq_s32(same[1], vdupq_n_s32(w->shifts[0]));
+  const bool each = w->record->n_multipliers > 1;
+  int32x4_t multiplier = vdupq_n_s32(w->multipliers[0]);
+  int32x4_t shift = vdupq_n_s32(w->shifts[0]);
   for (uint32_t o = 0; o < p->out_c; o += JLT_MVE_LANES, to += JLT_MVE_SCALE) {
-    const jlt_mve_scale_t scale = jlt_mve_scale_of(w->bias + o, sums + o, each ? w->multipliers + o : same[0],
-                                                   each ? w->shifts + o : same[1], zero_point, vctp32q(p->out_c - o));
-    vstrwq_s32(to, scale.bias);
-    vstrwq_s32(to + 4, scale.multiplier);
-    vstrwq_s32(to + 8, scale.shift);
+    const mve_pred16_t there = vctp32q(p->out_c - o);
+    if (each) {
+      multiplier = vldrwq_z_s32(w->multipliers + o, there);
+      shift = vldrwq_z_s32(w->shifts + o, there);
+    }
+    vstrwq_s32(to, vmlaq_n_s32(vldrwq_z_s32(w->bias + o, there), vldrwq_s32(sums + o), -zero_point));
+    vstrwq_s32(to + 4, multiplier);
+    vstrwq_s32(to + 8, shift);
   }
 }
 
@@ -87,13 +79,18 @@ static JLT_ALWAYS_INLINE jlt_mve_scale_t jlt_mve_read_scale(const int32_t *from)
   return (jlt_mve_scale_t){.bias = vldrwq_s32(from), .multiplier = vldrwq_s32(from + 4), .shift = vldrwq_s32(from + 8)};
 }
 
-// Outputs of four channels from their sums with one pixel.
-static JLT_ALWAYS_INLINE int32x4_t jlt_mve_output(int32x4_t sums, const jlt_mve_scale_t *scale, jlt_mve_bounds_t bounds,
+// Outputs of four channels from what they sum to.
+static JLT_ALWAYS_INLINE int32x4_t jlt_mve_output(int32x4_t value, const jlt_mve_scale_t *scale, jlt_mve_bounds_t bounds,
                                                   bool is_simple) {
-  int32x4_t value = vaddq_s32(sums, scale->bias);
   value = is_simple ? vrshlq_s32(vqrdmulhq_s32(value, scale->multiplier), scale->shift)
                     : jlt_mve_scaled(value, scale->multiplier, scale->shift);
   return jlt_mve_bounded(value, bounds);
+}
+
+// The same from their sums without bias.
+static JLT_ALWAYS_INLINE int32x4_t jlt_mve_biased(int32x4_t sums, const jlt_mve_scale_t *scale, jlt_mve_bounds_t bounds,
+                                                  bool is_simple) {
+  return jlt_mve_output(vaddq_s32(sums, scale->bias), scale, bounds, is_simple);
 }
 
 // The first `channels` of four bytes.

@@ -17,15 +17,17 @@ LANES = 4  # channels of a group
 
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
-    """Pack weights of CONV and FC, ``(rows, row_elements)``: pairs of rows, alternating by vectors, at either precision int8."""
+    """Pack weights of CONV and FC, ``(rows, row_elements)``: rows that alternate by vectors, at either precision int8."""
     values = values_at(weights, bits)
     channels, elements = values.shape
     groups, vectors = -(-channels // LANES), -(-elements // BYTES)
     padded = np.zeros((groups * LANES, vectors * BYTES), np.int8)
     padded[:channels, :elements] = values
-    # rows of a group: 0 and 2 are its first pair, 1 and 3 its second
-    pairs = padded.reshape(groups, 2, 2, vectors, BYTES).transpose(0, 2, 3, 1, 4)
-    return b"".join((padded.sum(axis=1, dtype="<i4").tobytes(), pairs.tobytes()))
+    if params.n * params.out_h * params.out_w == 1:
+        packed = padded.reshape(groups, LANES, vectors, BYTES).transpose(0, 2, 1, 3)
+    else:  # rows of a group: 0 and 2 are its first pair, 1 and 3 its second
+        packed = padded.reshape(groups, 2, 2, vectors, BYTES).transpose(0, 2, 3, 1, 4)
+    return b"".join((padded.sum(axis=1, dtype="<i4").tobytes(), packed.tobytes()))
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
