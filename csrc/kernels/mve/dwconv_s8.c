@@ -11,31 +11,35 @@
 #include "kernels/mve/layout.h"
 #include "kernels/mve/scale.h"
 
-// How a vector of the input goes into strips: `together` columns of few channels, or part of one of many.
+// What is the same for all blocks of a call. A vector of the input goes into strips as `together` columns of few channels, or as
+// part of one column of many.
 typedef struct {
   uint8x16_t offsets;
+  jlt_mve_bounds_t bounds;
+  const int8_t *w;
+  const int32_t *scales;
+  int8_t *strips;
   uint32_t together;
-} turn_t;
+  uint32_t row;     // bytes of the input
+  uint32_t x_step;  // from vector to vector, of the input
+  uint32_t to_step;
+  uint32_t x_pixel;  // from output to output, of the strips
+  uint32_t channels;
+  uint32_t k_h;
+  uint32_t pixels;  // of a block, at most
+  int32_t zero_point;
+  bool is_simple;
+} job_t;
 
 // The columns of the input that a few outputs read, and the part of them that lies in it.
 typedef struct {
-  const int8_t *image;
+  const int8_t *from;  // what lies in the input begins here
   uint32_t columns;
   jlt_inside_t x;
   jlt_inside_t y;
-  uint32_t whole;  // columns.count = whole · together + rest
+  uint32_t whole;  // x.count = whole · together + rest
   uint32_t rest;
 } block_t;
-
-static turn_t turn_of(const jlt_conv_params_t *p) {
-  const uint32_t together = p->in_c <= JLT_MVE_BYTES ? JLT_MVE_BYTES / p->in_c : 1u;
-  const uint32_t channels = together > 1 ? p->in_c : JLT_MVE_BYTES;
-  uint8_t offsets[JLT_MVE_BYTES] = {0};
-  for (uint32_t i = 0; i < together * channels; i++) {
-    offsets[i] = (uint8_t)(i % channels * JLT_MVE_BYTES + i / channels * p->k_h);
-  }
-  return (turn_t){.offsets = vldrbq_u8(offsets), .together = together};
-}
 
 // A byte into every strip, `count` times.
 static JLT_ALWAYS_INLINE void turn_byte(int32_t value, uint8x16_t offsets, int8_t *to, uint32_t step, uint32_t count) {
@@ -101,145 +105,202 @@ static JLT_ALWAYS_INLINE void turn_three(const int8_t *x, uint32_t row, uint32_t
 }
 
 // The zero point where a block has no input.
-static void turn_border(const jlt_conv_params_t *p, const turn_t *turn, const block_t *block, int8_t *strips) {
-  const uint32_t k_h = p->k_h;
+static void turn_border(const job_t *job, const block_t *block) {
+  const uint32_t k_h = job->k_h;
   const uint32_t end = block->x.before + block->x.count;
-  turn_byte(p->in_zero_point, turn->offsets, strips, 1, block->x.before * k_h);
-  turn_byte(p->in_zero_point, turn->offsets, strips + end * k_h, 1, (block->columns - end) * k_h);
+  turn_byte(job->zero_point, job->offsets, job->strips, 1, block->x.before * k_h);
+  turn_byte(job->zero_point, job->offsets, job->strips + end * k_h, 1, (block->columns - end) * k_h);
   for (uint32_t ky = 0; ky < k_h; ky++) {
     if (ky - block->y.before >= block->y.count) {
-      turn_byte(p->in_zero_point, turn->offsets, strips + ky, k_h, block->columns);
+      turn_byte(job->zero_point, job->offsets, job->strips + ky, k_h, block->columns);
     }
   }
 }
 
-static void turn_block(const jlt_conv_params_t *p, const turn_t *turn, const block_t *block, uint32_t first, uint32_t channels,
-                       int8_t *strips) {
-  const uint32_t k_h = p->k_h;
-  if (block->x.count < block->columns || block->y.count < k_h) {
-    turn_border(p, turn, block, strips);
+// Up to sixteen channels from `first` on.
+static JLT_ALWAYS_INLINE void turn_block(const job_t *job, const block_t *block, uint32_t first, uint32_t channels) {
+  const int8_t *x = block->from + first;
+  int8_t *to = job->strips;
+  if (block->x.count < block->columns || block->y.count < job->k_h) {
+    turn_border(job, block);
+    to += block->x.before * job->k_h + block->y.before;
   }
-  const uint32_t row = p->in_w * p->in_c;
-  const uint32_t x_step = turn->together * p->in_c;
-  const uint32_t step = turn->together * k_h;
-  const uint32_t lanes = turn->together * channels;
-  const int8_t *x = block->image + block->y.from * row + block->x.from * p->in_c + first;
-  int8_t *to = strips + block->x.before * k_h + block->y.before;
+  const uint32_t lanes = job->together * channels;
+  const int8_t *x_rest = x + block->whole * job->x_step;
+  int8_t *to_rest = to + block->whole * job->to_step;
   if (block->y.count == 3) {
-    turn_three(x, row, x_step, turn->offsets, to, step, block->whole, lanes);
+    turn_three(x, job->row, job->x_step, job->offsets, to, job->to_step, block->whole, lanes);
     if (block->rest > 0) {
-      turn_three(x + block->whole * x_step, row, x_step, turn->offsets, to + block->whole * step, step, 1, block->rest * channels);
+      turn_three(x_rest, job->row, 0, job->offsets, to_rest, 0, 1, block->rest * channels);
     }
     return;
   }
-  for (uint32_t ky = block->y.count; ky > 0; ky--, x += row, to++) {
-    turn_row(x, x_step, turn->offsets, to, step, block->whole, lanes);
-    turn_row(x + block->whole * x_step, x_step, turn->offsets, to + block->whole * step, step, 1, block->rest * channels);
+  for (uint32_t ky = 0; ky < block->y.count; ky++, x += job->row, x_rest += job->row) {
+    turn_row(x, job->x_step, job->offsets, to + ky, job->to_step, block->whole, lanes);
+    turn_row(x_rest, 0, job->offsets, to_rest + ky, 0, 1, block->rest * channels);
   }
 }
 
-// Four channels, each with its own strip.
-static JLT_ALWAYS_INLINE int32x4_t sum_strips(const int8_t *x, const int8x16_t *w) {
+#define JLT_MVE_STRIP(sums)                       \
+  "vldrb.u8 q0, [%[x]]\n\t"                       \
+  "vmladav.s8 %[a], q0, q1\n\t"                   \
+  "vldrb.u8 q0, [%[x], #16]\n\t"                  \
+  "vmladav.s8 %[b], q0, q2\n\t"                   \
+  "vldrb.u8 q0, [%[x], #32]\n\t"                  \
+  "vmladav.s8 %[c], q0, q3\n\t"                   \
+  "vldrb.u8 q0, [%[x], #48]\n\t"                  \
+  "vmladav.s8 %[d], q0, q4\n\t"                   \
+  "vmov %q[" sums "][2], %q[" sums "][0], %[a], %[c]\n\t" \
+  "vmov %q[" sums "][3], %q[" sums "][1], %[b], %[d]\n\t"
+
+#define JLT_MVE_NEXT_STRIP "add %[x], %[x], %[x_pixel]\n\t"
+
+#define JLT_MVE_STRIP_WEIGHTS        \
+  "vldrb.u8 q1, [%[w]]\n\t"          \
+  "vldrb.u8 q2, [%[w], #16]\n\t"     \
+  "vldrb.u8 q3, [%[w], #32]\n\t"     \
+  "vldrb.u8 q4, [%[w], #48]\n\t"
+
+// A group of channels, each with its own strip, with one to three outputs.
+static JLT_ALWAYS_INLINE void sum_strips(const int8_t *x, uint32_t x_pixel, const int8_t *w, uint32_t pixels, int32x4_t *sums) {
   int32_t a, b, c, d;
-  int32x4_t sums;
-  __asm__ volatile(
-      "vldrb.u8 q0, [%[x]]\n\t"
-      "vmladav.s8 %[a], q0, %q[w0]\n\t"
-      "vldrb.u8 q0, [%[x], #32]\n\t"
-      "vmladav.s8 %[c], q0, %q[w2]\n\t"
-      "vldrb.u8 q0, [%[x], #16]\n\t"
-      "vmladav.s8 %[b], q0, %q[w1]\n\t"
-      "vldrb.u8 q0, [%[x], #48]\n\t"
-      "vmladav.s8 %[d], q0, %q[w3]\n\t"
-      "vmov %q[sums][2], %q[sums][0], %[a], %[c]\n\t"
-      "vmov %q[sums][3], %q[sums][1], %[b], %[d]\n\t"
-      : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [sums] "=&w"(sums)
-      : [x] "r"(x), [w0] "w"(w[0]), [w1] "w"(w[1]), [w2] "w"(w[2]), [w3] "w"(w[3])
-      : "q0", "memory");
-  return sums;
+  int32x4_t s0, s1, s2;
+  if (pixels == 1) {
+    __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0")
+                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [s0] "=&w"(s0)
+                     : [x] "r"(x), [w] "r"(w)
+                     : "q0", "q1", "q2", "q3", "q4", "memory");
+    sums[0] = s0;
+  } else if (pixels == 2) {
+    __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0") JLT_MVE_NEXT_STRIP JLT_MVE_STRIP("s1")
+                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [s0] "=&w"(s0), [s1] "=&w"(s1)
+                     : [x_pixel] "r"(x_pixel), [w] "r"(w)
+                     : "q0", "q1", "q2", "q3", "q4", "memory");
+    sums[0] = s0;
+    sums[1] = s1;
+  } else {
+    __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0") JLT_MVE_NEXT_STRIP JLT_MVE_STRIP("s1") JLT_MVE_NEXT_STRIP
+                     JLT_MVE_STRIP("s2")
+                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [s0] "=&w"(s0), [s1] "=&w"(s1),
+                       [s2] "=&w"(s2)
+                     : [x_pixel] "r"(x_pixel), [w] "r"(w)
+                     : "q0", "q1", "q2", "q3", "q4", "memory");
+    sums[0] = s0;
+    sums[1] = s1;
+    sums[2] = s2;
+  }
 }
 
-// A group with up to three pixels, backwards.
-static JLT_ALWAYS_INLINE void run_group(const int8_t *strips, uint32_t pixels, uint32_t step, const int8_t *w, const int32_t *scales,
-                                        jlt_mve_bounds_t bounds, bool is_simple, int8_t *out, uint32_t out_c, uint32_t channels) {
-  const int8x16_t rows[] = {vldrbq_s8(w), vldrbq_s8(w + 16), vldrbq_s8(w + 32), vldrbq_s8(w + 48)};
-  const int32x4_t first = sum_strips(strips, rows);
-  const int32x4_t second = pixels > 1 ? sum_strips(strips + step, rows) : first;
-  const int32x4_t third = pixels > 2 ? sum_strips(strips + 2u * step, rows) : first;
+static JLT_ALWAYS_INLINE void run_group(const int8_t *x, uint32_t x_pixel, const int8_t *w, const int32_t *scales,
+                                        jlt_mve_bounds_t bounds, bool is_simple, uint32_t pixels, int8_t *out, uint32_t out_c,
+                                        uint32_t channels) {
+  int32x4_t sums[JLT_MVE_PIXELS];
+  sum_strips(x, x_pixel, w, pixels, sums);
   const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-  jlt_mve_put(out, jlt_mve_biased(first, &scale, bounds, is_simple), channels);
+  jlt_mve_put(out, jlt_mve_biased(sums[0], &scale, bounds, is_simple), channels);
   if (pixels > 1) {
-    jlt_mve_put(out + out_c, jlt_mve_biased(second, &scale, bounds, is_simple), channels);
+    jlt_mve_put(out + out_c, jlt_mve_biased(sums[1], &scale, bounds, is_simple), channels);
   }
   if (pixels > 2) {
-    jlt_mve_put(out + 2u * out_c, jlt_mve_biased(third, &scale, bounds, is_simple), channels);
+    jlt_mve_put(out + 2u * out_c, jlt_mve_biased(sums[2], &scale, bounds, is_simple), channels);
   }
 }
 
-// Up to sixteen channels with `pixels` outputs.
-static JLT_ALWAYS_INLINE void run_strips(const jlt_conv_params_t *p, const int8_t *strips, uint32_t pixels, const int8_t *w,
-                                         const int32_t *scales, bool is_simple, int8_t *out, uint32_t channels) {
-  const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
-  const uint32_t step = (uint32_t)p->stride_w * p->k_h;
-  const uint32_t out_c = p->out_c;
+// Up to sixteen channels.
+static JLT_ALWAYS_INLINE void run_strips(const job_t *job, const int8_t *x, const int8_t *w, const int32_t *scales, bool is_simple,
+                                         uint32_t pixels, int8_t *out, uint32_t channels) {
+  const jlt_mve_bounds_t bounds = job->bounds;
+  const uint32_t x_pixel = job->x_pixel;
+  const uint32_t out_c = job->channels;
   for (; channels >= JLT_MVE_LANES; channels -= JLT_MVE_LANES) {
-    run_group(strips, pixels, step, w, scales, bounds, is_simple, out, out_c, JLT_MVE_LANES);
-    strips += JLT_MVE_LANES * JLT_MVE_BYTES;
+    run_group(x, x_pixel, w, scales, bounds, is_simple, pixels, out, out_c, JLT_MVE_LANES);
+    x += JLT_MVE_LANES * JLT_MVE_BYTES;
     w += JLT_MVE_LANES * JLT_MVE_BYTES;
     scales += JLT_MVE_SCALE;
     out += JLT_MVE_LANES;
   }
   if (channels > 0) {
-    run_group(strips, pixels, step, w, scales, bounds, is_simple, out, out_c, channels);
+    run_group(x, x_pixel, w, scales, bounds, is_simple, pixels, out, out_c, channels);
   }
 }
 
-static void run_block(const jlt_call_t *call, const turn_t *turn, const block_t *block, uint32_t pixels, bool is_simple,
-                      int8_t *out) {
-  const jlt_conv_params_t *p = call->params;
-  const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p);
-  const int32_t *scales = call->scratch;
-  int8_t *strips = (int8_t *)call->scratch + jlt_mve_scales_bytes(p);
-  for (uint32_t c = 0; c < p->in_c; c += 16, w += 16 * JLT_MVE_BYTES, scales += 4 * JLT_MVE_SCALE, out += 16) {
-    const uint32_t channels = p->in_c - c < 16 ? p->in_c - c : 16;
-    turn_block(p, turn, block, c, channels, strips);
-    if (!is_simple) {
+// Kept apart, as a job's fields are better read one by one than kept: blocks of few channels are short.
+static __attribute__((noinline)) void run_block(const job_t *job, const block_t *block, uint32_t pixels, int8_t *out) {
+  const int8_t *w = job->w;
+  const int32_t *scales = job->scales;
+  for (uint32_t c = 0; c < job->channels; c += 16, w += 16 * JLT_MVE_BYTES, scales += 4 * JLT_MVE_SCALE, out += 16) {
+    const uint32_t channels = job->channels - c < 16 ? job->channels - c : 16;
+    turn_block(job, block, c, channels);
+    if (!job->is_simple || pixels == 1) {
       for (uint32_t i = 0; i < pixels; i++) {
-        run_strips(p, strips + i * p->stride_w * p->k_h, 1, w, scales, false, out + i * p->out_c, channels);
+        run_strips(job, job->strips + i * job->x_pixel, w, scales, false, 1, out + i * job->channels, channels);
       }
-    } else if (pixels == 3) {
-      run_strips(p, strips, 3, w, scales, true, out, channels);
     } else if (pixels == 2) {
-      run_strips(p, strips, 2, w, scales, true, out, channels);
+      run_strips(job, job->strips, w, scales, true, 2, out, channels);
     } else {
-      run_strips(p, strips, 1, w, scales, true, out, channels);
+      run_strips(job, job->strips, w, scales, true, 3, out, channels);
     }
   }
 }
 
+static job_t job_of(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  const uint32_t together = p->in_c <= JLT_MVE_BYTES ? JLT_MVE_BYTES / p->in_c : 1u;
+  const uint32_t channels = together > 1 ? p->in_c : JLT_MVE_BYTES;
+  const uint32_t x_pixel = (uint32_t)p->stride_w * p->k_h;
+  const uint32_t fit = (JLT_MVE_BYTES - (uint32_t)p->k_h * p->k_w) / x_pixel + 1u;
+  uint8_t offsets[JLT_MVE_BYTES] = {0};
+  for (uint32_t i = 0; i < together * channels; i++) {
+    offsets[i] = (uint8_t)(i % channels * JLT_MVE_BYTES + i / channels * p->k_h);
+  }
+  return (job_t){
+      .offsets = vldrbq_u8(offsets),
+      .bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max),
+      .w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p),
+      .scales = call->scratch,
+      .strips = (int8_t *)call->scratch + jlt_mve_scales_bytes(p),
+      .together = together,
+      .row = p->in_w * p->in_c,
+      .x_step = together * p->in_c,
+      .to_step = together * p->k_h,
+      .x_pixel = x_pixel,
+      .channels = p->in_c,
+      .k_h = p->k_h,
+      .pixels = fit < JLT_MVE_PIXELS ? fit : JLT_MVE_PIXELS,
+      .zero_point = p->in_zero_point,
+      .is_simple = jlt_mve_is_simple(call),
+  };
+}
+
 static void run_small(const jlt_call_t *call, jlt_span_t tile) {
   const jlt_conv_params_t *p = call->params;
-  const bool is_simple = jlt_mve_is_simple(call);
-  const turn_t turn = turn_of(p);
-  const uint32_t fit = (JLT_MVE_BYTES - (uint32_t)p->k_h * p->k_w) / ((uint32_t)p->stride_w * p->k_h) + 1u;
-  const uint32_t most = fit < JLT_MVE_PIXELS ? fit : JLT_MVE_PIXELS;
+  const job_t job = job_of(call);
+  const uint32_t k_h = p->k_h;
+  const uint32_t in_w = p->in_w;
+  const uint32_t out_w = p->out_w;
+  const uint32_t most_columns = (job.pixels - 1u) * p->stride_w + p->k_w;
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
-  uint32_t row = tile.begin / p->out_w;
-  uint32_t x = tile.begin % p->out_w;
+  uint32_t row = tile.begin / out_w;
+  uint32_t x = tile.begin % out_w;
   jlt_mve_write_scales(call, p->in_zero_point, call->scratch);
   for (uint32_t left = tile.end - tile.begin; left > 0; row++, x = 0) {
-    block_t block = {
-        .image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c,
-        .y = jlt_inside((int32_t)(row % p->out_h * p->stride_h) - p->pad_top, p->k_h, p->in_h),
-    };
-    while (x < p->out_w && left > 0) {
-      const uint32_t here = p->out_w - x < left ? p->out_w - x : left;
-      const uint32_t pixels = here < most ? here : most;
-      block.columns = (pixels - 1u) * p->stride_w + p->k_w;
-      block.x = jlt_inside((int32_t)(x * p->stride_w) - p->pad_left, block.columns, p->in_w);
-      block.whole = block.x.count / turn.together;
-      block.rest = block.x.count % turn.together;
-      run_block(call, &turn, &block, pixels, is_simple, out);
+    const int8_t *image = (const int8_t *)call->in[0] + (size_t)(row / p->out_h) * p->in_h * job.row;
+    block_t block = {.y = jlt_inside((int32_t)(row % p->out_h * p->stride_h) - p->pad_top, k_h, p->in_h)};
+    image += block.y.from * job.row;
+    while (x < out_w && left > 0) {
+      const uint32_t here = out_w - x < left ? out_w - x : left;
+      const uint32_t pixels = here < job.pixels ? here : job.pixels;
+      const int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
+      block.columns = most_columns - (job.pixels - pixels) * p->stride_w;
+      if (x0 >= 0 && (uint32_t)x0 + block.columns <= in_w) {
+        block.x = (jlt_inside_t){.count = block.columns, .from = (uint32_t)x0};
+      } else {
+        block.x = jlt_inside(x0, block.columns, in_w);
+      }
+      block.whole = job.together > 1 ? block.x.count / job.together : block.x.count;
+      block.rest = block.x.count - block.whole * job.together;
+      block.from = image + block.x.from * p->in_c;
+      run_block(&job, &block, pixels, out);
       x += pixels;
       left -= pixels;
       out += pixels * p->out_c;
