@@ -32,7 +32,7 @@ static place_t place_of(const jlt_conv_params_t *p, const int8_t *in, uint32_t p
   };
 }
 
-static void go_on(const jlt_conv_params_t *p, place_t *at) {
+static JLT_ALWAYS_INLINE void go_on(const jlt_conv_params_t *p, place_t *at) {
   at->x += p->stride_w;
   if (++at->out_x < p->out_w) {
     return;
@@ -63,21 +63,29 @@ static void gather_border(const jlt_conv_params_t *p, const place_t *at, int8_t 
   }
 }
 
-static void gather(const jlt_conv_params_t *p, const place_t *at, int8_t *to) {
-  if (at->x < 0 || at->y < 0 || at->x + p->k_w > (int32_t)p->in_w || at->y + p->k_h > (int32_t)p->in_h) {
-    gather_border(p, at, to);
-    return;
-  }
+// The patches of `count` output pixels, `length` bytes each; moves on behind them.
+static __attribute__((noinline)) void gather(const jlt_conv_params_t *p, place_t *place, uint32_t count, uint32_t length, int8_t *to) {
   const uint32_t bytes = p->k_w * p->in_c;
   const uint32_t row = p->in_w * p->in_c;
-  const int8_t *from = at->image + ((size_t)(uint32_t)at->y * p->in_w + (uint32_t)at->x) * p->in_c;
-  if (bytes <= JLT_MVE_BYTES) {
-    jlt_mve_copy_rows(to, bytes, from, row, bytes, p->k_h);
-    return;
+  const int32_t last_x = (int32_t)p->in_w - p->k_w;
+  const int32_t last_y = (int32_t)p->in_h - p->k_h;
+  place_t at = *place;
+  for (; count > 0; count--, to += length, go_on(p, &at)) {
+    if (at.x < 0 || at.y < 0 || at.x > last_x || at.y > last_y) {
+      gather_border(p, &at, to);
+      continue;
+    }
+    const int8_t *from = at.image + (uint32_t)at.y * row + (uint32_t)at.x * p->in_c;
+    if (bytes <= JLT_MVE_BYTES) {
+      jlt_mve_copy_rows(to, bytes, from, row, bytes, p->k_h);
+      continue;
+    }
+    int8_t *next = to;
+    for (uint32_t ky = p->k_h; ky > 0; ky--, from += row, next += bytes) {
+      jlt_mve_copy(next, from, bytes);
+    }
   }
-  for (uint32_t ky = p->k_h; ky > 0; ky--, from += row, to += bytes) {
-    jlt_mve_copy(to, from, bytes);
-  }
+  *place = at;
 }
 
 // Windows of one pixel each, without a border between: nothing to be looked for.
@@ -85,9 +93,7 @@ static bool is_pointwise(const jlt_conv_params_t *p) {
   return p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->out_h == p->in_h && p->out_w == p->in_w;
 }
 
-static void gather_pointwise(const jlt_conv_params_t *p, const int8_t *from, uint32_t count, int8_t *to) {
-  const uint32_t c = p->in_c;
-  const uint32_t length = jlt_mve_length(p);
+static JLT_ALWAYS_INLINE void gather_pointwise(const int8_t *from, uint32_t c, uint32_t length, uint32_t count, int8_t *to) {
   if (c == length) {
     jlt_mve_copy(to, from, count * c);
   } else if (c < JLT_MVE_BYTES) {
@@ -187,35 +193,17 @@ static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t **wei
   return sums;
 }
 
-// A group with three pixels, whose outputs lie `step` apart or, where there are fewer, over each other: the first one's come last.
+// A group with three pixels, whose outputs lie at `places` from the first one's or, where there are fewer, over it: it comes last.
 static JLT_ALWAYS_INLINE const int8_t *run_group(const int8_t *const *patches, uint32_t more, const int8_t *w, const int32_t *scales,
-                                                 jlt_mve_bounds_t bounds, bool is_simple, int8_t *out, const uint32_t *places,
+                                                 jlt_mve_bounds_t bounds, bool is_simple, int8_t *out, uint32_t second, uint32_t third,
                                                  uint32_t channels) {
   int32x4_t sums[JLT_MVE_PIXELS];
   w = sum_pixels(patches, more, w, sums);
   const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-  jlt_mve_put(out + places[2], jlt_mve_biased(sums[2], &scale, bounds, is_simple), channels);
-  jlt_mve_put(out + places[1], jlt_mve_biased(sums[1], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out + third, jlt_mve_biased(sums[2], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out + second, jlt_mve_biased(sums[1], &scale, bounds, is_simple), channels);
   jlt_mve_put(out, jlt_mve_biased(sums[0], &scale, bounds, is_simple), channels);
   return w;
-}
-
-// All channels with up to three pixels.
-static JLT_ALWAYS_INLINE void run_pixels(const jlt_call_t *call, const int8_t *const *patches, int8_t *out, uint32_t count,
-                                         bool is_simple) {
-  const jlt_conv_params_t *p = call->params;
-  const uint32_t more = jlt_mve_length(p) / JLT_MVE_BYTES - 1u;
-  const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
-  const int8_t *w = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p);
-  const int32_t *scales = call->scratch;
-  const uint32_t places[JLT_MVE_PIXELS] = {0, count > 1 ? p->out_c : 0u, count > 2 ? 2u * p->out_c : 0u};
-  uint32_t left = p->out_c;
-  for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES, out += JLT_MVE_LANES, scales += JLT_MVE_SCALE) {
-    w = run_group(patches, more, w, scales, bounds, is_simple, out, places, JLT_MVE_LANES);
-  }
-  if (left > 0) {
-    run_group(patches, more, w, scales, bounds, is_simple, out, places, left);
-  }
 }
 
 // Groups of channels with the only pixel; `each` has its own scale, or all have one.
@@ -262,8 +250,8 @@ static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, jlt_span_t channe
 
 static void multiply(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  const place_t at = place_of(p, call->in[0], 0);
-  gather(p, &at, call->scratch);
+  place_t at = place_of(p, call->in[0], 0);
+  gather(p, &at, 1, 0, call->scratch);
   const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c);
   if (call->weights.record->n_multipliers > 1) {
     run_rows(call, channels, true, false);
@@ -274,35 +262,43 @@ static void multiply(const jlt_call_t *call) {
   }
 }
 
-static void convolve(const jlt_call_t *call) {
+static JLT_ALWAYS_INLINE void convolve(const jlt_call_t *call, bool is_simple) {
   const jlt_conv_params_t *p = call->params;
   const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, jlt_mve_pixels(p));
-  const uint32_t length = jlt_mve_length(p);
-  const bool is_simple = jlt_mve_is_simple(call);
-  int8_t *to = (int8_t *)call->scratch + jlt_mve_scales_bytes(p);
-  const int8_t *const patches[JLT_MVE_PIXELS] = {to, to + length, to + 2u * length};
-  int8_t *out = (int8_t *)call->out + (size_t)pixels.begin * p->out_c;
+  const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
   const bool pointwise = is_pointwise(p);
-  const int8_t *from = (const int8_t *)call->in[0] + (size_t)pixels.begin * p->in_c;
+  const uint32_t in_c = p->in_c;
+  const uint32_t out_c = p->out_c;
+  const uint32_t length = jlt_mve_length(p);
+  const uint32_t more = length / JLT_MVE_BYTES - 1u;
+  const int32_t *const all_scales = call->scratch;
+  int8_t *const to = (int8_t *)call->scratch + jlt_mve_scales_bytes(p);
+  const int8_t *const patches[JLT_MVE_PIXELS] = {to, to + length, to + 2u * length};
+  const int8_t *const all_weights = (const int8_t *)call->weights.packed + 4u * jlt_mve_rows(p);
+  const int8_t *from = (const int8_t *)call->in[0] + (size_t)pixels.begin * in_c;
+  int8_t *out = (int8_t *)call->out + (size_t)pixels.begin * out_c;
   place_t at = place_of(p, call->in[0], pixels.begin);
   jlt_mve_write_scales(call, p->in_zero_point, call->scratch);
   for (uint32_t left = pixels.end - pixels.begin; left > 0;) {
     const uint32_t count = left < JLT_MVE_PIXELS ? left : JLT_MVE_PIXELS;
+    const uint32_t second = count > 1 ? out_c : 0u;
+    const uint32_t third = count > 2 ? 2u * out_c : 0u;
+    const int8_t *w = all_weights;
+    const int32_t *scales = all_scales;
     if (pointwise) {
-      gather_pointwise(p, from, count, to);
-      from += count * p->in_c;
+      gather_pointwise(from, in_c, length, count, to);
+      from += count * in_c;
     } else {
-      for (uint32_t i = 0; i < count; i++) {
-        gather(p, &at, to + i * length);
-        go_on(p, &at);
-      }
+      gather(p, &at, count, length, to);
     }
-    if (is_simple) {
-      run_pixels(call, patches, out, count, true);
-    } else {
-      run_pixels(call, patches, out, count, false);
+    int8_t *const end = out + (out_c & ~(JLT_MVE_LANES - 1u));
+    for (; out != end; out += JLT_MVE_LANES, scales += JLT_MVE_SCALE) {
+      w = run_group(patches, more, w, scales, bounds, is_simple, out, second, third, JLT_MVE_LANES);
     }
-    out += count * p->out_c;
+    if (out_c % JLT_MVE_LANES > 0) {
+      run_group(patches, more, w, scales, bounds, is_simple, out, second, third, out_c % JLT_MVE_LANES);
+    }
+    out += out_c % JLT_MVE_LANES + (count - 1u) * out_c;
     left -= count;
   }
 }
@@ -310,8 +306,10 @@ static void convolve(const jlt_call_t *call) {
 void jlt_conv_s8__mve(const jlt_call_t *call) {
   if (jlt_mve_pixels(call->params) == 1) {
     multiply(call);
+  } else if (jlt_mve_is_simple(call)) {
+    convolve(call, true);
   } else {
-    convolve(call);
+    convolve(call, false);
   }
 }
 

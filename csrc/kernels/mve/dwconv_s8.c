@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depthwise convolution for Helium. Layout of weights: layout.h.
 //
-// Windows of at most sixteen taps: of sixteen channels at a time, the columns that three outputs read are turned into a strip of sixteen
-// bytes a channel, column after column; an output's window lies together there, so that one instruction makes its sum, as weights of 0
+// Windows of at most sixteen taps: of sixteen channels at a time, the columns that a few outputs read are turned into a strip of sixteen
+// bytes a channel, column after column, or of 32 where there are at most eight; an output's window lies together there, so that one instruction makes its sum, as weights of 0
 // meet what is behind it. Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x.
 // Larger windows: four channels at a time, one output after the other; borders are left out.
 #include "kernels/variants.h"
@@ -10,6 +10,11 @@
 #if defined(JLT_WITH_MVE) && defined(__ARM_FEATURE_MVE)
 #include "kernels/mve/layout.h"
 #include "kernels/mve/scale.h"
+
+// Functions kept apart, so that what one of them needs is not worked out for the others: blocks are short.
+#define JLT_MVE_APART static __attribute__((noinline)) void
+
+enum { MOST_PIXELS = 8 };  // of a block; kernels.h
 
 // What is the same for all blocks of a call. A vector of the input goes into strips as `together` columns of few channels, or as
 // part of one column of many.
@@ -20,6 +25,7 @@ typedef struct {
   const int32_t *scales;
   int8_t *strips;
   uint32_t together;
+  uint32_t strip;   // bytes of a channel
   uint32_t row;     // bytes of the input
   uint32_t x_step;  // from vector to vector, of the input
   uint32_t to_step;
@@ -118,7 +124,7 @@ static void turn_border(const job_t *job, const block_t *block) {
 }
 
 // Up to sixteen channels from `first` on.
-static JLT_ALWAYS_INLINE void turn_block(const job_t *job, const block_t *block, uint32_t first, uint32_t channels) {
+JLT_MVE_APART turn_block(const job_t *job, const block_t *block, uint32_t first, uint32_t channels) {
   const int8_t *x = block->from + first;
   int8_t *to = job->strips;
   if (block->x.count < block->columns || block->y.count < job->k_h) {
@@ -141,14 +147,14 @@ static JLT_ALWAYS_INLINE void turn_block(const job_t *job, const block_t *block,
   }
 }
 
-#define JLT_MVE_STRIP(sums)                       \
+#define JLT_MVE_STRIP(sums, at1, at2, at3)        \
   "vldrb.u8 q0, [%[x]]\n\t"                       \
   "vmladav.s8 %[a], q0, q1\n\t"                   \
-  "vldrb.u8 q0, [%[x], #16]\n\t"                  \
+  "vldrb.u8 q0, [%[x], #" at1 "]\n\t"             \
   "vmladav.s8 %[b], q0, q2\n\t"                   \
-  "vldrb.u8 q0, [%[x], #32]\n\t"                  \
+  "vldrb.u8 q0, [%[x], #" at2 "]\n\t"             \
   "vmladav.s8 %[c], q0, q3\n\t"                   \
-  "vldrb.u8 q0, [%[x], #48]\n\t"                  \
+  "vldrb.u8 q0, [%[x], #" at3 "]\n\t"             \
   "vmladav.s8 %[d], q0, q4\n\t"                   \
   "vmov %q[" sums "][2], %q[" sums "][0], %[a], %[c]\n\t" \
   "vmov %q[" sums "][3], %q[" sums "][1], %[b], %[d]\n\t"
@@ -161,84 +167,147 @@ static JLT_ALWAYS_INLINE void turn_block(const job_t *job, const block_t *block,
   "vldrb.u8 q3, [%[w], #32]\n\t"     \
   "vldrb.u8 q4, [%[w], #48]\n\t"
 
-// A group of channels, each with its own strip, with one to three outputs.
-static JLT_ALWAYS_INLINE void sum_strips(const int8_t *x, uint32_t x_pixel, const int8_t *w, uint32_t pixels, int32x4_t *sums) {
+#define JLT_MVE_SUM_STRIPS(...)                                                                                                     \
+  __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0", __VA_ARGS__)                                                           \
+                   : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [s0] "=&w"(sums[0])                                 \
+                   : [x] "r"(x), [w] "r"(w)                                                                                         \
+                   : "q0", "q1", "q2", "q3", "q4", "memory")
+
+#define JLT_MVE_SUM_STRIPS_2(...)                                                                                                   \
+  __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0", __VA_ARGS__) JLT_MVE_NEXT_STRIP JLT_MVE_STRIP("s1", __VA_ARGS__)       \
+                   : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [s0] "=&w"(sums[0]),                  \
+                     [s1] "=&w"(sums[1])                                                                                            \
+                   : [x_pixel] "r"(x_pixel), [w] "r"(w)                                                                             \
+                   : "q0", "q1", "q2", "q3", "q4", "memory")
+
+#define JLT_MVE_SUM_STRIPS_3(...)                                                                                                   \
+  __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0", __VA_ARGS__) JLT_MVE_NEXT_STRIP JLT_MVE_STRIP("s1", __VA_ARGS__)       \
+                       JLT_MVE_NEXT_STRIP JLT_MVE_STRIP("s2", __VA_ARGS__)                                                          \
+                   : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [s0] "=&w"(sums[0]),                  \
+                     [s1] "=&w"(sums[1]), [s2] "=&w"(sums[2])                                                                       \
+                   : [x_pixel] "r"(x_pixel), [w] "r"(w)                                                                             \
+                   : "q0", "q1", "q2", "q3", "q4", "memory")
+
+// A group of channels, each with its own strip of 16 or 32 bytes, with one to three outputs.
+static JLT_ALWAYS_INLINE void sum_strips(const int8_t *x, uint32_t strip, uint32_t x_pixel, const int8_t *w, uint32_t pixels,
+                                         int32x4_t *sums) {
   int32_t a, b, c, d;
-  int32x4_t s0, s1, s2;
-  if (pixels == 1) {
-    __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0")
-                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [s0] "=&w"(s0)
-                     : [x] "r"(x), [w] "r"(w)
-                     : "q0", "q1", "q2", "q3", "q4", "memory");
-    sums[0] = s0;
+  if (strip == JLT_MVE_BYTES) {
+    if (pixels == 1) {
+      JLT_MVE_SUM_STRIPS("16", "32", "48");
+    } else if (pixels == 2) {
+      JLT_MVE_SUM_STRIPS_2("16", "32", "48");
+    } else {
+      JLT_MVE_SUM_STRIPS_3("16", "32", "48");
+    }
+  } else if (pixels == 1) {
+    JLT_MVE_SUM_STRIPS("32", "64", "96");
   } else if (pixels == 2) {
-    __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0") JLT_MVE_NEXT_STRIP JLT_MVE_STRIP("s1")
-                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [s0] "=&w"(s0), [s1] "=&w"(s1)
-                     : [x_pixel] "r"(x_pixel), [w] "r"(w)
-                     : "q0", "q1", "q2", "q3", "q4", "memory");
-    sums[0] = s0;
-    sums[1] = s1;
+    JLT_MVE_SUM_STRIPS_2("32", "64", "96");
   } else {
-    __asm__ volatile(JLT_MVE_STRIP_WEIGHTS JLT_MVE_STRIP("s0") JLT_MVE_NEXT_STRIP JLT_MVE_STRIP("s1") JLT_MVE_NEXT_STRIP
-                     JLT_MVE_STRIP("s2")
-                     : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [s0] "=&w"(s0), [s1] "=&w"(s1),
-                       [s2] "=&w"(s2)
-                     : [x_pixel] "r"(x_pixel), [w] "r"(w)
-                     : "q0", "q1", "q2", "q3", "q4", "memory");
-    sums[0] = s0;
-    sums[1] = s1;
-    sums[2] = s2;
+    JLT_MVE_SUM_STRIPS_3("32", "64", "96");
   }
 }
 
-static JLT_ALWAYS_INLINE void run_group(const int8_t *x, uint32_t x_pixel, const int8_t *w, const int32_t *scales,
-                                        jlt_mve_bounds_t bounds, bool is_simple, uint32_t pixels, int8_t *out, uint32_t out_c,
-                                        uint32_t channels) {
-  int32x4_t sums[JLT_MVE_PIXELS];
-  sum_strips(x, x_pixel, w, pixels, sums);
-  const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-  jlt_mve_put(out, jlt_mve_biased(sums[0], &scale, bounds, is_simple), channels);
-  if (pixels > 1) {
-    jlt_mve_put(out + out_c, jlt_mve_biased(sums[1], &scale, bounds, is_simple), channels);
-  }
-  if (pixels > 2) {
-    jlt_mve_put(out + 2u * out_c, jlt_mve_biased(sums[2], &scale, bounds, is_simple), channels);
-  }
-}
-
-// Up to sixteen channels.
-static JLT_ALWAYS_INLINE void run_strips(const job_t *job, const int8_t *x, const int8_t *w, const int32_t *scales, bool is_simple,
+// Whole groups of up to sixteen channels, with two or three outputs.
+static JLT_ALWAYS_INLINE void run_simple(const job_t *job, const int8_t *x, uint32_t strip, const int8_t *w, const int32_t *scales,
                                          uint32_t pixels, int8_t *out, uint32_t channels) {
   const jlt_mve_bounds_t bounds = job->bounds;
   const uint32_t x_pixel = job->x_pixel;
   const uint32_t out_c = job->channels;
   for (; channels >= JLT_MVE_LANES; channels -= JLT_MVE_LANES) {
-    run_group(x, x_pixel, w, scales, bounds, is_simple, pixels, out, out_c, JLT_MVE_LANES);
-    x += JLT_MVE_LANES * JLT_MVE_BYTES;
+    int32x4_t sums[JLT_MVE_PIXELS];
+    sum_strips(x, strip, x_pixel, w, pixels, sums);
+    const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
+    vstrbq_s32(out, jlt_mve_biased(sums[0], &scale, bounds, true));
+    vstrbq_s32(out + out_c, jlt_mve_biased(sums[1], &scale, bounds, true));
+    if (pixels > 2) {
+      vstrbq_s32(out + 2u * out_c, jlt_mve_biased(sums[2], &scale, bounds, true));
+    }
+    x += JLT_MVE_LANES * strip;
     w += JLT_MVE_LANES * JLT_MVE_BYTES;
     scales += JLT_MVE_SCALE;
     out += JLT_MVE_LANES;
   }
-  if (channels > 0) {
-    run_group(x, x_pixel, w, scales, bounds, is_simple, pixels, out, out_c, channels);
+}
+
+// Up to sixteen channels with one output.
+static JLT_ALWAYS_INLINE void run_any(const job_t *job, const int8_t *x, uint32_t strip, const int8_t *w, const int32_t *scales,
+                                      int8_t *out, uint32_t channels) {
+  for (uint32_t c = 0; c < channels; c += JLT_MVE_LANES) {
+    int32x4_t sums[1];
+    sum_strips(x, strip, 0, w, 1, sums);
+    const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
+    vstrbq_p_s32(out + c, jlt_mve_biased(sums[0], &scale, job->bounds, false), vctp32q(channels - c));
+    x += JLT_MVE_LANES * strip;
+    w += JLT_MVE_LANES * JLT_MVE_BYTES;
+    scales += JLT_MVE_SCALE;
   }
 }
 
-// Kept apart, as a job's fields are better read one by one than kept: blocks of few channels are short.
-static __attribute__((noinline)) void run_block(const job_t *job, const block_t *block, uint32_t pixels, int8_t *out) {
-  const int8_t *w = job->w;
-  const int32_t *scales = job->scales;
-  for (uint32_t c = 0; c < job->channels; c += 16, w += 16 * JLT_MVE_BYTES, scales += 4 * JLT_MVE_SCALE, out += 16) {
+JLT_MVE_APART run_three(const job_t *job, const int8_t *x, const int8_t *w, const int32_t *scales, int8_t *out, uint32_t channels) {
+  run_simple(job, x, JLT_MVE_BYTES, w, scales, 3, out, channels);
+}
+
+JLT_MVE_APART run_two(const job_t *job, const int8_t *x, const int8_t *w, const int32_t *scales, int8_t *out, uint32_t channels) {
+  run_simple(job, x, JLT_MVE_BYTES, w, scales, 2, out, channels);
+}
+
+JLT_MVE_APART run_three_long(const job_t *job, const int8_t *x, const int8_t *w, const int32_t *scales, int8_t *out,
+                             uint32_t channels) {
+  run_simple(job, x, 2 * JLT_MVE_BYTES, w, scales, 3, out, channels);
+}
+
+JLT_MVE_APART run_two_long(const job_t *job, const int8_t *x, const int8_t *w, const int32_t *scales, int8_t *out, uint32_t channels) {
+  run_simple(job, x, 2 * JLT_MVE_BYTES, w, scales, 2, out, channels);
+}
+
+// Channels from `done` on, output after output.
+JLT_MVE_APART run_rest(const job_t *job, const int8_t *x, uint32_t first, uint32_t done, uint32_t channels, uint32_t pixels,
+                       int8_t *out) {
+  const int8_t *w = job->w + (first + done) * JLT_MVE_BYTES;
+  const int32_t *scales = job->scales + (first + done) / JLT_MVE_LANES * JLT_MVE_SCALE;
+  for (uint32_t i = 0; i < pixels; i++, x += job->x_pixel, out += job->channels) {
+    if (job->strip == JLT_MVE_BYTES) {
+      run_any(job, x + done * JLT_MVE_BYTES, JLT_MVE_BYTES, w, scales, out + done, channels - done);
+    } else {
+      run_any(job, x + done * 2 * JLT_MVE_BYTES, 2 * JLT_MVE_BYTES, w, scales, out + done, channels - done);
+    }
+  }
+}
+
+// Up to sixteen channels from `first` on with up to three outputs.
+static JLT_ALWAYS_INLINE void run_strips(const job_t *job, const int8_t *x, uint32_t first, uint32_t pixels, int8_t *out,
+                                         uint32_t channels) {
+  uint32_t done = 0;
+  if (job->is_simple && pixels > 1) {
+    const int8_t *w = job->w + first * JLT_MVE_BYTES;
+    const int32_t *scales = job->scales + first / JLT_MVE_LANES * JLT_MVE_SCALE;
+    done = channels & ~(JLT_MVE_LANES - 1u);
+    if (job->strip > JLT_MVE_BYTES) {
+      if (pixels > 2) {
+        run_three_long(job, x, w, scales, out, done);
+      } else {
+        run_two_long(job, x, w, scales, out, done);
+      }
+    } else if (pixels > 2) {
+      run_three(job, x, w, scales, out, done);
+    } else {
+      run_two(job, x, w, scales, out, done);
+    }
+  }
+  if (done < channels) {
+    run_rest(job, x, first, done, channels, pixels, out);
+  }
+}
+
+static void run_block(const job_t *job, const block_t *block, uint32_t pixels, int8_t *out) {
+  for (uint32_t c = 0; c < job->channels; c += 16) {
     const uint32_t channels = job->channels - c < 16 ? job->channels - c : 16;
     turn_block(job, block, c, channels);
-    if (!job->is_simple || pixels == 1) {
-      for (uint32_t i = 0; i < pixels; i++) {
-        run_strips(job, job->strips + i * job->x_pixel, w, scales, false, 1, out + i * job->channels, channels);
-      }
-    } else if (pixels == 2) {
-      run_strips(job, job->strips, w, scales, true, 2, out, channels);
-    } else {
-      run_strips(job, job->strips, w, scales, true, 3, out, channels);
+    for (uint32_t i = 0; i < pixels; i += JLT_MVE_PIXELS) {
+      const uint32_t here = pixels - i < JLT_MVE_PIXELS ? pixels - i : JLT_MVE_PIXELS;
+      run_strips(job, job->strips + i * job->x_pixel, c, here, out + i * job->channels + c, channels);
     }
   }
 }
@@ -248,10 +317,11 @@ static job_t job_of(const jlt_call_t *call) {
   const uint32_t together = p->in_c <= JLT_MVE_BYTES ? JLT_MVE_BYTES / p->in_c : 1u;
   const uint32_t channels = together > 1 ? p->in_c : JLT_MVE_BYTES;
   const uint32_t x_pixel = (uint32_t)p->stride_w * p->k_h;
-  const uint32_t fit = (JLT_MVE_BYTES - (uint32_t)p->k_h * p->k_w) / x_pixel + 1u;
+  const uint32_t strip = p->in_c <= JLT_MVE_BYTES / 2 ? 2 * JLT_MVE_BYTES : JLT_MVE_BYTES;
+  const uint32_t fit = (strip - (uint32_t)p->k_h * p->k_w) / x_pixel + 1u;
   uint8_t offsets[JLT_MVE_BYTES] = {0};
   for (uint32_t i = 0; i < together * channels; i++) {
-    offsets[i] = (uint8_t)(i % channels * JLT_MVE_BYTES + i / channels * p->k_h);
+    offsets[i] = (uint8_t)(i % channels * strip + i / channels * p->k_h);
   }
   return (job_t){
       .offsets = vldrbq_u8(offsets),
@@ -260,13 +330,14 @@ static job_t job_of(const jlt_call_t *call) {
       .scales = call->scratch,
       .strips = (int8_t *)call->scratch + jlt_mve_scales_bytes(p),
       .together = together,
+      .strip = strip,
       .row = p->in_w * p->in_c,
       .x_step = together * p->in_c,
       .to_step = together * p->k_h,
       .x_pixel = x_pixel,
       .channels = p->in_c,
       .k_h = p->k_h,
-      .pixels = fit < JLT_MVE_PIXELS ? fit : JLT_MVE_PIXELS,
+      .pixels = fit < MOST_PIXELS ? fit : MOST_PIXELS,
       .zero_point = p->in_zero_point,
       .is_simple = jlt_mve_is_simple(call),
   };
