@@ -163,9 +163,12 @@ static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *const *patches, 
   "vldrb.u8 q2, [%[w]], #64\n\t"         \
   "vmladava.s8 %[a], q2, q0\n\t"
 
-// A group of channels with the only patch, added to their biases. Moves the weights on to the next group.
-static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t **weights, uint32_t vectors, const int32_t *bias) {
-  const int8_t *w = *weights;
+// A group of channels with the only patch, added to their biases: Σ qx + bias, of which `zero` times Σ q, before its weights, is missing.
+// Moves the weights on to the next group.
+static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t **weights, uint32_t vectors, const int32_t *bias,
+                                             int32_t zero) {
+  const int32x4_t parts = vldrwq_s32((const int32_t *)(const void *)*weights);
+  const int8_t *w = *weights + JLT_MVE_BYTES;
   int32_t a, b, c, d;
   int32x4_t sums;
   __asm__ volatile(
@@ -190,47 +193,45 @@ static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t **wei
       : [bias] "r"(bias), [rest] "r"(vectors % 4u), [fours] "r"(vectors / 4u)
       : "lr", "q0", "q1", "q2", "memory");
   *weights = w;
-  return sums;
+  return vmlaq_n_s32(sums, parts, zero);
 }
 
 // A group with three pixels, whose outputs lie at `places` from the first one's or, where there are fewer, over it: it comes last.
 static JLT_ALWAYS_INLINE const int8_t *run_group(const int8_t *const *patches, uint32_t more, const int8_t *w, const int32_t *scales,
-                                                 jlt_mve_bounds_t bounds, bool is_simple, int8_t *out, uint32_t second, uint32_t third,
+                                                 jlt_mve_bounds_t bounds, jlt_mve_care_t care, int8_t *out, uint32_t second, uint32_t third,
                                                  uint32_t channels) {
   int32x4_t sums[JLT_MVE_PIXELS];
   w = sum_pixels(patches, more, w, sums);
   const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-  jlt_mve_put(out + third, jlt_mve_biased(sums[2], &scale, bounds, is_simple), channels);
-  jlt_mve_put(out + second, jlt_mve_biased(sums[1], &scale, bounds, is_simple), channels);
-  jlt_mve_put(out, jlt_mve_biased(sums[0], &scale, bounds, is_simple), channels);
+  jlt_mve_put(out + third, jlt_mve_biased(sums[2], &scale, bounds, care), channels);
+  jlt_mve_put(out + second, jlt_mve_biased(sums[1], &scale, bounds, care), channels);
+  jlt_mve_put(out, jlt_mve_biased(sums[0], &scale, bounds, care), channels);
   return w;
 }
 
 // Groups of channels with the only pixel; `each` has its own scale, or all have one.
-static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, jlt_span_t channels, bool each, bool is_simple) {
+static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, const int8_t *patch, jlt_span_t channels, bool each,
+                                       jlt_mve_care_t care) {
   const jlt_conv_params_t *p = call->params;
   const jlt_weights_t *weights = &call->weights;
   const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
-  const int32_t zero_point = -p->in_zero_point;
+  const int32_t zero = -p->in_zero_point;
   const uint32_t vectors = jlt_mve_length(p) / JLT_MVE_BYTES;
   const int32_t *bias = weights->bias + channels.begin;
-  const int32_t *sums = (const int32_t *)weights->packed + channels.begin;
   const int32_t *multipliers = weights->multipliers + channels.begin;
   const int32_t *shifts = weights->shifts + channels.begin;
-  const int8_t *patch = call->scratch;
-  const int8_t *w = (const int8_t *)weights->packed + 4u * jlt_mve_rows(p) + (size_t)channels.begin * vectors * JLT_MVE_BYTES;
+  const int8_t *w = (const int8_t *)weights->packed + (size_t)channels.begin * (4u + vectors * JLT_MVE_BYTES);
   int8_t *out = (int8_t *)call->out + channels.begin;
   jlt_mve_scale_t scale = {.multiplier = vdupq_n_s32(weights->multipliers[0]), .shift = vdupq_n_s32(weights->shifts[0])};
   uint32_t left = channels.end - channels.begin;
   for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES) {
-    const int32x4_t value = sum_pixel(patch, &w, vectors, bias);
+    const int32x4_t value = sum_pixel(patch, &w, vectors, bias, zero);
     if (each) {
       scale.multiplier = vldrwq_s32(multipliers);
       scale.shift = vldrwq_s32(shifts);
     }
-    vstrbq_s32(out, jlt_mve_output(vmlaq_n_s32(value, vldrwq_s32(sums), zero_point), &scale, bounds, is_simple));
+    vstrbq_s32(out, jlt_mve_output(value, &scale, bounds, care));
     bias += JLT_MVE_LANES;
-    sums += JLT_MVE_LANES;
     multipliers += JLT_MVE_LANES;
     shifts += JLT_MVE_LANES;
     out += JLT_MVE_LANES;
@@ -239,30 +240,37 @@ static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, jlt_span_t channe
     const mve_pred16_t there = vctp32q(left);
     int32_t last[JLT_MVE_LANES];
     vstrwq_s32(last, vldrwq_z_s32(bias, there));
-    const int32x4_t value = sum_pixel(patch, &w, vectors, last);
+    const int32x4_t value = sum_pixel(patch, &w, vectors, last, zero);
     if (each) {
       scale.multiplier = vldrwq_z_s32(multipliers, there);
       scale.shift = vldrwq_z_s32(shifts, there);
     }
-    vstrbq_p_s32(out, jlt_mve_output(vmlaq_n_s32(value, vldrwq_s32(sums), zero_point), &scale, bounds, is_simple), there);
+    vstrbq_p_s32(out, jlt_mve_output(value, &scale, bounds, care), there);
   }
 }
 
 static void multiply(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  place_t at = place_of(p, call->in[0], 0);
-  gather(p, &at, 1, 0, call->scratch);
   const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c);
+  const jlt_mve_care_t care = jlt_mve_care(call);
+  const int8_t *patch = call->in[0];
+  if (!is_pointwise(p) || p->in_c % JLT_MVE_BYTES > 0) {
+    place_t at = place_of(p, patch, 0);
+    gather(p, &at, 1, 0, call->scratch);
+    patch = call->scratch;
+  }
   if (call->weights.record->n_multipliers > 1) {
-    run_rows(call, channels, true, false);
-  } else if (jlt_mve_is_simple(call)) {
-    run_rows(call, channels, false, true);
+    run_rows(call, patch, channels, true, JLT_MVE_ANY);
+  } else if (care == JLT_MVE_SIMPLE) {
+    run_rows(call, patch, channels, false, JLT_MVE_SIMPLE);
+  } else if (care == JLT_MVE_RIGHT) {
+    run_rows(call, patch, channels, false, JLT_MVE_RIGHT);
   } else {
-    run_rows(call, channels, false, false);
+    run_rows(call, patch, channels, false, JLT_MVE_ANY);
   }
 }
 
-static JLT_ALWAYS_INLINE void convolve(const jlt_call_t *call, bool is_simple) {
+static JLT_ALWAYS_INLINE void convolve(const jlt_call_t *call, jlt_mve_care_t care) {
   const jlt_conv_params_t *p = call->params;
   const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, jlt_mve_pixels(p));
   const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
@@ -293,10 +301,10 @@ static JLT_ALWAYS_INLINE void convolve(const jlt_call_t *call, bool is_simple) {
     }
     int8_t *const end = out + (out_c & ~(JLT_MVE_LANES - 1u));
     for (; out != end; out += JLT_MVE_LANES, scales += JLT_MVE_SCALE) {
-      w = run_group(patches, more, w, scales, bounds, is_simple, out, second, third, JLT_MVE_LANES);
+      w = run_group(patches, more, w, scales, bounds, care, out, second, third, JLT_MVE_LANES);
     }
     if (out_c % JLT_MVE_LANES > 0) {
-      run_group(patches, more, w, scales, bounds, is_simple, out, second, third, out_c % JLT_MVE_LANES);
+      run_group(patches, more, w, scales, bounds, care, out, second, third, out_c % JLT_MVE_LANES);
     }
     out += out_c % JLT_MVE_LANES + (count - 1u) * out_c;
     left -= count;
@@ -306,10 +314,18 @@ static JLT_ALWAYS_INLINE void convolve(const jlt_call_t *call, bool is_simple) {
 void jlt_conv_s8__mve(const jlt_call_t *call) {
   if (jlt_mve_pixels(call->params) == 1) {
     multiply(call);
-  } else if (jlt_mve_is_simple(call)) {
-    convolve(call, true);
-  } else {
-    convolve(call, false);
+    return;
+  }
+  switch (jlt_mve_care(call)) {
+    case JLT_MVE_SIMPLE:
+      convolve(call, JLT_MVE_SIMPLE);
+      break;
+    case JLT_MVE_RIGHT:
+      convolve(call, JLT_MVE_RIGHT);
+      break;
+    case JLT_MVE_ANY:
+      convolve(call, JLT_MVE_ANY);
+      break;
   }
 }
 

@@ -87,6 +87,27 @@ static JLT_ALWAYS_INLINE void turn_three(const int8_t *x, uint32_t row, uint32_t
   const int8_t *z = y + row;
   const uint8x16_t second = vaddq_n_u8(offsets, 1);
   const uint8x16_t third = vaddq_n_u8(offsets, 2);
+  if (lanes == JLT_MVE_BYTES) {
+    __asm__ volatile(
+        "wls lr, %[count], 2f\n"
+        "1:\n\t"
+        "vldrb.u8 q0, [%[x]]\n\t"
+        "vldrb.u8 q1, [%[y]]\n\t"
+        "vldrb.u8 q2, [%[z]]\n\t"
+        "vstrb.8 q0, [%[to], %q[first]]\n\t"
+        "vstrb.8 q1, [%[to], %q[second]]\n\t"
+        "vstrb.8 q2, [%[to], %q[third]]\n\t"
+        "add %[x], %[x], %[x_step]\n\t"
+        "add %[y], %[y], %[x_step]\n\t"
+        "add %[z], %[z], %[x_step]\n\t"
+        "add %[to], %[to], %[step]\n\t"
+        "le lr, 1b\n"
+        "2:"
+        : [x] "+r"(x), [y] "+r"(y), [z] "+r"(z), [to] "+r"(to)
+        : [x_step] "r"(x_step), [first] "w"(offsets), [second] "w"(second), [third] "w"(third), [step] "r"(step), [count] "r"(count)
+        : "lr", "q0", "q1", "q2", "memory");
+    return;
+  }
   __asm__ volatile(
       "wls lr, %[count], 2f\n"
       "1:\n\t"
@@ -219,10 +240,10 @@ static JLT_ALWAYS_INLINE void run_simple(const job_t *job, const int8_t *x, uint
     int32x4_t sums[JLT_MVE_PIXELS];
     sum_strips(x, strip, x_pixel, w, pixels, sums);
     const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-    vstrbq_s32(out, jlt_mve_biased(sums[0], &scale, bounds, true));
-    vstrbq_s32(out + out_c, jlt_mve_biased(sums[1], &scale, bounds, true));
+    vstrbq_s32(out, jlt_mve_biased(sums[0], &scale, bounds, JLT_MVE_SIMPLE));
+    vstrbq_s32(out + out_c, jlt_mve_biased(sums[1], &scale, bounds, JLT_MVE_SIMPLE));
     if (pixels > 2) {
-      vstrbq_s32(out + 2u * out_c, jlt_mve_biased(sums[2], &scale, bounds, true));
+      vstrbq_s32(out + 2u * out_c, jlt_mve_biased(sums[2], &scale, bounds, JLT_MVE_SIMPLE));
     }
     x += JLT_MVE_LANES * strip;
     w += JLT_MVE_LANES * JLT_MVE_BYTES;
@@ -238,7 +259,7 @@ static JLT_ALWAYS_INLINE void run_any(const job_t *job, const int8_t *x, uint32_
     int32x4_t sums[1];
     sum_strips(x, strip, 0, w, 1, sums);
     const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-    vstrbq_p_s32(out + c, jlt_mve_biased(sums[0], &scale, job->bounds, false), vctp32q(channels - c));
+    vstrbq_p_s32(out + c, jlt_mve_biased(sums[0], &scale, job->bounds, JLT_MVE_ANY), vctp32q(channels - c));
     x += JLT_MVE_LANES * strip;
     w += JLT_MVE_LANES * JLT_MVE_BYTES;
     scales += JLT_MVE_SCALE;
@@ -339,7 +360,7 @@ static job_t job_of(const jlt_call_t *call) {
       .k_h = p->k_h,
       .pixels = fit < MOST_PIXELS ? fit : MOST_PIXELS,
       .zero_point = p->in_zero_point,
-      .is_simple = jlt_mve_is_simple(call),
+      .is_simple = jlt_mve_care(call) == JLT_MVE_SIMPLE,
   };
 }
 
@@ -430,7 +451,7 @@ static void run_large(const jlt_call_t *call, jlt_span_t tile) {
     for (uint32_t c = 0; c < p->out_c; c += JLT_MVE_LANES, scales += JLT_MVE_SCALE) {
       const mve_pred16_t there = vctp32q(p->out_c - c);
       const jlt_mve_scale_t scale = jlt_mve_read_scale(scales);
-      vstrbq_p_s32(out + c, jlt_mve_biased(sum_window(p, &in, c, there), &scale, bounds, false), there);
+      vstrbq_p_s32(out + c, jlt_mve_biased(sum_window(p, &in, c, there), &scale, bounds, JLT_MVE_ANY), there);
     }
   }
 }

@@ -8,8 +8,18 @@
 
 #include "kernels/mve/layout.h"
 
+// What scaling has to take care of: nothing but shifts to the right where what is below zero is cut off; rounding below zero; all.
+typedef enum { JLT_MVE_SIMPLE, JLT_MVE_RIGHT, JLT_MVE_ANY } jlt_mve_care_t;
+
 // Four lanes, each its own way.
-static JLT_ALWAYS_INLINE int32x4_t jlt_mve_scaled(int32x4_t value, int32x4_t multiplier, int32x4_t shift) {
+static JLT_ALWAYS_INLINE int32x4_t jlt_mve_scaled(int32x4_t value, int32x4_t multiplier, int32x4_t shift, jlt_mve_care_t care) {
+  if (care == JLT_MVE_SIMPLE) {
+    return vrshlq_s32(vqrdmulhq_s32(value, multiplier), shift);
+  }
+  if (care == JLT_MVE_RIGHT) {
+    value = vqrdmulhq_s32(value, multiplier);
+    return vrshlq_s32(vaddq_s32(value, vshrq_n_s32(value, 31)), shift);
+  }
   const int32x4_t zero = vdupq_n_s32(0);
   const int32x4_t right = vminq_s32(shift, zero);
   value = vqrdmulhq_s32(vshlq_s32(value, vmaxq_s32(shift, zero)), multiplier);
@@ -43,16 +53,21 @@ typedef struct {
   int32x4_t shift;
 } jlt_mve_scale_t;
 
-// Whether no shift goes to the left and what is below zero is cut off: neither then needs its care.
-static inline bool jlt_mve_is_simple(const jlt_call_t *call) {
+static inline jlt_mve_care_t jlt_mve_care(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   const int32_t *shifts = call->weights.shifts;
   uint32_t left = call->weights.record->n_multipliers;
-  int32_t most = 0;
+  int32_t most = -31;
   for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES, shifts += JLT_MVE_LANES) {
     most = vmaxvq_s32(most, vldrwq_s32(shifts));
   }
-  return p->act_min >= p->out_zero_point && vmaxvq_s32(most, vldrwq_z_s32(shifts, vctp32q(left))) <= 0;
+  for (; left > 0; left--, shifts++) {
+    most = *shifts > most ? *shifts : most;
+  }
+  if (p->act_min >= p->out_zero_point && most <= 0) {
+    return JLT_MVE_SIMPLE;
+  }
+  return most < 0 ? JLT_MVE_RIGHT : JLT_MVE_ANY;
 }
 
 // The scales of all groups, one behind the other, as they are wanted again for every few pixels; those of no channel are 0.
@@ -81,16 +96,14 @@ static JLT_ALWAYS_INLINE jlt_mve_scale_t jlt_mve_read_scale(const int32_t *from)
 
 // Outputs of four channels from what they sum to.
 static JLT_ALWAYS_INLINE int32x4_t jlt_mve_output(int32x4_t value, const jlt_mve_scale_t *scale, jlt_mve_bounds_t bounds,
-                                                  bool is_simple) {
-  value = is_simple ? vrshlq_s32(vqrdmulhq_s32(value, scale->multiplier), scale->shift)
-                    : jlt_mve_scaled(value, scale->multiplier, scale->shift);
-  return jlt_mve_bounded(value, bounds);
+                                                  jlt_mve_care_t care) {
+  return jlt_mve_bounded(jlt_mve_scaled(value, scale->multiplier, scale->shift, care), bounds);
 }
 
 // The same from their sums without bias.
 static JLT_ALWAYS_INLINE int32x4_t jlt_mve_biased(int32x4_t sums, const jlt_mve_scale_t *scale, jlt_mve_bounds_t bounds,
-                                                  bool is_simple) {
-  return jlt_mve_output(vaddq_s32(sums, scale->bias), scale, bounds, is_simple);
+                                                  jlt_mve_care_t care) {
+  return jlt_mve_output(vaddq_s32(sums, scale->bias), scale, bounds, care);
 }
 
 // The first `channels` of four bytes.

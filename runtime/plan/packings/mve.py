@@ -23,11 +23,14 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -
     groups, vectors = -(-channels // LANES), -(-elements // BYTES)
     padded = np.zeros((groups * LANES, vectors * BYTES), np.int8)
     padded[:channels, :elements] = values
+    sums = padded.sum(axis=1, dtype="<i4")
     if params.n * params.out_h * params.out_w == 1:
         packed = padded.reshape(groups, LANES, vectors, BYTES).transpose(0, 2, 1, 3)
-    else:  # rows of a group: 0 and 2 are its first pair, 1 and 3 its second
-        packed = padded.reshape(groups, 2, 2, vectors, BYTES).transpose(0, 2, 3, 1, 4)
-    return b"".join((padded.sum(axis=1, dtype="<i4").tobytes(), packed.tobytes()))
+        heads = sums.view(np.int8).reshape(groups, BYTES)
+        return np.concatenate((heads, packed.reshape(groups, -1)), axis=1).tobytes()
+    # rows of a group: 0 and 2 are its first pair, 1 and 3 its second
+    pairs = padded.reshape(groups, 2, 2, vectors, BYTES).transpose(0, 2, 3, 1, 4)
+    return sums.tobytes() + pairs.tobytes()
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
