@@ -163,37 +163,48 @@ static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *const *patches, 
   "vldrb.u8 q2, [%[w]], #64\n\t"         \
   "vmladava.s8 %[a], q2, q0\n\t"
 
-// A group of channels with the only patch, added to their biases: Σ qx + bias, of which `zero` times Σ q, before its weights, is missing.
-// Moves the weights on to the next group.
+#define JLT_MVE_ONE_BEGIN                 \
+  "ldrd %[a], %[b], [%[bias]]\n\t"        \
+  "ldrd %[c], %[d], [%[bias], #8]\n\t"
+
+#define JLT_MVE_ONE_REST    \
+  "wls lr, %[rest], 2f\n"   \
+  "1:\n\t"                  \
+  JLT_MVE_ROWS              \
+  "le lr, 1b\n"             \
+  "2:\n\t"
+
+#define JLT_MVE_ONE_END                                            \
+  "wls lr, %[fours], 4f\n"                                         \
+  "3:\n\t"                                                         \
+  JLT_MVE_ROWS JLT_MVE_ROWS JLT_MVE_ROWS JLT_MVE_ROWS              \
+  "le lr, 3b\n"                                                    \
+  "4:\n\t"                                                         \
+  "vmov %q[sums][2], %q[sums][0], %[a], %[c]\n\t"                  \
+  "vmov %q[sums][3], %q[sums][1], %[b], %[d]\n\t"
+
+// A group of channels with the only patch, added to their biases: Σ qx + bias, and `zero` times Σ q, which is behind the weights. Moves
+// them on to the next group. `whole`: vectors come in fours.
 static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t **weights, uint32_t vectors, const int32_t *bias,
-                                             int32_t zero) {
-  const int32x4_t parts = vldrwq_s32((const int32_t *)(const void *)*weights);
-  const int8_t *w = *weights + JLT_MVE_BYTES;
+                                             int32_t zero, bool whole) {
+  const int8_t *w = *weights;
   int32_t a, b, c, d;
   int32x4_t sums;
-  __asm__ volatile(
-      "ldrd %[a], %[b], [%[bias]]\n\t"
-      "ldrd %[c], %[d], [%[bias], #8]\n\t"
-      "wls lr, %[rest], 2f\n"
-      "1:\n\t"
-      JLT_MVE_ROWS
-      "le lr, 1b\n"
-      "2:\n\t"
-      "wls lr, %[fours], 4f\n"
-      "3:\n\t"
-      JLT_MVE_ROWS
-      JLT_MVE_ROWS
-      JLT_MVE_ROWS
-      JLT_MVE_ROWS
-      "le lr, 3b\n"
-      "4:\n\t"
-      "vmov %q[sums][2], %q[sums][0], %[a], %[c]\n\t"
-      "vmov %q[sums][3], %q[sums][1], %[b], %[d]\n\t"
-      : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [w] "+&r"(w), [sums] "=&w"(sums)
-      : [bias] "r"(bias), [rest] "r"(vectors % 4u), [fours] "r"(vectors / 4u)
-      : "lr", "q0", "q1", "q2", "memory");
-  *weights = w;
-  return vmlaq_n_s32(sums, parts, zero);
+  if (whole) {
+    __asm__ volatile(
+        JLT_MVE_ONE_BEGIN JLT_MVE_ONE_END
+        : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [w] "+&r"(w), [sums] "=&w"(sums)
+        : [bias] "r"(bias), [fours] "r"(vectors / 4u)
+        : "lr", "q0", "q1", "q2", "memory");
+  } else {
+    __asm__ volatile(
+        JLT_MVE_ONE_BEGIN JLT_MVE_ONE_REST JLT_MVE_ONE_END
+        : [a] "=&Te"(a), [b] "=&Te"(b), [c] "=&Te"(c), [d] "=&Te"(d), [x] "+&r"(x), [w] "+&r"(w), [sums] "=&w"(sums)
+        : [bias] "r"(bias), [rest] "r"(vectors % 4u), [fours] "r"(vectors / 4u)
+        : "lr", "q0", "q1", "q2", "memory");
+  }
+  *weights = w + JLT_MVE_BYTES;
+  return vmlaq_n_s32(sums, vldrwq_s32((const int32_t *)(const void *)w), zero);
 }
 
 // A group with three pixels, whose outputs lie at `places` from the first one's or, where there are fewer, over it: it comes last.
@@ -211,7 +222,7 @@ static JLT_ALWAYS_INLINE const int8_t *run_group(const int8_t *const *patches, u
 
 // Groups of channels with the only pixel; `each` has its own scale, or all have one.
 static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, const int8_t *patch, jlt_span_t channels, bool each,
-                                       jlt_mve_care_t care) {
+                                       jlt_mve_care_t care, bool whole) {
   const jlt_conv_params_t *p = call->params;
   const jlt_weights_t *weights = &call->weights;
   const jlt_mve_bounds_t bounds = jlt_mve_bounds(p->out_zero_point, p->act_min, p->act_max);
@@ -225,7 +236,7 @@ static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, const int8_t *pat
   jlt_mve_scale_t scale = {.multiplier = vdupq_n_s32(weights->multipliers[0]), .shift = vdupq_n_s32(weights->shifts[0])};
   uint32_t left = channels.end - channels.begin;
   for (; left >= JLT_MVE_LANES; left -= JLT_MVE_LANES) {
-    const int32x4_t value = sum_pixel(patch, &w, vectors, bias, zero);
+    const int32x4_t value = sum_pixel(patch, &w, vectors, bias, zero, whole);
     if (each) {
       scale.multiplier = vldrwq_s32(multipliers);
       scale.shift = vldrwq_s32(shifts);
@@ -240,7 +251,7 @@ static JLT_ALWAYS_INLINE void run_rows(const jlt_call_t *call, const int8_t *pat
     const mve_pred16_t there = vctp32q(left);
     int32_t last[JLT_MVE_LANES];
     vstrwq_s32(last, vldrwq_z_s32(bias, there));
-    const int32x4_t value = sum_pixel(patch, &w, vectors, last, zero);
+    const int32x4_t value = sum_pixel(patch, &w, vectors, last, zero, whole);
     if (each) {
       scale.multiplier = vldrwq_z_s32(multipliers, there);
       scale.shift = vldrwq_z_s32(shifts, there);
@@ -260,13 +271,13 @@ static void multiply(const jlt_call_t *call) {
     patch = call->scratch;
   }
   if (call->weights.record->n_multipliers > 1) {
-    run_rows(call, patch, channels, true, JLT_MVE_ANY);
-  } else if (care == JLT_MVE_SIMPLE) {
-    run_rows(call, patch, channels, false, JLT_MVE_SIMPLE);
+    run_rows(call, patch, channels, true, JLT_MVE_ANY, false);
+  } else if (care == JLT_MVE_ANY || jlt_mve_length(p) % (4u * JLT_MVE_BYTES) > 0) {
+    run_rows(call, patch, channels, false, JLT_MVE_ANY, false);
   } else if (care == JLT_MVE_RIGHT) {
-    run_rows(call, patch, channels, false, JLT_MVE_RIGHT);
+    run_rows(call, patch, channels, false, JLT_MVE_RIGHT, true);
   } else {
-    run_rows(call, patch, channels, false, JLT_MVE_ANY);
+    run_rows(call, patch, channels, false, JLT_MVE_SIMPLE, true);
   }
 }
 

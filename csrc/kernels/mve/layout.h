@@ -2,8 +2,8 @@
 // How runtime/plan/packings/mve.py lays weights out: at both precisions as int8 (q, or 16u − 120), with the int32 sum of each channel,
 // channels padded to groups of four.
 //
-// Convolution and fully connected, rows padded with 0 to 16. With one output pixel: group after group, its sums, then its rows, 16
-// bytes of each in turn. Else all sums, then groups of two pairs of rows, channels 0 and 2, then 1 and 3, as one instruction moves two
+// Convolution and fully connected, rows padded with 0 to 16. With one output pixel: group after group, its rows, 16 bytes of each
+// in turn, then its sums. Else all sums, then groups of two pairs of rows, channels 0 and 2, then 1 and 3, as one instruction moves two
 // sums into the lanes of such a pair; 16 bytes of each of the pair in turn.
 // Depthwise: all sums, then 16 bytes a channel, column after column of the window, then 0. Windows of more than 16 taps:
 // [k_h · k_w][channels of the groups].

@@ -26,8 +26,8 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -
     sums = padded.sum(axis=1, dtype="<i4")
     if params.n * params.out_h * params.out_w == 1:
         packed = padded.reshape(groups, LANES, vectors, BYTES).transpose(0, 2, 1, 3)
-        heads = sums.view(np.int8).reshape(groups, BYTES)
-        return np.concatenate((heads, packed.reshape(groups, -1)), axis=1).tobytes()
+        ends = sums.view(np.int8).reshape(groups, BYTES)
+        return np.concatenate((packed.reshape(groups, -1), ends), axis=1).tobytes()
     # rows of a group: 0 and 2 are its first pair, 1 and 3 its second
     pairs = padded.reshape(groups, 2, 2, vectors, BYTES).transpose(0, 2, 3, 1, 4)
     return sums.tobytes() + pairs.tobytes()
