@@ -23,7 +23,9 @@ RUN = (
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The engine and its kernels for a Cortex-M55, or skip where nothing compiles or runs it."""
     if shutil.which(COMPILER[0]) is None or shutil.which("qemu-system-arm") is None:
-        pytest.skip("nothing compiles or runs MVE: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm")
+        pytest.skip(
+            "nothing compiles or runs MVE: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
+        )
     to = tmp_path_factory.mktemp("mve") / "run"
     flags = ("-O2", "--specs=rdimon.specs", "-Wl,--section-start=.vectors=0", "-Wl,--wrap=main", "-Wl,--wrap=free")
     return isa_program.build(to, COMPILER, flags, more=("mps3.c",))

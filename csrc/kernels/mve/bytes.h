@@ -7,6 +7,17 @@
 
 #include "kernels/kernels.h"
 
+// Around what an assembly statement does with the predicate register: GCC is told of it by its name, for which clang has none.
+#if defined(__clang__)
+#define JLT_MVE_KEEP "vstr p0, [sp, #-4]!\n\t"
+#define JLT_MVE_GIVE_BACK "\n\tvldr p0, [sp], #4"
+#define JLT_MVE_PREDICATE "memory"
+#else
+#define JLT_MVE_KEEP
+#define JLT_MVE_GIVE_BACK
+#define JLT_MVE_PREDICATE "p0", "memory"
+#endif
+
 static JLT_ALWAYS_INLINE void jlt_mve_copy(int8_t *to, const int8_t *from, uint32_t bytes) {
   __asm__ volatile(
       "wlstp.8 lr, %[bytes], 2f\n"
@@ -37,6 +48,8 @@ static JLT_ALWAYS_INLINE void jlt_mve_fill(int8_t *to, int32_t value, uint32_t b
 static JLT_ALWAYS_INLINE void jlt_mve_copy_rows(int8_t *to, uint32_t to_step, const int8_t *from, uint32_t from_step, uint32_t bytes,
                                                 uint32_t count) {
   __asm__ volatile(
+      JLT_MVE_KEEP
+      "vctp.8 %[bytes]\n\t"
       "wls lr, %[count], 2f\n"
       "1:\n\t"
       "vpstt\n\t"
@@ -45,10 +58,10 @@ static JLT_ALWAYS_INLINE void jlt_mve_copy_rows(int8_t *to, uint32_t to_step, co
       "add %[from], %[from], %[from_step]\n\t"
       "add %[to], %[to], %[to_step]\n\t"
       "le lr, 1b\n"
-      "2:"
+      "2:" JLT_MVE_GIVE_BACK
       : [to] "+r"(to), [from] "+r"(from)
-      : [to_step] "r"(to_step), [from_step] "r"(from_step), [there] "Up"(vctp8q(bytes)), [count] "r"(count)
-      : "lr", "q0", "memory");
+      : [to_step] "r"(to_step), [from_step] "r"(from_step), [bytes] "r"(bytes), [count] "r"(count)
+      : "lr", "q0", JLT_MVE_PREDICATE);
 }
 
 #endif

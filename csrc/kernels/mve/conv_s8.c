@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Convolution and fully connected for Helium: four channels with three pixels, or with the only one; sixteen products an instruction.
 //
-// Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x. Layout of weights: layout.h. Scratch: three patches; what
-// is behind a patch in its last vector meets weights of 0.
+// Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x. Layout of weights: layout.h. Scratch: the scales, then
+// three patches; what is behind a patch in its last vector meets weights of 0.
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_MVE) && defined(__ARM_FEATURE_MVE)
@@ -90,7 +90,8 @@ static __attribute__((noinline)) void gather(const jlt_conv_params_t *p, place_t
 
 // Windows of one pixel each, without a border between: nothing to be looked for.
 static bool is_pointwise(const jlt_conv_params_t *p) {
-  return p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->out_h == p->in_h && p->out_w == p->in_w;
+  return p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->out_h == p->in_h && p->out_w == p->in_w &&
+         p->pad_top == 0 && p->pad_left == 0;
 }
 
 static JLT_ALWAYS_INLINE void gather_pointwise(const int8_t *from, uint32_t c, uint32_t length, uint32_t count, int8_t *to) {
@@ -130,8 +131,8 @@ static JLT_ALWAYS_INLINE void gather_pointwise(const int8_t *from, uint32_t c, u
   "vmov %q[s1][" high "], %q[s1][" low "], %[c], %[d]\n\t"  \
   "vmov %q[s2][" high "], %q[s2][" low "], %[e], %[f]\n\t"
 
-// A group of channels with three patches of 16 · (more + 1) bytes, one behind the other; returns the weights behind those read. The second pair finds the
-// pointers of the first one patch further on, so that only one is set back.
+// A group of channels with three patches of 16 · (more + 1) bytes, one behind the other; returns the weights behind those read. The
+// second pair finds the pointers of the first one patch further on, so that only one is set back.
 static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *const *patches, uint32_t more, const int8_t *w, int32x4_t *sums) {
   const int8_t *x = patches[0];
   const int8_t *y = patches[1];
@@ -183,8 +184,8 @@ static JLT_ALWAYS_INLINE const int8_t *sum_pixels(const int8_t *const *patches, 
   "vmov %q[sums][2], %q[sums][0], %[a], %[c]\n\t"                  \
   "vmov %q[sums][3], %q[sums][1], %[b], %[d]\n\t"
 
-// A group of channels with the only patch, added to their biases: Σ qx + bias, and `zero` times Σ q, which is behind the weights. Moves
-// them on to the next group. `whole`: vectors come in fours.
+// A group of channels with the only patch: Σ qx + bias + `zero` · Σ q, the last of which is behind the weights. Moves them on to the
+// next group. `whole`: vectors come in fours.
 static JLT_ALWAYS_INLINE int32x4_t sum_pixel(const int8_t *x, const int8_t **weights, uint32_t vectors, const int32_t *bias,
                                              int32_t zero, bool whole) {
   const int8_t *w = *weights;

@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // Depthwise convolution for Helium. Layout of weights: layout.h.
 //
-// Windows of at most sixteen taps: of sixteen channels at a time, the columns that a few outputs read are turned into a strip of sixteen
-// bytes a channel, column after column, or of 32 where there are at most eight; an output's window lies together there, so that one instruction makes its sum, as weights of 0
-// meet what is behind it. Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x.
+// Windows of at most sixteen taps: of sixteen channels at a time, the columns that a few outputs read are turned into strips, sixteen
+// bytes a channel (32 where there are at most eight), column after column. An output's window lies together in one: one instruction
+// sums it, as weights of 0 meet what is behind it. Σ q(x − zero_point_x) = Σ qx − zero_point_x Σ q, padding x = zero_point_x.
 // Larger windows: four channels at a time, one output after the other; borders are left out.
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_MVE) && defined(__ARM_FEATURE_MVE)
+#include "kernels/mve/bytes.h"
 #include "kernels/mve/layout.h"
 #include "kernels/mve/scale.h"
 
@@ -66,6 +67,8 @@ static JLT_ALWAYS_INLINE void turn_byte(int32_t value, uint8x16_t offsets, int8_
 static JLT_ALWAYS_INLINE void turn_row(const int8_t *x, uint32_t x_step, uint8x16_t offsets, int8_t *to, uint32_t step, uint32_t count,
                                        uint32_t lanes) {
   __asm__ volatile(
+      JLT_MVE_KEEP
+      "vctp.8 %[lanes]\n\t"
       "wls lr, %[count], 2f\n"
       "1:\n\t"
       "vpstt\n\t"
@@ -74,10 +77,10 @@ static JLT_ALWAYS_INLINE void turn_row(const int8_t *x, uint32_t x_step, uint8x1
       "add %[x], %[x], %[x_step]\n\t"
       "add %[to], %[to], %[step]\n\t"
       "le lr, 1b\n"
-      "2:"
+      "2:" JLT_MVE_GIVE_BACK
       : [x] "+r"(x), [to] "+r"(to)
-      : [x_step] "r"(x_step), [offsets] "w"(offsets), [step] "r"(step), [count] "r"(count), [there] "Up"(vctp8q(lanes))
-      : "lr", "q0", "memory");
+      : [x_step] "r"(x_step), [offsets] "w"(offsets), [step] "r"(step), [count] "r"(count), [lanes] "r"(lanes)
+      : "lr", "q0", JLT_MVE_PREDICATE);
 }
 
 // The same of three rows, `row` apart.
@@ -109,6 +112,8 @@ static JLT_ALWAYS_INLINE void turn_three(const int8_t *x, uint32_t row, uint32_t
     return;
   }
   __asm__ volatile(
+      JLT_MVE_KEEP
+      "vctp.8 %[lanes]\n\t"
       "wls lr, %[count], 2f\n"
       "1:\n\t"
       "vpsttt\n\t"
@@ -124,11 +129,11 @@ static JLT_ALWAYS_INLINE void turn_three(const int8_t *x, uint32_t row, uint32_t
       "add %[z], %[z], %[x_step]\n\t"
       "add %[to], %[to], %[step]\n\t"
       "le lr, 1b\n"
-      "2:"
+      "2:" JLT_MVE_GIVE_BACK
       : [x] "+r"(x), [y] "+r"(y), [z] "+r"(z), [to] "+r"(to)
       : [x_step] "r"(x_step), [first] "w"(offsets), [second] "w"(second), [third] "w"(third), [step] "r"(step), [count] "r"(count),
-        [there] "Up"(vctp8q(lanes))
-      : "lr", "q0", "q1", "q2", "memory");
+        [lanes] "r"(lanes)
+      : "lr", "q0", "q1", "q2", JLT_MVE_PREDICATE);
 }
 
 // The zero point where a block has no input.
