@@ -12,6 +12,8 @@ from isa_cases import CASES
 
 SEEDS = range(3000, 3020)
 COMPILER = ("arm-none-eabi-gcc", "-mcpu=cortex-m55", "-mfloat-abi=hard", "-mthumb")
+FLAGS = ("-O2", "-ffp-contract=off", "-fpermitted-flt-eval-methods=c11", "--specs=rdimon.specs", "-Wl,--section-start=.vectors=0",
+         "-Wl,--wrap=main", "-Wl,--wrap=free")  # fmt: skip
 # arguments go through a file: a command line under semihosting has 255 characters
 RUN = (
     'printf "%s\\n" "$@" > "$0.args"; exec qemu-system-arm -M mps3-an547 -display none -monitor none -serial none '
@@ -27,8 +29,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "nothing compiles or runs MVE: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi qemu-system-arm"
         )
     to = tmp_path_factory.mktemp("mve") / "run"
-    flags = ("-O2", "--specs=rdimon.specs", "-Wl,--section-start=.vectors=0", "-Wl,--wrap=main", "-Wl,--wrap=free")
-    return isa_program.build(to, COMPILER, flags, more=("mps3.c",))
+    return isa_program.build(to, COMPILER, FLAGS, more=("mps3.c",))
 
 
 @pytest.mark.parametrize("name", sorted(CASES))
