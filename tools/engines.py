@@ -133,8 +133,10 @@ def planned_for(container: bytes, board: str) -> bytes:
     """Return a container as a board gets it: with weights packed for its kernels, where they fit its slot."""
     from joulet.boards import load_board
     from joulet.container.isa_plan import with_isa_plan
+    from joulet.container.parts import without_measured
     from joulet.firmware.board_files import firmware_facts
 
+    container = without_measured(container)
     return with_isa_plan(container, load_board(board).isa, room_bytes=firmware_facts(board).slots["model"].size)
 
 
