@@ -130,26 +130,27 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   return JLT_OK;
 }
 
-static jlt_weights_t weights_of(const jlt_engine_t *e, const jlt_op_t *op) {
+// Fills in the weights of an op, all zeros before; returns their bits.
+static uint32_t find_weights(const jlt_engine_t *e, const jlt_op_t *op, jlt_weights_t *weights) {
   const jlt_container_t *c = e->container;
   const jlt_weight_t *w = &c->weights[op->weight];
   const jlt_layer_t *layer = layer_of(c, e->path, op);
-  jlt_weights_t weights = {.record = w};
-  if (layer->bits == 32) {
-    weights.f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
-    weights.f32_bias = weights.f32 + (size_t)w->rows * w->row_elements;
-    return weights;
+  weights->record = w;
+  if (runs_f32(e)) {
+    weights->f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
+    weights->f32_bias = weights->f32 + (size_t)w->rows * w->row_elements;
+    return layer->bits;
   }
-  weights.bias = (const int32_t *)(const void *)(c->pool + layer->bias_offset);
-  weights.multipliers = (const int32_t *)(const void *)(c->pool + w->multiplier_offset);
-  weights.shifts = (const int32_t *)(const void *)(c->pool + w->shift_offset);
+  weights->bias = (const int32_t *)(const void *)(c->pool + layer->bias_offset);
+  weights->multipliers = (const int32_t *)(const void *)(c->pool + w->multiplier_offset);
+  weights->shifts = (const int32_t *)(const void *)(c->pool + w->shift_offset);
   if (w->storage == JLT_STORAGE_S8) {
-    weights.s8 = c->data_s8 + w->offset;
+    weights->s8 = c->data_s8 + w->offset;
   } else {
-    weights.high = c->plane_high + w->offset;
-    weights.low = layer->bits == 8 ? c->plane_low + w->offset : NULL;
+    weights->high = c->plane_high + w->offset;
+    weights->low = layer->bits == 8 ? c->plane_low + w->offset : NULL;
   }
-  return weights;
+  return layer->bits;
 }
 
 static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
@@ -167,16 +168,14 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
     call.in_tensor[i] = t;
     call.in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
   }
-  uint32_t bits = 0;
-  if (op->weight != JLT_NO_INDEX) {
-    call.weights = weights_of(e, op);
-    bits = layer_of(c, e->path, op)->bits;
-  }
+  const uint32_t bits = op->weight == JLT_NO_INDEX ? 0 : find_weights(e, op, &call.weights);
+#if JLT_WITH_F32
   if (runs_f32(e)) {
     call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
     jlt_kernel_entry(op->code)->f32(&call);
     return;
   }
+#endif
   const jlt_choice_t choice = jlt_choose(c, op, bits);
   call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
   call.weights.packed = choice.packed;
