@@ -277,6 +277,9 @@ static jlt_status_t open_container(const void *base, uint32_t bytes, bool vouche
     err = use(out, JLT_ISA_BUILD, vouched);
     err = err == JLT_ERR_ABSENT ? JLT_OK : err;  // the reference kernels run in the generic plan
   }
+  if (!err && !vouched) {
+    err = jlt_check_kernels(out);
+  }
   if (err) {
     *out = (jlt_container_t){0};
   }
