@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -182,3 +183,15 @@ def test_a_firmware_that_takes_signed_updates_takes_any_model(
     arguments = ["build", str(path), "--board", BOARD, "-o", str(tmp_path / "out"), "--key", "ab" * 32, "--json"]
     assert main(arguments) == 0
     assert json.loads(capsys.readouterr().out)["kernels"]["of"] == "all"
+
+
+def test_objects_are_taken_over_only_where_they_are_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    need_board()
+    monkeypatch.setenv("JOULET_CACHE", str(tmp_path))
+    taken_over = build_firmware(BOARD, toolchain="gcc", model=planned())
+    image = taken_over.elf.read_bytes()
+    shutil.rmtree(taken_over.folder)
+    monkeypatch.setattr("joulet.firmware.build._OF_A_SELECTION", ("",))  # every file is its own
+    anew = build_firmware(BOARD, toolchain="gcc", model=planned())
+    assert anew.build_id == taken_over.build_id
+    assert anew.elf.read_bytes() == image

@@ -33,6 +33,8 @@ _FIRMWARE = (
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 # reference kernels are what remains where an instruction set's own take an op not
 _OPTIMISE = {"csrc": "-Os", "kernels": "-O2", "front": "-O2", "firmware": "-Os", "monocypher": "-Os"}
+# what names a file that is not the same for every selection of kernels
+_OF_A_SELECTION = ("kernels/selection.h", "BOARD_BUILD_ID")
 _MONOCYPHER_DEFINES = ("-DBLAKE2_NO_UNROLLING",)
 
 
@@ -205,13 +207,18 @@ def build_firmware(
     ContainerError, PlanError
         For a model that is no container, or one that the engine refuses.
     """
+    whole = None
+    if model is not None:
+        whole = build_firmware(
+            board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit
+        ).folder
     with firmware_recipe(
         board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit, model=model
     ) as recipe:
         folder = cache_folder() / "firmware" / f"{board}-{recipe.build_id.hex()}"
         elf = folder / "firmware.elf"
         if not elf.is_file():
-            _make(recipe, folder)
+            _make(recipe, folder, whole)
     return Firmware(
         board=board,
         build_id=recipe.build_id,
@@ -289,8 +296,17 @@ def _build_id(recipe: Recipe) -> bytes:
     return digest.digest()[:8]
 
 
-def _make(recipe: Recipe, folder: Path) -> None:
-    """Build beside the final place, then move there whole: two builders at once do no harm."""
+def _is_own(unit: Unit) -> bool:
+    """Tell whether the object of a file depends on the selection of kernels."""
+    text = unit.path.read_text(encoding="utf-8")
+    return any(word in text for word in _OF_A_SELECTION)
+
+
+def _make(recipe: Recipe, folder: Path, whole: Path | None) -> None:
+    """Build beside the final place, then move there whole: two builders at once do no harm.
+
+    ``whole`` holds the same firmware for any model, most of whose objects will do for one.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -299,6 +315,10 @@ def _make(recipe: Recipe, folder: Path) -> None:
 
         def compile_one(unit: Unit) -> str:
             out = part / f"{unit.name.replace('/', '_')}.o"
+            if whole is not None and not _is_own(unit):
+                for file in whole.glob(f"{out.stem}.*"):
+                    shutil.copyfile(file, part / file.name)
+                return str(out)
             recipe.toolchain.run([*recipe.options(unit.room), *includes, "-c", str(unit.path), "-o", str(out)])
             return str(out)
 

@@ -72,7 +72,9 @@ def main(argv: list[str] | None = None) -> int:
         print("  ".join(cells).rstrip())
     for name in broken:
         limit = MODELS[name][0]
-        print(f"FAILED   {name}: {sizes[name].inference:,} bytes, {sizes[name].inference - limit:,} more than {limit:,}")
+        print(
+            f"FAILED   {name}: {sizes[name].inference:,} bytes, {sizes[name].inference - limit:,} more than {limit:,}"
+        )
     print(f"code size: {len(MODELS) - len(broken)} of {len(MODELS)} models within their limits on {BOARD} [bytes]")
     return int(bool(broken))
 
