@@ -102,6 +102,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="what the firmware can run: this model, or any (model; all with --key, as updates may need more)",
     )
     parser.add_argument("--energy-mode", action="store_true", help="boot in the MLPerf runner's energy mode")
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="with what fits an exit's head again on the board, from labels over the link",
+    )
     parser.add_argument("--toolchain", choices=("gcc", "zig"), help="compiler (default gcc, where installed)")
     parser.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
 
@@ -157,7 +162,14 @@ def run(args: argparse.Namespace) -> int:
 
 def _firmware(args: argparse.Namespace, container: bytes, key: bytes | None) -> tuple[Firmware, int]:
     """Build the firmware; return it with the bytes of flash that it saves by having the model's kernels alone."""
-    make = partial(build_firmware, args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key)
+    make = partial(
+        build_firmware,
+        args.board,
+        toolchain=args.toolchain,
+        energy_mode=args.energy_mode,
+        key=key,
+        refit=args.refit,
+    )
     whole = make()
     if (args.kernels or ("model" if key is None else "all")) == "all":
         return whole, 0

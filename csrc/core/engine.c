@@ -4,7 +4,9 @@
 
 #include "core/arena.h"
 #include "core/confidence.h"
+#include "core/head.h"
 #include "core/quantise.h"
+#include "core/weights.h"
 #include "kernels/variants.h"
 
 static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
@@ -130,16 +132,12 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   return JLT_OK;
 }
 
-// Fills in the weights of an op, all zeros before; returns their bits.
-static uint32_t find_weights(const jlt_engine_t *e, const jlt_op_t *op, jlt_weights_t *weights) {
-  const jlt_container_t *c = e->container;
-  const jlt_weight_t *w = &c->weights[op->weight];
-  const jlt_layer_t *layer = layer_of(c, e->path, op);
+void jlt_find_weights(const jlt_container_t *c, const jlt_weight_t *w, const jlt_layer_t *layer, jlt_weights_t *weights) {
   weights->record = w;
-  if (runs_f32(e)) {
+  if (layer->bits == 32) {
     weights->f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
     weights->f32_bias = weights->f32 + (size_t)w->rows * w->row_elements;
-    return layer->bits;
+    return;
   }
   weights->bias = (const int32_t *)(const void *)(c->pool + layer->bias_offset);
   weights->multipliers = (const int32_t *)(const void *)(c->pool + w->multiplier_offset);
@@ -150,7 +148,6 @@ static uint32_t find_weights(const jlt_engine_t *e, const jlt_op_t *op, jlt_weig
     weights->high = c->plane_high + w->offset;
     weights->low = layer->bits == 8 ? c->plane_low + w->offset : NULL;
   }
-  return layer->bits;
 }
 
 static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
@@ -168,11 +165,22 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
     call.in_tensor[i] = t;
     call.in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
   }
-  const uint32_t bits = op->weight == JLT_NO_INDEX ? 0 : find_weights(e, op, &call.weights);
+  uint32_t bits = 0;
+  if (op->weight != JLT_NO_INDEX) {
+    const jlt_layer_t *layer = layer_of(c, e->path, op);
+    jlt_find_weights(c, &c->weights[op->weight], layer, &call.weights);
+    bits = layer->bits;
+  }
 #if JLT_WITH_F32
   if (runs_f32(e)) {
     call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
     jlt_kernel_entry(op->code)->f32(&call);
+    return;
+  }
+#endif
+#if JLT_WITH_REFIT
+  if (e->head && op == &c->ops[e->head->op]) {
+    jlt_head_run(e->head, call.params, call.in[0], call.out);
     return;
   }
 #endif
