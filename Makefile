@@ -5,8 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate wheels aarch64 legacy
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-refit study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -96,6 +95,9 @@ bench-gate: $(VENV)/.test  ## instructions, memory and sizes on virtual boards a
 
 study-cold-start: $(VENV)/.test  ## instructions from power-up to the first op on the virtual M4, the container checked before
 	$(PY) tests/studies/cold_start.py --shared $(SHARED)
+
+study-code-size: $(VENV)/.test  ## code and constants of the engine for each of the four models on the M4, beside TFLM's
+	$(PY) tests/studies/code_size.py --shared $(SHARED)
 
 bytes: $(VENV)/.test  ## every int8 model of the shared corpus against TensorFlow Lite Micro, byte for byte
 	$(PY) tests/studies/bytes.py --shared $(SHARED)

@@ -60,6 +60,7 @@ typedef enum {
   JLT_ERR_POLICY = -23,      // policy tables: counts, indices or an order
   JLT_ERR_DIGEST = -24,      // the bytes are not those that the digest was made of
   JLT_ERR_SIGNATURE = -25,   // no signature by the key that the firmware carries
+  JLT_ERR_KERNEL = -26,      // an op, or the kernel that would run it, is not in this build, which was made for another model
 } jlt_status_t;
 
 // A checked container. Valid as long as the bytes under it; every pointer points into them or is null.
@@ -119,6 +120,7 @@ uint32_t jlt_op_scratch_bytes(uint8_t code, const void *params, bool is_f32);
 // What an instruction set's kernel asks for to run an op: on every machine the same answer, whatever its core.
 typedef struct {
   uint32_t taken;          // 0: the reference kernel runs it
+  uint32_t kernel;         // else its place among those of the instruction set in kernels.def
   uint32_t scratch_bytes;  // UINT32_MAX when that is not possible
   uint32_t packed_8_bytes;  // packed weights at 8 bits; 0: it reads the canonical ones
   uint32_t packed_4_bytes;

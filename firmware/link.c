@@ -9,6 +9,7 @@
 #include "core/crc32.h"
 #include "input.h"
 #include "journal.h"
+#include "kernels/selection.h"
 #include "link/frame.h"
 #include "model.h"
 #include "port.h"
@@ -71,6 +72,7 @@ __attribute__((noinline)) static void say_hello(const jlt_frame_t *frame) {
       .model_other = jlt_other_runs(JLT_WIRE_SLOT_MODEL),
       .policy_side = jlt_loaded.policy_side,
       .policy_other = jlt_other_runs(JLT_WIRE_SLOT_POLICY),
+      .ops = JLT_OPS,
   };
   memcpy(hello.build_id, jlt_board.build_id, sizeof(hello.build_id));
   memcpy(hello.board, jlt_board.name, sizeof(hello.board));

@@ -48,7 +48,7 @@ ALLOWED: dict[str, set[str]] = {
     "report": {"records", "units", "errors"},
     "flash": {"errors", "records", "units", "boards", "link"},
     "link": {"errors", "container", "records"},
-    "firmware": {"errors", "boards", "flash", "link"},
+    "firmware": {"errors", "boards", "container", "flash", "link"},
     "emulator": {"errors", "boards", "energy", "firmware", "flash", "records", "_core"},
     "meters": {"errors", "units", "records", "link"},
     "knobs": {"errors", "meters"},

@@ -9,6 +9,7 @@ import json
 import shutil
 import tempfile
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -39,8 +40,10 @@ if TYPE_CHECKING:
 
 MODEL = "model.jlt"
 EPILOG = """\
-The firmware is the same for every model: it finds the container, and a policy and samples where they are given, at fixed
-addresses. It is compiled from source the first time and kept. DIR then holds
+The firmware finds the container, and a policy and samples where they are given, at fixed addresses. It has no kernels but
+those that the model runs, on all its paths, so another model that comes over the link must do with these; --kernels all
+makes the firmware that takes any model, as --key does by itself. It is compiled from source the first time and kept. DIR
+then holds
 
   image.hex      everything, for any programmer; image.bin the same from the lowest address on
   image.uf2      for boards that show up as a drive
@@ -51,6 +54,7 @@ addresses. It is compiled from source the first time and kept. DIR then holds
   joulet build --board nucleo_l4r5zi kws.jlt
   joulet build --board virtual_m4 kws.jlt --policy shadow.jltp --samples clips.npz
   joulet build --board pico kws.jlt --key updates.key.pub
+  joulet build --board virtual_m4 kws.jlt --kernels all          # other models may be uploaded
   joulet build --board nucleo_l4r5zi kws.onnx --data clips.npz      # compile, build: one command from model to image
   joulet build --board virtual_m4 kws.jlt --capacitor 4.7mF
   joulet flash --board nucleo_l4r5zi
@@ -92,6 +96,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     parser.add_argument("--capacitor", metavar="C", help="store that the board lives on between power cuts (1mF)")
     parser.add_argument("--strategy", choices=STRATEGY_NAMES, help="how to outlive power cuts (the cheapest)")
+    parser.add_argument(
+        "--kernels",
+        choices=("model", "all"),
+        help="what the firmware can run: this model, or any (model; all with --key, as updates may need more)",
+    )
     parser.add_argument("--energy-mode", action="store_true", help="boot in the MLPerf runner's energy mode")
     parser.add_argument(
         "--refit",
@@ -126,9 +135,7 @@ def run(args: argparse.Namespace) -> int:
     if cuts is not None and cuts.plan is not None:
         container = with_nvm_plan(container, cuts.plan)
     container = planned_for(container, args.board)  # last: it may not fit beside the others
-    firmware = build_firmware(
-        args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key, refit=args.refit
-    )
+    firmware, saved_bytes = _firmware(args, container, key)
     elf = read_elf(firmware.elf)
     pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]
     pieces.append(_piece(facts, "model", container))
@@ -139,7 +146,9 @@ def run(args: argparse.Namespace) -> int:
     memory = check_memory(engine, arena_bytes(container, board.isa), firmware)
     folder = args.out or default_folder(args.board)
     source = None if compiled is None else compiled.container
-    manifest = write_build(folder, facts, firmware, engine.container, pieces, memory, key, compiled=source)
+    manifest = write_build(
+        folder, facts, firmware, engine.container, pieces, memory, key, compiled=source, saved_bytes=saved_bytes
+    )
     if args.json:
         report = None if compiled is None else compiled.report.to_json()
         more = {"power_cuts": None if cuts is None else cuts.to_json(), "compiled": report}
@@ -149,6 +158,24 @@ def run(args: argparse.Namespace) -> int:
             print(report_text(folder / MODEL, compiled.report.to_json()))
         print(_text(manifest, folder) if cuts is None else f"{cuts}\n{_text(manifest, folder)}")
     return 0
+
+
+def _firmware(args: argparse.Namespace, container: bytes, key: bytes | None) -> tuple[Firmware, int]:
+    """Build the firmware; return it with the bytes of flash that it saves by having the model's kernels alone."""
+    make = partial(
+        build_firmware,
+        args.board,
+        toolchain=args.toolchain,
+        energy_mode=args.energy_mode,
+        key=key,
+        refit=args.refit,
+    )
+    whole = make()
+    if (args.kernels or ("model" if key is None else "all")) == "all":
+        return whole, 0
+    firmware = make(model=container)
+    sizes = [sum(len(data) for _, data in read_elf(each.elf).segments) for each in (whole, firmware)]
+    return firmware, sizes[0] - sizes[1]
 
 
 def _compiled(args: argparse.Namespace) -> CompileResult | None:
@@ -236,10 +263,11 @@ def write_build(
     key: bytes | None = None,
     *,
     compiled: bytes | None = None,
+    saved_bytes: int = 0,
 ) -> dict[str, Any]:
     """Write the build folder beside its place, then put it there whole; return the manifest.
 
-    ``compiled`` is the container to keep beside the image.
+    ``compiled`` is the container to keep beside the image, ``saved_bytes`` what a firmware for any model would take more.
 
     Raises
     ------
@@ -276,6 +304,11 @@ def write_build(
             "files": files,
             "base": image.base,
             "memory": memory,
+            "kernels": {
+                "of": "all" if firmware.kernels is None else "model",
+                "ops": None if firmware.kernels is None else list(firmware.kernels.op_names),
+                "saved_bytes": saved_bytes,
+            },
             "segments": [
                 {
                     "name": piece.name,
@@ -306,5 +339,10 @@ def _text(manifest: dict[str, Any], folder: Path) -> str:
     lines.append(
         f"  {'RAM':<10} arena {memory['arena_bytes']:,} and input {memory['input_bytes']:,} of {memory['work_bytes']:,} bytes"
     )
+    if manifest["kernels"]["of"] == "model":
+        ops, saved = ", ".join(manifest["kernels"]["ops"]), manifest["kernels"]["saved_bytes"]
+        lines.append(f"  {'kernels':<10} of this model alone: {ops}; --kernels all would take {saved:,} bytes more")
+    else:
+        lines.append(f"  {'kernels':<10} of every op: any model may be uploaded")
     lines.append(f"  written to {folder}; next: joulet flash --board {manifest['board']}")
     return "\n".join(lines)

@@ -14,21 +14,10 @@ static inline uint64_t jlt_align_up(uint64_t bytes, uint32_t alignment) {
 }
 
 // Product of extents; 0 when one is 0 or the product exceeds JLT_ELEMENTS_LIMIT.
-static inline uint32_t jlt_elements(const uint32_t *dims, uint32_t count) {
-  uint64_t product = 1;
-  for (uint32_t i = 0; i < count; i++) {
-    product *= dims[i];
-    if (product > JLT_ELEMENTS_LIMIT) {
-      return 0;
-    }
-  }
-  return (uint32_t)product;
-}
+uint32_t jlt_elements(const uint32_t *dims, uint32_t count);
 
 // Whether [offset, offset + bytes) lies in [0, total).
-static inline bool jlt_within(uint64_t offset, uint64_t bytes, uint64_t total) {
-  return offset <= total && bytes <= total - offset;
-}
+bool jlt_within(uint32_t offset, uint64_t bytes, uint32_t total);
 
 // Whether strides go through dims one element after another, as an operand of the output's own shape does. `dims` and `stride` have
 // JLT_MAX_RANK extents, none of them 0.

@@ -3,7 +3,7 @@
 #ifndef JLT_CORE_CHECK_H
 #define JLT_CORE_CHECK_H
 
-#include "joulet.h"
+#include "kernels/kernels.h"
 
 // Model, tensors, precisions, exits, paths: every count and index.
 JLT_MUST_CHECK jlt_status_t jlt_check_records(const jlt_container_t *c);
@@ -26,6 +26,16 @@ JLT_MUST_CHECK jlt_status_t jlt_check_arena(const jlt_container_t *c);
 
 // The plan part in use: packed weights in their bounds, and its arena. Its container has passed all of the above.
 JLT_MUST_CHECK jlt_status_t jlt_check_plan(const jlt_container_t *c);
+
+// Whether paths at f32 can run. A build without their kernels looks at nothing that only they use.
+static inline bool jlt_runs_f32(const jlt_container_t *c) {
+  for (uint32_t i = 0; JLT_WITH_F32 && i < c->model->n_precisions; i++) {
+    if (c->precisions[i].is_f32) {
+      return true;
+    }
+  }
+  return false;
+}
 
 // Whether [offset, offset + bytes) lies in POOL, offset a multiple of `alignment`.
 bool jlt_in_pool(const jlt_container_t *c, uint32_t offset, uint64_t bytes, uint32_t alignment);

@@ -141,18 +141,9 @@ static jlt_status_t check_answers(const jlt_container_t *c) {
   return JLT_OK;
 }
 
-static bool has_f32(const jlt_container_t *c) {
-  for (uint32_t i = 0; i < c->model->n_precisions; i++) {
-    if (c->precisions[i].is_f32) {
-      return true;
-    }
-  }
-  return false;
-}
-
 // What every op asks for is there; `from`: the lowest byte of it. Only a plan part's may lie over tensors.
 static jlt_status_t check_scratch(const jlt_container_t *c, uint32_t *from) {
-  const bool with_f32 = has_f32(c);
+  const bool with_f32 = jlt_runs_f32(c);
   const bool generic = c->arena == c->f32_arena;
   const uint32_t end = jlt_arena_end(c, false);
   const uint32_t room = generic ? c->arena->scratch_bytes : end;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of op records: indices, element types, size of the parameters; FORMAT.md §5.
 #include "core/check.h"
+#include "kernels/selection.h"
 
 typedef struct {
   uint8_t n_inputs;
@@ -8,30 +9,31 @@ typedef struct {
   uint8_t out;        // DType of the output, 0 for that of the input
   bool weighted;
   bool takes_const;   // inputs may be constant tensors
-  uint32_t params_bytes;
+  uint16_t params_bytes;
 } rule_t;
 
 enum { ANY = 0, S8 = JLT_DTYPE_S8, S32 = JLT_DTYPE_S32, F32 = JLT_DTYPE_F32 };
 
 static const rule_t rules[] = {
-    [JLT_OP_CODE_CONV] = {1, S8, S8, true, false, sizeof(jlt_conv_params_t)},
-    [JLT_OP_CODE_DWCONV] = {1, S8, S8, true, false, sizeof(jlt_conv_params_t)},
-    [JLT_OP_CODE_FC] = {1, S8, S8, true, false, sizeof(jlt_conv_params_t)},
-    [JLT_OP_CODE_AVGPOOL] = {1, S8, S8, false, false, sizeof(jlt_pool_params_t)},
-    [JLT_OP_CODE_MAXPOOL] = {1, S8, S8, false, false, sizeof(jlt_pool_params_t)},
-    [JLT_OP_CODE_MEAN] = {1, S8, S8, false, false, sizeof(jlt_mean_params_t)},
-    [JLT_OP_CODE_ADD] = {2, S8, S8, false, true, sizeof(jlt_binary_params_t)},
-    [JLT_OP_CODE_SUB] = {2, S8, S8, false, true, sizeof(jlt_binary_params_t)},
-    [JLT_OP_CODE_MUL] = {2, S8, S8, false, true, sizeof(jlt_binary_params_t)},
-    [JLT_OP_CODE_COPY] = {1, ANY, ANY, false, true, sizeof(jlt_copy_params_t)},
-    [JLT_OP_CODE_FILL] = {0, ANY, ANY, false, false, sizeof(jlt_fill_params_t)},
-    [JLT_OP_CODE_LUT] = {1, S8, S8, false, false, sizeof(jlt_lut_params_t)},
-    [JLT_OP_CODE_SOFTMAX] = {1, S8, S8, false, false, sizeof(jlt_softmax_params_t)},
-    [JLT_OP_CODE_RESIZE_NEAREST] = {1, S8, S8, false, false, 0},  // a table follows; see check_params.c
-    [JLT_OP_CODE_RESIZE_BILINEAR] = {1, S8, S8, false, false, sizeof(jlt_resize_params_t)},
-    [JLT_OP_CODE_QUANTIZE] = {1, F32, S8, false, false, sizeof(jlt_convert_params_t)},
-    [JLT_OP_CODE_DEQUANTIZE] = {1, S8, F32, false, false, sizeof(jlt_convert_params_t)},
-    [JLT_OP_CODE_ARGMAX] = {1, S8, S32, false, false, sizeof(jlt_arg_max_params_t)},
+    JLT_PLACE(CONV) = {1, S8, S8, true, false, sizeof(jlt_conv_params_t)},
+    JLT_PLACE(DWCONV) = {1, S8, S8, true, false, sizeof(jlt_conv_params_t)},
+    JLT_PLACE(FC) = {1, S8, S8, true, false, sizeof(jlt_conv_params_t)},
+    JLT_PLACE(AVGPOOL) = {1, S8, S8, false, false, sizeof(jlt_pool_params_t)},
+    JLT_PLACE(MAXPOOL) = {1, S8, S8, false, false, sizeof(jlt_pool_params_t)},
+    JLT_PLACE(MEAN) = {1, S8, S8, false, false, sizeof(jlt_mean_params_t)},
+    JLT_PLACE(ADD) = {2, S8, S8, false, true, sizeof(jlt_binary_params_t)},
+    JLT_PLACE(SUB) = {2, S8, S8, false, true, sizeof(jlt_binary_params_t)},
+    JLT_PLACE(MUL) = {2, S8, S8, false, true, sizeof(jlt_binary_params_t)},
+    JLT_PLACE(COPY) = {1, ANY, ANY, false, true, sizeof(jlt_copy_params_t)},
+    JLT_PLACE(FILL) = {0, ANY, ANY, false, false, sizeof(jlt_fill_params_t)},
+    JLT_PLACE(LUT) = {1, S8, S8, false, false, sizeof(jlt_lut_params_t)},
+    JLT_PLACE(SOFTMAX) = {1, S8, S8, false, false, sizeof(jlt_softmax_params_t)},
+    JLT_PLACE(RESIZE_NEAREST) = {1, S8, S8, false, false, 0},  // a table follows; see check_params.c
+    JLT_PLACE(RESIZE_BILINEAR) = {1, S8, S8, false, false, sizeof(jlt_resize_params_t)},
+    JLT_PLACE(QUANTIZE) = {1, F32, S8, false, false, sizeof(jlt_convert_params_t)},
+    JLT_PLACE(DEQUANTIZE) = {1, S8, F32, false, false, sizeof(jlt_convert_params_t)},
+    JLT_PLACE(ARGMAX) = {1, S8, S32, false, false, sizeof(jlt_arg_max_params_t)},
+    [0] = {0},
 };
 
 static jlt_status_t check_types(const jlt_container_t *c, const jlt_op_t *op, const rule_t *rule) {
@@ -59,8 +61,8 @@ static jlt_status_t check_types(const jlt_container_t *c, const jlt_op_t *op, co
 
 static jlt_status_t check_op(const jlt_container_t *c, uint32_t index) {
   const jlt_op_t *op = &c->ops[index];
-  if (op->code == 0 || op->code >= sizeof(rules) / sizeof(rules[0])) {
-    return JLT_ERR_OP;
+  if (op->code == 0 || op->code >= sizeof(rules) / sizeof(rules[0]) || !JLT_HAS(JLT_OPS, op->code)) {
+    return op->code && JLT_IS_SELECTION ? JLT_ERR_KERNEL : JLT_ERR_OP;
   }
   const rule_t *rule = &rules[op->code];
   if (op->segment >= c->model->n_exits || (op->exit != JLT_BACKBONE && op->exit >= c->model->n_exits)) {

@@ -2,6 +2,7 @@
 // Checks of op parameters against the tensors they move through: after these no kernel can leave a tensor.
 #include "core/bytes.h"
 #include "core/check.h"
+#include "kernels/selection.h"
 
 #define POSITION_LIMIT (1u << 30)  // of a row or column a window can reach
 
@@ -224,24 +225,25 @@ static jlt_status_t check_arg_max(const jlt_container_t *c, const jlt_op_t *op, 
 
 jlt_status_t jlt_check_params(const jlt_container_t *c, const jlt_op_t *op) {
   static jlt_status_t (*const checks[])(const jlt_container_t *, const jlt_op_t *, const void *) = {
-      [JLT_OP_CODE_CONV] = check_conv,
-      [JLT_OP_CODE_DWCONV] = check_conv,
-      [JLT_OP_CODE_FC] = check_conv,
-      [JLT_OP_CODE_AVGPOOL] = check_pool,
-      [JLT_OP_CODE_MAXPOOL] = check_pool,
-      [JLT_OP_CODE_MEAN] = check_mean,
-      [JLT_OP_CODE_ADD] = check_binary,
-      [JLT_OP_CODE_SUB] = check_binary,
-      [JLT_OP_CODE_MUL] = check_binary,
-      [JLT_OP_CODE_COPY] = check_copy,
-      [JLT_OP_CODE_FILL] = check_fill,
-      [JLT_OP_CODE_LUT] = check_lut,
-      [JLT_OP_CODE_SOFTMAX] = check_softmax,
-      [JLT_OP_CODE_RESIZE_NEAREST] = check_resize,
-      [JLT_OP_CODE_RESIZE_BILINEAR] = check_resize,
-      [JLT_OP_CODE_QUANTIZE] = check_convert,
-      [JLT_OP_CODE_DEQUANTIZE] = check_convert,
-      [JLT_OP_CODE_ARGMAX] = check_arg_max,
+      JLT_PLACE(CONV) = check_conv,
+      JLT_PLACE(DWCONV) = check_conv,
+      JLT_PLACE(FC) = check_conv,
+      JLT_PLACE(AVGPOOL) = check_pool,
+      JLT_PLACE(MAXPOOL) = check_pool,
+      JLT_PLACE(MEAN) = check_mean,
+      JLT_PLACE(ADD) = check_binary,
+      JLT_PLACE(SUB) = check_binary,
+      JLT_PLACE(MUL) = check_binary,
+      JLT_PLACE(COPY) = check_copy,
+      JLT_PLACE(FILL) = check_fill,
+      JLT_PLACE(LUT) = check_lut,
+      JLT_PLACE(SOFTMAX) = check_softmax,
+      JLT_PLACE(RESIZE_NEAREST) = check_resize,
+      JLT_PLACE(RESIZE_BILINEAR) = check_resize,
+      JLT_PLACE(QUANTIZE) = check_convert,
+      JLT_PLACE(DEQUANTIZE) = check_convert,
+      JLT_PLACE(ARGMAX) = check_arg_max,
+      [0] = NULL,
   };
   return checks[op->code](c, op, c->pool + op->params_offset);
 }

@@ -3,6 +3,7 @@
 // bytes are safe to run, as sums of the kernels wrap, and only their checksum says that they are the canonical ones.
 #include "core/bytes.h"
 #include "core/check.h"
+#include "kernels/selection.h"
 #include "kernels/variants.h"
 
 static jlt_status_t check_packing(const jlt_container_t *c, const jlt_op_t *op, uint32_t offset, uint32_t bits) {
@@ -12,6 +13,9 @@ static jlt_status_t check_packing(const jlt_container_t *c, const jlt_op_t *op, 
   const uint32_t head = (uint32_t)sizeof(jlt_packed_t) + c->model->n_weights * (uint32_t)sizeof(jlt_packing_t);
   if (offset == JLT_NO_OFFSET) {
     return JLT_OK;
+  }
+  if (!v && JLT_IS_SELECTION) {
+    return JLT_ERR_KERNEL;
   }
   if (!v || offset % JLT_SECTION_ALIGN_BYTES || offset < head) {
     return JLT_ERR_WEIGHT;

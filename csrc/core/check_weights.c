@@ -3,15 +3,6 @@
 #include "core/bytes.h"
 #include "core/check.h"
 
-static bool has_f32(const jlt_container_t *c) {
-  for (uint32_t i = 0; i < c->model->n_precisions; i++) {
-    if (c->precisions[i].is_f32) {
-      return true;
-    }
-  }
-  return false;
-}
-
 static bool stored(const jlt_container_t *c, const jlt_weight_t *w) {
   if (w->storage == JLT_STORAGE_S8) {
     return jlt_within(w->offset, (uint64_t)w->rows * w->row_elements, c->data_s8_bytes);
@@ -57,7 +48,7 @@ static jlt_status_t check_layer(const jlt_container_t *c, const jlt_precision_t 
 }
 
 jlt_status_t jlt_check_weights(const jlt_container_t *c) {
-  const bool with_f32 = has_f32(c);
+  const bool with_f32 = jlt_runs_f32(c);
   for (uint32_t i = 0; i < c->model->n_weights; i++) {
     const jlt_status_t err = check_weight(c, &c->weights[i], with_f32);
     if (err) {

@@ -98,11 +98,29 @@ static const void *find(const index_t *index, uint16_t code, uint32_t *bytes) {
   return s ? content_of(index->header, s) : NULL;
 }
 
-static const void *find_records(const index_t *index, uint16_t code, uint64_t count, uint32_t size, bool *ok) {
+// Where the view of a container points to the records of a section, and how many the model says there are.
+typedef struct {
+  uint8_t section;
+  uint8_t view;   // offset of the pointer in jlt_container_t
+  uint8_t count;  // offset of the 16-bit count in jlt_model_t
+  uint8_t bytes;  // of one record
+} records_t;
+
+#define RECORDS(section, field, type) \
+  {JLT_SECTION_##section, offsetof(jlt_container_t, field), offsetof(jlt_model_t, n_##field), sizeof(type)}
+static const records_t records[] = {
+    RECORDS(TENSORS, tensors, jlt_tensor_t), RECORDS(OPS, ops, jlt_op_t),
+    RECORDS(WEIGHTS, weights, jlt_weight_t), RECORDS(PRECISIONS, precisions, jlt_precision_t),
+    RECORDS(EXITS, exits, jlt_exit_t),       RECORDS(PATHS, paths, jlt_path_t),
+};
+
+static bool view_table(const index_t *index, jlt_container_t *c, const records_t *r) {
+  uint16_t count;
   uint32_t bytes;
-  const void *records = find(index, code, &bytes);
-  *ok = *ok && bytes == count * size;
-  return records;
+  const void *content = find(index, r->section, &bytes);
+  memcpy((uint8_t *)c + r->view, &content, sizeof(content));
+  memcpy(&count, (const uint8_t *)c->model + r->count, sizeof(count));
+  return bytes == (uint32_t)count * r->bytes;
 }
 
 static jlt_status_t view_records(const index_t *index, jlt_container_t *c) {
@@ -112,20 +130,18 @@ static jlt_status_t view_records(const index_t *index, jlt_container_t *c) {
     return JLT_ERR_SECTION;
   }
   const jlt_model_t *m = c->model;
-  const uint64_t layers = (uint64_t)m->n_precisions * m->n_weights;
   bool ok = true;
-  c->tensors = find_records(index, JLT_SECTION_TENSORS, m->n_tensors, sizeof(jlt_tensor_t), &ok);
-  c->ops = find_records(index, JLT_SECTION_OPS, m->n_ops, sizeof(jlt_op_t), &ok);
-  c->weights = find_records(index, JLT_SECTION_WEIGHTS, m->n_weights, sizeof(jlt_weight_t), &ok);
-  c->layers = find_records(index, JLT_SECTION_LAYERS, layers, sizeof(jlt_layer_t), &ok);
-  c->precisions = find_records(index, JLT_SECTION_PRECISIONS, m->n_precisions, sizeof(jlt_precision_t), &ok);
-  c->exits = find_records(index, JLT_SECTION_EXITS, m->n_exits, sizeof(jlt_exit_t), &ok);
-  c->paths = find_records(index, JLT_SECTION_PATHS, m->n_paths, sizeof(jlt_path_t), &ok);
+  for (const records_t *r = records; r < records + sizeof(records) / sizeof(records[0]); r++) {
+    ok = view_table(index, c, r) && ok;
+  }
+  c->layers = find(index, JLT_SECTION_LAYERS, &bytes);
+  ok = ok && bytes == (uint64_t)m->n_precisions * m->n_weights * sizeof(jlt_layer_t);
   c->confidence = find(index, JLT_SECTION_CONFIDENCE, &bytes);
   c->n_confidence = bytes / (JLT_CONFIDENCE_BINS * 2u);
   ok = ok && bytes % (JLT_CONFIDENCE_BINS * 2u) == 0;
-  c->arena = find_records(index, JLT_SECTION_ARENA, 1, (uint32_t)(sizeof(jlt_arena_t) + 4u * m->n_tensors), &ok);
-  return ok && c->arena ? JLT_OK : JLT_ERR_SECTION;
+  c->arena = find(index, JLT_SECTION_ARENA, &bytes);
+  ok = ok && c->arena && bytes == sizeof(jlt_arena_t) + 4u * m->n_tensors;
+  return ok ? JLT_OK : JLT_ERR_SECTION;
 }
 
 static jlt_status_t view_data(const index_t *index, jlt_container_t *c) {
@@ -256,6 +272,9 @@ static jlt_status_t open_container(const void *base, uint32_t bytes, bool vouche
   if (!err && JLT_ISA_BUILD != JLT_ISA_REF) {
     err = use(out, JLT_ISA_BUILD, vouched);
     err = err == JLT_ERR_ABSENT ? JLT_OK : err;  // the reference kernels run in the generic plan
+  }
+  if (!err && !vouched) {
+    err = jlt_check_kernels(out);
   }
   if (err) {
     *out = (jlt_container_t){0};

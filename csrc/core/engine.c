@@ -132,23 +132,22 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   return JLT_OK;
 }
 
-jlt_weights_t jlt_weights_at(const jlt_container_t *c, const jlt_weight_t *w, const jlt_layer_t *layer) {
-  jlt_weights_t weights = {.record = w};
+void jlt_find_weights(const jlt_container_t *c, const jlt_weight_t *w, const jlt_layer_t *layer, jlt_weights_t *weights) {
+  weights->record = w;
   if (layer->bits == 32) {
-    weights.f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
-    weights.f32_bias = weights.f32 + (size_t)w->rows * w->row_elements;
-    return weights;
+    weights->f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
+    weights->f32_bias = weights->f32 + (size_t)w->rows * w->row_elements;
+    return;
   }
-  weights.bias = (const int32_t *)(const void *)(c->pool + layer->bias_offset);
-  weights.multipliers = (const int32_t *)(const void *)(c->pool + w->multiplier_offset);
-  weights.shifts = (const int32_t *)(const void *)(c->pool + w->shift_offset);
+  weights->bias = (const int32_t *)(const void *)(c->pool + layer->bias_offset);
+  weights->multipliers = (const int32_t *)(const void *)(c->pool + w->multiplier_offset);
+  weights->shifts = (const int32_t *)(const void *)(c->pool + w->shift_offset);
   if (w->storage == JLT_STORAGE_S8) {
-    weights.s8 = c->data_s8 + w->offset;
+    weights->s8 = c->data_s8 + w->offset;
   } else {
-    weights.high = c->plane_high + w->offset;
-    weights.low = layer->bits == 8 ? c->plane_low + w->offset : NULL;
+    weights->high = c->plane_high + w->offset;
+    weights->low = layer->bits == 8 ? c->plane_low + w->offset : NULL;
   }
-  return weights;
 }
 
 static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
@@ -169,14 +168,16 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
   uint32_t bits = 0;
   if (op->weight != JLT_NO_INDEX) {
     const jlt_layer_t *layer = layer_of(c, e->path, op);
-    call.weights = jlt_weights_at(c, &c->weights[op->weight], layer);
+    jlt_find_weights(c, &c->weights[op->weight], layer, &call.weights);
     bits = layer->bits;
   }
+#if JLT_WITH_F32
   if (runs_f32(e)) {
     call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
     jlt_kernel_entry(op->code)->f32(&call);
     return;
   }
+#endif
 #if JLT_WITH_REFIT
   if (e->head && op == &c->ops[e->head->op]) {
     jlt_head_run(e->head, call.params, call.in[0], call.out);

@@ -2,6 +2,7 @@
 #include "core/overlap.h"
 
 #include "core/bytes.h"
+#include "kernels/selection.h"
 
 enum {
   BLOCK_PIXELS = 8,       // most that a kernel reads before it writes
@@ -130,32 +131,26 @@ static jlt_overlap_t overlap_of_elements(const jlt_tensor_t *in, const jlt_tenso
   return anywhere_beyond(out->elements > 1 ? lead : JLT_OVERLAP_ANYWHERE);
 }
 
+#define BIT(code) (1u << JLT_OP_CODE_##code)
+
+// False at once for ops that the build does not know: what is only for them is left out.
+static bool is_one_of(const jlt_op_t *op, uint32_t codes) { return ((codes & JLT_OPS) >> op->code & 1u) != 0; }
+
 jlt_overlap_t jlt_overlap_of(const jlt_container_t *container, const jlt_op_t *op, uint32_t input) {
   const void *params = container->pool + op->params_offset;
-  const jlt_binary_params_t *binary = params;
-  switch (op->code) {
-    case JLT_OP_CODE_CONV:
-    case JLT_OP_CODE_DWCONV:
-      return overlap_of_conv(params, op->code == JLT_OP_CODE_DWCONV);
-    case JLT_OP_CODE_AVGPOOL:
-    case JLT_OP_CODE_MAXPOOL:
-      return overlap_of_pool(params);
-    case JLT_OP_CODE_ADD:
-    case JLT_OP_CODE_SUB:
-    case JLT_OP_CODE_MUL:
-      if (!jlt_is_dense(binary->dims, input ? binary->stride_b : binary->stride_a)) {
-        break;
-      }
-      // fall through
-    case JLT_OP_CODE_LUT:
-    case JLT_OP_CODE_SOFTMAX:
-    case JLT_OP_CODE_QUANTIZE:
-    case JLT_OP_CODE_DEQUANTIZE:
-      return overlap_of_elements(&container->tensors[op->inputs[input]], &container->tensors[op->output]);
-    default:
-      break;
+  if (is_one_of(op, BIT(CONV) | BIT(DWCONV))) {
+    return overlap_of_conv(params, op->code == JLT_OP_CODE_DWCONV);
   }
-  return anywhere_beyond(JLT_OVERLAP_NEVER);
+  if (is_one_of(op, BIT(AVGPOOL) | BIT(MAXPOOL))) {
+    return overlap_of_pool(params);
+  }
+  bool by_element = is_one_of(op, BIT(LUT) | BIT(SOFTMAX) | BIT(QUANTIZE) | BIT(DEQUANTIZE));
+  if (is_one_of(op, BIT(ADD) | BIT(SUB) | BIT(MUL))) {
+    const jlt_binary_params_t *p = params;
+    by_element = jlt_is_dense(p->dims, input ? p->stride_b : p->stride_a);
+  }
+  return by_element ? overlap_of_elements(&container->tensors[op->inputs[input]], &container->tensors[op->output])
+                    : anywhere_beyond(JLT_OVERLAP_NEVER);
 }
 
 // In the very same place, whatever the width of the elements.

@@ -94,7 +94,8 @@ static bool load_factory(jlt_refit_t *refit) {
   if (!layer) {
     return false;
   }
-  const jlt_weights_t weights = jlt_weights_at(c, &c->weights[op->weight], layer);
+  jlt_weights_t weights = {0};
+  jlt_find_weights(c, &c->weights[op->weight], layer, &weights);
   for (uint32_t row = 0; row < refit->head.n_classes; row++) {
     load_row(refit, &weights, row);
   }

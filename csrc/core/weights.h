@@ -5,6 +5,8 @@
 
 #include "kernels/kernels.h"
 
-jlt_weights_t jlt_weights_at(const jlt_container_t *container, const jlt_weight_t *weight, const jlt_layer_t *layer);
+// Fills in what is not null of `weights`, all zeros before.
+void jlt_find_weights(const jlt_container_t *container, const jlt_weight_t *weight, const jlt_layer_t *layer,
+                      jlt_weights_t *weights);
 
 #endif

@@ -69,8 +69,10 @@ typedef struct {
 typedef void (*jlt_kernel_t)(const jlt_call_t *call);
 
 typedef struct {
-  jlt_kernel_t integer;
-  jlt_kernel_t f32;  // null when left out
+  jlt_kernel_t integer;  // null when left out
+#if JLT_WITH_F32
+  jlt_kernel_t f32;
+#endif
   uint64_t (*scratch_bytes)(const void *params, bool is_f32);
   uint32_t (*unit_elements)(const void *params, const jlt_tensor_t *out);
 } jlt_kernel_entry_t;
@@ -83,7 +85,7 @@ typedef struct {
 #include "kernels/kernels.def"
 #undef JLT_KERNEL
 
-// Null for a code that is not an OpCode.
+// Null for a code that is not an OpCode, or that the build does not know (selection.h).
 const jlt_kernel_entry_t *jlt_kernel_entry(uint8_t code);
 
 // Elements of the output in one unit of an op.

@@ -1,25 +1,35 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dispatch by op code, from kernels.def.
 #include "kernels/kernels.h"
+#include "kernels/selection.h"
 
 #if JLT_WITH_F32
-#define JLT_F32(f32) jlt_##f32##__ref
+#define JLT_F32(name) .f32 = jlt_##name##__ref,
 #else
-#define JLT_F32(f32) NULL
+#define JLT_F32(name)
 #endif
 
-#define JLT_KERNEL(code, integer, f32, scratch, unit)                                          \
-  [JLT_OP_CODE_##code] = {jlt_##integer##__ref, JLT_F32(f32), jlt_##scratch##_scratch_bytes, \
-                          jlt_##unit##_unit_elements},
-static const jlt_kernel_entry_t entries[] = {
+// An entry each, so that those of ops that the build does not know are left out.
+#define JLT_KERNEL(code, integer_, f32_, scratch, unit)                                          \
+  static const jlt_kernel_entry_t entry_##code = {                                               \
+      .integer = JLT_HAS(JLT_REF_OPS, JLT_OP_CODE_##code) ? jlt_##integer_##__ref : NULL,        \
+      JLT_F32(f32_).scratch_bytes = jlt_##scratch##_scratch_bytes,                               \
+      .unit_elements = jlt_##unit##_unit_elements,                                               \
+  };
 #include "kernels/kernels.def"
-};
 #undef JLT_KERNEL
 
+#define JLT_KERNEL(code, integer, f32, scratch, unit) \
+  case JLT_OP_CODE_##code:                            \
+    return JLT_HAS(JLT_OPS, JLT_OP_CODE_##code) ? &entry_##code : NULL;
 const jlt_kernel_entry_t *jlt_kernel_entry(uint8_t code) {
-  const uint32_t count = sizeof(entries) / sizeof(entries[0]);
-  return code >= 1u && code < count ? &entries[code] : NULL;
+  switch (code) {
+#include "kernels/kernels.def"
+    default:
+      return NULL;
+  }
 }
+#undef JLT_KERNEL
 
 uint64_t jlt_none_scratch_bytes(const void *params, bool is_f32) {
   (void)params;
@@ -35,7 +45,7 @@ uint32_t jlt_block_unit_elements(const void *params, const jlt_tensor_t *out) {
 
 uint32_t jlt_op_unit_elements(const jlt_container_t *container, const jlt_op_t *op, bool is_f32) {
   const jlt_tensor_t *out = &container->tensors[op->output];
-  return is_f32 ? out->elements : entries[op->code].unit_elements(container->pool + op->params_offset, out);
+  return is_f32 ? out->elements : jlt_kernel_entry(op->code)->unit_elements(container->pool + op->params_offset, out);
 }
 
 uint32_t jlt_op_units(const jlt_container_t *container, uint16_t op, bool is_f32) {

@@ -3,15 +3,32 @@
 #include "kernels/variants.h"
 
 #include "core/bytes.h"
+#include "kernels/selection.h"
 
-#define JLT_VARIANT(isa, ISA, code, name)                                                       \
-  {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, jlt_##name##_scratch_bytes__##isa, \
-   jlt_##name##_packed_bytes__##isa, JLT_ISA_##ISA, JLT_OP_CODE_##code},
-#define JLT_VARIANT_UNWEIGHTED(isa, ISA, code, name) \
-  {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, NULL, NULL, JLT_ISA_##ISA, JLT_OP_CODE_##code},
+// Places in the list, from 1; a build for one instruction set has no others.
+#define JLT_VARIANT(isa, ISA, code, name) AT_##isa##_##code##_##name,
+#define JLT_VARIANT_UNWEIGHTED JLT_VARIANT
+enum {
+  NOWHERE,
+#include "kernels/kernels.def"
+  VARIANTS_END
+};
+#undef JLT_VARIANT
+#undef JLT_VARIANT_UNWEIGHTED
+_Static_assert(!JLT_IS_SELECTION || VARIANTS_END <= 33, "a selection has a bit for each");
+
+// What a selection leaves out goes to place 0, which is emptied last.
+#define PLACE(at) [JLT_HAS(JLT_ISA_KERNELS, (at) - 1) ? (at) : NOWHERE]
+#define JLT_VARIANT(isa, ISA, code, name)                                                            \
+  PLACE(AT_##isa##_##code##_##name) = {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, \
+                                       jlt_##name##_scratch_bytes__##isa, jlt_##name##_packed_bytes__##isa, \
+                                       JLT_ISA_##ISA, JLT_OP_CODE_##code},
+#define JLT_VARIANT_UNWEIGHTED(isa, ISA, code, name)                                                  \
+  PLACE(AT_##isa##_##code##_##name) = {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, \
+                                       NULL, NULL, JLT_ISA_##ISA, JLT_OP_CODE_##code},
 static const jlt_variant_t variants[] = {
 #include "kernels/kernels.def"
-    {NULL, NULL, NULL, NULL, JLT_ISA_REF, 0},
+    [NOWHERE] = {.isa = JLT_ISA_REF},
 };
 #undef JLT_VARIANT
 #undef JLT_VARIANT_UNWEIGHTED
@@ -21,7 +38,8 @@ static const jlt_weight_t *weight_of(const jlt_container_t *c, const jlt_op_t *o
 }
 
 const jlt_variant_t *jlt_variant_of(uint32_t isa, uint8_t code, const void *params, const jlt_weight_t *weight) {
-  for (const jlt_variant_t *v = variants; isa != JLT_ISA_REF && v->isa != JLT_ISA_REF; v++) {
+  const jlt_variant_t *const end = variants + sizeof(variants) / sizeof(variants[0]);
+  for (const jlt_variant_t *v = variants; isa != JLT_ISA_REF && v < end; v++) {
     if (v->isa == isa && v->code == code && v->takes(params, weight)) {
       return v;
     }
@@ -45,6 +63,15 @@ static const jlt_variant_t *choose(const jlt_container_t *c, const jlt_op_t *op,
     return *packed ? v : NULL;
   }
   return v && v->run ? v : NULL;
+}
+
+// Place among the variants of its instruction set, from 0.
+static uint32_t place_of(const jlt_variant_t *variant) {
+  uint32_t place = 0;
+  for (const jlt_variant_t *v = variants; v < variant; v++) {
+    place += v->isa == variant->isa;
+  }
+  return place;
 }
 
 static uint32_t saturated(uint64_t bytes) { return bytes < UINT32_MAX ? (uint32_t)bytes : UINT32_MAX; }
@@ -85,6 +112,28 @@ uint32_t jlt_chosen_scratch_bytes(const jlt_container_t *container, const jlt_op
   return most;
 }
 
+static bool runs(const jlt_container_t *c, const jlt_op_t *op) {
+  if (op->weight == JLT_NO_INDEX) {
+    return jlt_choose(c, op, 0).run != NULL;
+  }
+  for (uint32_t k = 0; k < c->model->n_precisions; k++) {
+    const uint32_t bits = c->layers[k * c->model->n_weights + op->weight].bits;
+    if (bits != 32 && !jlt_choose(c, op, bits).run) {
+      return false;
+    }
+  }
+  return true;
+}
+
+jlt_status_t jlt_check_kernels(const jlt_container_t *container) {
+  for (uint32_t i = 0; JLT_IS_SELECTION && i < container->model->n_ops; i++) {
+    if (!runs(container, &container->ops[i])) {
+      return JLT_ERR_KERNEL;
+    }
+  }
+  return JLT_OK;
+}
+
 jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint16_t op, jlt_isa_needs_t *needs) {
   if (!container || !needs || op >= container->model->n_ops) {
     return JLT_ERR_ARGUMENT;
@@ -97,6 +146,9 @@ jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint1
   const jlt_weight_t *weight = weight_of(container, record);
   const jlt_variant_t *v = jlt_variant_of(isa, record->code, params, weight);
   *needs = (jlt_isa_needs_t){.taken = v != NULL, .scratch_bytes = scratch_of(container, record, v)};
+  if (v) {
+    needs->kernel = place_of(v);
+  }
   if (v && weight) {
     needs->packed_8_bytes = saturated(v->packed_bytes(params, weight, 8));
     needs->packed_4_bytes = saturated(v->packed_bytes(params, weight, 4));

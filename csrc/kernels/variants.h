@@ -102,6 +102,9 @@ typedef struct {
 // `bits`: of the op's weights, 8 or 4; 0 without.
 jlt_choice_t jlt_choose(const jlt_container_t *container, const jlt_op_t *op, uint32_t bits);
 
+// JLT_ERR_KERNEL when an op would run, at some integer precision, a kernel that the build leaves out (selection.h).
+JLT_MUST_CHECK jlt_status_t jlt_check_kernels(const jlt_container_t *container);
+
 // Scratch of an op in the plan in use, at whatever integer precision; the reference's without one [bytes].
 uint32_t jlt_chosen_scratch_bytes(const jlt_container_t *container, const jlt_op_t *op);
 

@@ -124,7 +124,7 @@ typedef struct {
   uint8_t model_other;  // 1: the other side holds a model that would run; 0: not, or there is no other side
   uint8_t policy_side;  // as model_side
   uint8_t policy_other;  // 1: the other side holds a policy for the model that runs
-  uint8_t reserved2[4];  // 0
+  uint32_t ops;  // that the firmware has kernels for, a bit for each OpCode; 0: it does not say
 } jlt_wire_hello_reply_t;
 _Static_assert(sizeof(jlt_wire_hello_reply_t) == 112, "HelloReply: layout");
 

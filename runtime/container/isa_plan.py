@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from joulet._core import ffi, lib
 from joulet.container import layout
@@ -24,13 +25,19 @@ _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]
 _MICROCONTROLLERS = frozenset({"ARMV6M", "ARMV7EM", "MVE"})
 ALIGN_BYTES = 64
+Offsets = npt.NDArray[np.uint32]
 _ARENA_ALIGN_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IsaNeeds:
-    """What one op's kernel asks for; ``packed`` maps bits to bytes, 0 where it reads the canonical weights."""
+    """What one op's kernel asks for; ``packed`` maps bits to bytes, 0 where it reads the canonical weights.
 
+    Where ``taken`` is False that is the reference kernel, else the one at place ``kernel`` of its instruction set in kernels.def.
+    """
+
+    taken: bool
+    kernel: int
     scratch_bytes: int
     packed: Mapping[int, int]
 
@@ -106,6 +113,23 @@ def arena_bytes(container: bytes, isa: str) -> int:
     )
 
 
+def packed_offsets(container: bytes, isa: str) -> Offsets | None:
+    """Return where packed weights begin, ``(n_weights, 2)``, at 8 and 4 bits [bytes], or NO_OFFSET; None without a plan part.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    """
+    code = layout.CODES["Isa"][isa]
+    for section in read_table(container).sections:
+        if section.name == "PACKED" and section.present and _part_isa(container, section.offset) == code:
+            head = np.frombuffer(container, layout.dtype("Packed"), 1, section.offset)[0]
+            at, count = section.offset + head.dtype.itemsize, int(head["n_weights"])
+            return np.frombuffer(container, "<u4", 2 * count, at).astype(np.uint32).reshape(count, 2)
+    return None
+
+
 def _part_isa(container: bytes, offset: int) -> int:
     return int(np.frombuffer(container, layout.dtype("Packed"), 1, offset)[0]["isa"])
 
@@ -127,6 +151,8 @@ def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
             raise PlanError(f"op {op} cannot be planned for this instruction set (status {status})")
         needs.append(
             IsaNeeds(
+                taken=bool(answer.taken),
+                kernel=int(answer.kernel),
                 scratch_bytes=int(answer.scratch_bytes),
                 packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
             )
@@ -134,7 +160,7 @@ def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
     return needs
 
 
-def _bits_of(container: Container, weight: int) -> set[int]:
+def bits_of(container: Container, weight: int) -> set[int]:
     """Return the integer bits at which some precision reads a weight."""
     layers = container.layers.reshape(len(container.precisions), len(container.weights))
     return {int(bits) for bits in layers["bits"][:, weight] if bits != 32}
@@ -177,7 +203,7 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
             continue
         for column, bits in enumerate((8, 4)):
             if (
-                bits not in _bits_of(container, weight)
+                bits not in bits_of(container, weight)
                 or need.packed[bits] == 0
                 or packings[weight, column] != layout.NO_OFFSET
             ):

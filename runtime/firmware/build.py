@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Compile the firmware of a board: from source, kept by what went into it, never relinked for a model."""
+"""Compile the firmware of a board: from source, kept by what went into it; for any model, or with the kernels of one."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from joulet.boards import core_source, firmware_source
+from joulet.boards import core_source, firmware_source, load_board
+from joulet.container.kernel_use import KernelUse, kernel_use
 from joulet.errors import MissingDependencyError
 from joulet.firmware.board_files import FirmwareFacts, board_header, firmware_facts, linker_script
 from joulet.firmware.monocypher import monocypher_source
@@ -32,6 +33,8 @@ _FIRMWARE = (
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 # reference kernels are what remains where an instruction set's own take an op not
 _OPTIMISE = {"csrc": "-Os", "kernels": "-O2", "front": "-O2", "firmware": "-Os", "monocypher": "-Os"}
+# what names a file that is not the same for every selection of kernels
+_OF_A_SELECTION = ("kernels/selection.h", "BOARD_BUILD_ID")
 # of csrc and firmware; left out unless asked for
 _REFIT = ("head.c", "rls.c", "refit.c")
 _MONOCYPHER_DEFINES = ("-DBLAKE2_NO_UNROLLING",)
@@ -42,7 +45,7 @@ class Firmware:
     """A built firmware.
 
     ``elf`` is the linked file, ``folder`` holds it with objects, stack usage and call graphs. ``build_id`` names all
-    that went in: 8 bytes.
+    that went in: 8 bytes. ``kernels`` are all it has, where it was made for one model.
     """
 
     board: str
@@ -50,6 +53,7 @@ class Firmware:
     elf: Path
     folder: Path
     toolchain: Toolchain
+    kernels: KernelUse | None = None
 
 
 def cache_folder() -> Path:
@@ -74,7 +78,7 @@ class Recipe:
     """How a board's firmware is made: what this module does itself, and what CMake is told.
 
     ``units`` are linked in their order. ``header`` and ``script`` are board.h and link.ld; ``monocypher`` is the folder of
-    what checks signatures, where there is a key.
+    what checks signatures, where there is a key. ``kernels`` are all that is linked, where the firmware is for one model.
     """
 
     facts: FirmwareFacts
@@ -86,6 +90,15 @@ class Recipe:
     header: str
     script: str
     monocypher: Path | None = None
+    kernels: KernelUse | None = None
+
+    @property
+    def defines(self) -> tuple[str, ...]:
+        """Definitions for all files."""
+        if self.kernels is None:
+            return _DEFINES
+        chosen = {"OPS": self.kernels.ops, "REF_OPS": self.kernels.reference, "ISA_KERNELS": self.kernels.isa}
+        return (*_DEFINES, *(f"-DJLT_{name}=0x{bits:X}u" for name, bits in chosen.items()))
 
     @property
     def machine(self) -> list[str]:
@@ -98,7 +111,7 @@ class Recipe:
         strict = warnings() if room == "firmware" and self.toolchain.kind == "gcc" else ()
         flags = self.toolchain.compile_flags(self.facts.flags, self.facts.zig_flags)
         defines = _MONOCYPHER_DEFINES if room == "monocypher" else ()
-        return [*flags, *_DEFINES, *defines, _OPTIMISE[room], *strict]
+        return [*flags, *self.defines, *defines, _OPTIMISE[room], *strict]
 
     def includes(self, folder: Path) -> list[Path]:
         """Return the folders of headers; ``folder`` holds board.h."""
@@ -133,8 +146,9 @@ def firmware_recipe(
     key: bytes | None = None,
     broken_commit: bool = False,
     refit: bool = False,
+    model: bytes | None = None,
 ) -> Iterator[Recipe]:
-    """Give how a board's firmware is made; its paths hold as long as the context.
+    """Give how a board's firmware is made; its paths hold as long as the context. The arguments are :func:`build_firmware`'s.
 
     Raises
     ------
@@ -155,6 +169,7 @@ def firmware_recipe(
             header=board_header(facts, bytes(8), energy_mode=energy_mode, key=key, broken_commit=broken_commit),
             script=linker_script(facts, signed=key is not None),
             monocypher=monocypher,
+            kernels=None if model is None else kernel_use(model, _isa_of(facts, compiler)),
         )
         build_id = _build_id(recipe)
         header = board_header(facts, build_id, energy_mode=energy_mode, key=key, broken_commit=broken_commit)
@@ -169,6 +184,7 @@ def build_firmware(
     key: bytes | None = None,
     broken_commit: bool = False,
     refit: bool = False,
+    model: bytes | None = None,
 ) -> Firmware:
     """Build the firmware of a board, or return it from the cache when nothing has changed.
 
@@ -186,20 +202,49 @@ def build_firmware(
         A firmware that commits progress before what it stands for: a fixture for the tests of the power-cut runner.
     refit : bool
         With what fits an exit's head again on the board.
+    model : bytes, optional
+        A container as it will lie on the board, with its plan part: no kernels are linked but those that it runs. The firmware
+        refuses models that need others.
 
     Raises
     ------
     UsageError
         If there is no such board, no compiler, or the compiler fails.
+    ContainerError, PlanError
+        For a model that is no container, or one that the engine refuses.
     """
+    whole = None
+    if model is not None:
+        whole = build_firmware(
+            board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit, refit=refit
+        ).folder
     with firmware_recipe(
-        board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit, refit=refit
+        board,
+        toolchain=toolchain,
+        energy_mode=energy_mode,
+        key=key,
+        broken_commit=broken_commit,
+        refit=refit,
+        model=model,
     ) as recipe:
         folder = cache_folder() / "firmware" / f"{board}-{recipe.build_id.hex()}"
         elf = folder / "firmware.elf"
         if not elf.is_file():
-            _make(recipe, folder)
-    return Firmware(board=board, build_id=recipe.build_id, elf=elf, folder=folder, toolchain=recipe.toolchain)
+            _make(recipe, folder, whole)
+    return Firmware(
+        board=board,
+        build_id=recipe.build_id,
+        elf=elf,
+        folder=folder,
+        toolchain=recipe.toolchain,
+        kernels=recipe.kernels,
+    )
+
+
+def _isa_of(facts: FirmwareFacts, compiler: Toolchain) -> str:
+    """Return the instruction set whose kernels a build has; see JLT_REFERENCE_KERNELS."""
+    only_reference = compiler.kind == "zig" or facts.table["firmware"].get("reference_kernels", False)
+    return "REF" if only_reference else load_board(facts.name).isa
 
 
 def with_refit(facts: FirmwareFacts) -> FirmwareFacts:
@@ -260,7 +305,7 @@ def _build_id(recipe: Recipe) -> bytes:
         recipe.facts.name,
         recipe.toolchain.version,
         *recipe.toolchain.compile_flags(recipe.facts.flags, recipe.facts.zig_flags),
-        *_DEFINES,
+        *recipe.defines,
         *_OPTIMISE.values(),
         *_MONOCYPHER_DEFINES,
         recipe.header,
@@ -272,8 +317,17 @@ def _build_id(recipe: Recipe) -> bytes:
     return digest.digest()[:8]
 
 
-def _make(recipe: Recipe, folder: Path) -> None:
-    """Build beside the final place, then move there whole: two builders at once do no harm."""
+def _is_own(unit: Unit) -> bool:
+    """Tell whether the object of a file depends on the selection of kernels."""
+    text = unit.path.read_text(encoding="utf-8")
+    return any(word in text for word in _OF_A_SELECTION)
+
+
+def _make(recipe: Recipe, folder: Path, whole: Path | None) -> None:
+    """Build beside the final place, then move there whole: two builders at once do no harm.
+
+    ``whole`` holds the same firmware for any model, most of whose objects will do for one.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
@@ -282,6 +336,10 @@ def _make(recipe: Recipe, folder: Path) -> None:
 
         def compile_one(unit: Unit) -> str:
             out = part / f"{unit.name.replace('/', '_')}.o"
+            if whole is not None and not _is_own(unit):
+                for file in whole.glob(f"{out.stem}.*"):
+                    shutil.copyfile(file, part / file.name)
+                return str(out)
             recipe.toolchain.run([*recipe.options(unit.room), *includes, "-c", str(unit.path), "-o", str(out)])
             return str(out)
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from joulet.errors import LinkError
 from joulet.link import signing, wire
 from joulet.link.frames import Frame, FrameReader, encode
+from joulet.link.ops import ops_lacking
 from joulet.link.port import Port, open_port
 from joulet.link.recovery import ask_for_frames, recover
 
@@ -37,6 +38,8 @@ _STATUS = {
     -23: "no policy that fits the model",
     -24: "the bytes are not those that their digest was made of",
     -25: "this firmware takes updates only when they are signed with its key",
+    -26: "this firmware was built for another model and lacks an op, or the kernel for one; joulet build MODEL and joulet "
+    "flash bring both, and joulet build --kernels all makes a firmware that takes any model",
 }
 
 
@@ -45,7 +48,7 @@ class Hello:
     """Who answers: fields of HelloReply, PROTOCOL.md §4.
 
     ``model_side`` and ``policy_side`` are A or B; ``model_other`` and ``policy_other`` say whether :meth:`Board.rollback`
-    would find something that runs.
+    would find something that runs. ``ops`` has a bit for each OpCode that the firmware has kernels for; 0 where it does not say.
     """
 
     build_id: bytes
@@ -64,6 +67,7 @@ class Hello:
     model_other: bool
     policy_side: str
     policy_other: bool
+    ops: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,6 +131,7 @@ class Board:
             model_other=bool(record["model_other"]),
             policy_side="AB"[int(record["policy_side"]) & 1],
             policy_other=bool(record["policy_other"]),
+            ops=int(record["ops"]),
         )
         return self.hello
 
@@ -287,8 +292,16 @@ class Board:
         Raises
         ------
         LinkError
-            If the slot does not take them, or the board finds them wrong.
+            If the slot does not take them, or the board finds them wrong; if its firmware lacks ops of a model, before anything
+            is sent.
         """
+        lacking = ops_lacking(data, self.hello.ops) if slot == "MODEL" else ()
+        if lacking:
+            raise LinkError(
+                f"the firmware of board {self.hello.board} was built for another model and lacks the ops {', '.join(lacking)}; "
+                f"joulet build MODEL --board {self.hello.board} and joulet flash bring both, and joulet build --kernels all "
+                "makes a firmware that takes any model"
+            )
         code = wire.CODES["Slot"][slot]
         begin = self._pack("Begin", bytes=len(data), crc32=zlib.crc32(data), slot=code)
         signature = signing.sign(sign, slot, data) if sign is not None else bytes(64)

@@ -88,7 +88,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             ),
             _f("policy_side", "u8", "as model_side"),
             _f("policy_other", "u8", "1: the other side holds a policy for the model that runs"),
-            _f("reserved2", "u8", "0", 4),
+            _f("ops", "u32", "that the firmware has kernels for, a bit for each OpCode; 0: it does not say"),
         ),
     ),
     "Hello": (

@@ -305,10 +305,6 @@ static void multiply(const jlt_call_t *call, jlt_span_t channels) {
 
 void jlt_fc_s8__armv7em(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  if (jlt_v7_one_vector(p)) {
-    multiply(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c));
-  } else {
-    jlt_conv_s8__armv7em(call);
-  }
+  multiply(call, jlt_tile(call, JLT_UNIT_CHANNELS, p->out_c));
 }
 #endif

@@ -39,22 +39,18 @@ uint64_t jlt_conv_s8_packed_bytes__armv7em(const void *params, const jlt_weight_
 }
 
 bool jlt_fc_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
-  return jlt_conv_s8_takes__armv7em(params, weight);
+  return jlt_v7_one_vector(params) && jlt_conv_s8_takes__armv7em(params, weight);
 }
 
 uint64_t jlt_fc_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
+  (void)weight;
   const jlt_conv_params_t *p = params;
-  if (!jlt_v7_one_vector(p)) {
-    return jlt_conv_s8_scratch_bytes__armv7em(params, weight);
-  }
   return p->in_c % 4u > 0 ? (uint64_t)p->in_c / 4u * 4u + 4u : 0u;
 }
 
 uint64_t jlt_fc_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)weight;
   const jlt_conv_params_t *p = params;
-  if (!jlt_v7_one_vector(p)) {
-    return jlt_conv_s8_packed_bytes__armv7em(params, weight, bits);
-  }
   return JLT_V7_HEAD_BYTES + ((uint64_t)p->out_c + 3u) / 4u * jlt_v7_rows4_bytes((p->in_c + 3u) / 4u, bits == 4);
 }
 
