@@ -17,7 +17,8 @@ from joulet.boards import load_board
 from joulet.compile import compile_model
 from joulet.container import layout
 from joulet.container.arena_problem import conv_params
-from joulet.container.isa_plan import isa_needs, with_isa_plan
+from joulet.container.isa_plan import with_isa_plan
+from joulet.container.needs import isa_needs
 from joulet.container.ram import ram_of
 from joulet.container.read import Container
 from joulet.plan.cost import board_costs

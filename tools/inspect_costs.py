@@ -8,7 +8,7 @@ from typing import Any
 
 from joulet.boards import Board, load_board
 from joulet.container import layout
-from joulet.container.isa_plan import isa_needs
+from joulet.container.needs import isa_needs
 from joulet.container.ram import ram_of
 from joulet.container.read import Container
 from joulet.plan.step_costs import RATES, step_bills

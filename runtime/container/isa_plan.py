@@ -3,16 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
 
-from joulet._core import ffi, lib
 from joulet.container import layout
 from joulet.container.arena_problem import arena_problem, conv_params
 from joulet.container.assemble import PartSection, assemble, read_table
-from joulet.container.checked import Checked
+from joulet.container.needs import IsaNeeds, isa_needs
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
@@ -25,14 +21,6 @@ _STORAGE_S8 = layout.CODES["Storage"]["S8"]
 _MICROCONTROLLERS = frozenset({"ARMV6M", "ARMV7EM", "MVE"})
 ALIGN_BYTES = 64
 _ARENA_ALIGN_BYTES = 16
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IsaNeeds:
-    """What one op's kernel asks for; ``packed`` maps bits to bytes, 0 where it reads the canonical weights."""
-
-    scratch_bytes: int
-    packed: Mapping[int, int]
 
 
 def with_isa_plan(container: bytes, isa: str, *, room_bytes: int | None = None) -> bytes:
@@ -108,30 +96,6 @@ def arena_bytes(container: bytes, isa: str) -> int:
 
 def _part_isa(container: bytes, offset: int) -> int:
     return int(np.frombuffer(container, layout.dtype("Packed"), 1, offset)[0]["isa"])
-
-
-def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
-    """Return what each op's kernel of an instruction set asks for, as the C side says.
-
-    Raises
-    ------
-    PlanError
-        For a container that the engine refuses, or an op that cannot be planned.
-    """
-    checked = Checked(container.data)
-    answer = ffi.new("jlt_isa_needs_t *")
-    needs = []
-    for op in range(len(container.ops)):
-        status = lib.jlt_isa_needs(checked.view, isa, op, answer)
-        if status or answer.scratch_bytes == 2**32 - 1:
-            raise PlanError(f"op {op} cannot be planned for this instruction set (status {status})")
-        needs.append(
-            IsaNeeds(
-                scratch_bytes=int(answer.scratch_bytes),
-                packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
-            )
-        )
-    return needs
 
 
 def _bits_of(container: Container, weight: int) -> set[int]:

@@ -8,8 +8,8 @@ from typing import Any
 
 from joulet._core import ffi
 from joulet.container.arena_problem import arena_problem
-from joulet.container.isa_plan import isa_needs
 from joulet.container.layout import CODES
+from joulet.container.needs import isa_needs
 from joulet.container.read import Container
 from joulet.plan.overlap_arena import plan_overlapping
 
