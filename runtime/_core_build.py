@@ -24,6 +24,9 @@ HEADERS = (
     "core/format.h",
     "joulet.h",
     "core/live.h",
+    "core/head.h",
+    "core/rls.h",
+    "core/refit.h",
     "core/overlap.h",
     "host/batch.h",
     "host/blocks.h",
@@ -50,7 +53,8 @@ ffibuilder.set_source(
     "".join(f'#include "{name}"\n' for name in HEADERS),
     sources=sorted(str(path) for path in CSRC.rglob("*.c")),
     include_dirs=[str(CSRC)],
-    extra_compile_args=["-std=c11", "-O3", "-fno-strict-aliasing"],
+    define_macros=[("JLT_WITH_REFIT", "1")],
+    extra_compile_args=["-std=c11", "-O3", "-fno-strict-aliasing", "-ffp-contract=off"],
     libraries=["m"],
 )
 

@@ -94,6 +94,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--capacitor", metavar="C", help="store that the board lives on between power cuts (1mF)")
     parser.add_argument("--strategy", choices=STRATEGY_NAMES, help="how to outlive power cuts (the cheapest)")
     parser.add_argument("--energy-mode", action="store_true", help="boot in the MLPerf runner's energy mode")
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="with what fits an exit's head again on the board, from labels over the link",
+    )
     parser.add_argument("--toolchain", choices=("gcc", "zig"), help="compiler (default gcc, where installed)")
     parser.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
 
@@ -125,7 +130,9 @@ def run(args: argparse.Namespace) -> int:
     planned = Container.from_bytes(container)
     container = with_board(container, board_costs(planned, board))  # as it was packed
     bills = copy_bills(planned, board, copies_on(planned, board))
-    firmware = build_firmware(args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key)
+    firmware = build_firmware(
+        args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key, refit=args.refit
+    )
     elf = read_elf(firmware.elf)
     pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]
     pieces.append(_piece(facts, "model", container))

@@ -11,6 +11,7 @@ from joulet.container.ram import ram_of
 from joulet.container.read import Container
 from joulet.plan.copies import copies_on, copies_text, copy_bills
 from joulet.plan.step_costs import step_bills
+from joulet.tools.inspect_measured import measured, step_figures
 
 _HEAD = (
     "step", "op", "kernels", "MACs", "RAM read", "RAM written", "weights", "from", "flash read", "bytes/MAC", "cycles", "nJ",
@@ -37,14 +38,16 @@ def packed(container: Container, name: str) -> tuple[dict[str, Any], str]:
 def costs(container: Container, name: str) -> dict[str, Any]:
     """Return what each step costs on a board at every integer precision."""
     board = load_board(name)
+    seen = measured(container, board)
     stored = copies_on(container, board)
     precisions = []
     for index, record in enumerate(container.precisions):
         if int(record["is_f32"]):
             continue
+        known = step_figures(seen, container.precision_names[index]) if seen is not None else {}
         steps = [
-            {**asdict(bill), "accesses_per_mac": bill.accesses_per_mac}
-            for bill in step_bills(container, board, index, stored)
+            {**asdict(bill), "accesses_per_mac": bill.accesses_per_mac, "measured_j": known.get(op)}
+            for op, bill in enumerate(step_bills(container, board, index, stored))
         ]
         precisions.append({"precision": container.precision_names[index], "steps": steps})
     return {
@@ -56,6 +59,7 @@ def costs(container: Container, name: str) -> dict[str, Any]:
             "roof": board.provenance.get("roof", ""),
         },
         "precisions": precisions,
+        "measured": seen,
     }
 
 
@@ -101,7 +105,8 @@ def rows(precision: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ..
             }
         )
     )
-    return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:]), lines
+    more = ("measured nJ",) if any(step.get("measured_j") for step in steps) else ()
+    return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:], *more), lines
 
 
 def _row(step: dict[str, Any]) -> tuple[str, ...]:
@@ -117,4 +122,12 @@ def _row(step: dict[str, Any]) -> tuple[str, ...]:
         f"{step['cycles']:,}",
         f"{step['energy_nj']:,.0f}",
         step["bound"],
+        *_seen(step),
     )
+
+
+def _seen(step: dict[str, Any]) -> tuple[str, ...]:
+    figure = step.get("measured_j")
+    if figure is None:
+        return ()
+    return (f"{1e9 * figure['mean']:,.0f} ({1e9 * figure['low']:,.0f} to {1e9 * figure['high']:,.0f})",)

@@ -4,7 +4,9 @@
 
 #include "core/arena.h"
 #include "core/confidence.h"
+#include "core/head.h"
 #include "core/quantise.h"
+#include "core/weights.h"
 #include "kernels/variants.h"
 
 static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
@@ -130,10 +132,7 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   return JLT_OK;
 }
 
-static jlt_weights_t weights_of(const jlt_engine_t *e, const jlt_op_t *op) {
-  const jlt_container_t *c = e->container;
-  const jlt_weight_t *w = &c->weights[op->weight];
-  const jlt_layer_t *layer = layer_of(c, e->path, op);
+jlt_weights_t jlt_weights_at(const jlt_container_t *c, const jlt_weight_t *w, const jlt_layer_t *layer) {
   jlt_weights_t weights = {.record = w};
   if (layer->bits == 32) {
     weights.f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
@@ -169,14 +168,21 @@ static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
   }
   uint32_t bits = 0;
   if (op->weight != JLT_NO_INDEX) {
-    call.weights = weights_of(e, op);
-    bits = layer_of(c, e->path, op)->bits;
+    const jlt_layer_t *layer = layer_of(c, e->path, op);
+    call.weights = jlt_weights_at(c, &c->weights[op->weight], layer);
+    bits = layer->bits;
   }
   if (runs_f32(e)) {
     call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
     jlt_kernel_entry(op->code)->f32(&call);
     return;
   }
+#if JLT_WITH_REFIT
+  if (e->head && op == &c->ops[e->head->op]) {
+    jlt_head_run(e->head, call.params, call.in[0], call.out);
+    return;
+  }
+#endif
   const jlt_choice_t choice = jlt_choose(c, op, bits);
   call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
   call.weights.packed = choice.packed;
