@@ -31,24 +31,60 @@ if TYPE_CHECKING:
 
 DEFAULT_BOARD = "nucleo_l4r5zi"
 
-WEIGHTED_CLASSES = ("conv", "conv1x1", "dwconv", "fc")
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoreRates:
+    """The best that a core does, which no kernel can beat; see ``[roof]`` of a board.toml.
+
+    MACs and bytes moved in a cycle, and cycles of one requantisation.
+    """
+
+    macs_per_cycle: float
+    bytes_per_cycle: float
+    requantise_cycles: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CycleModel:
-    """Cycles per unit of work; see ``[cycles]`` of a board.toml.
+    """What kernels cost on a core: cycles for each unit of work of :mod:`joulet.plan.work`.
 
-    ``per_mac`` and ``per_output`` are keyed by :data:`WEIGHTED_CLASSES`, ``per_element`` by lower-case op code,
-    ``weight_factor`` by how the weights are stored and read; the ``f32_`` figures stand for the float kernels.
+    Attributes
+    ----------
+    kernels
+        Cycles a unit by (set of kernels, class of work), then by how weights are read (``plain`` without), then by the name of the
+        count; fitted to counted ops, one file a core: ``firmware/boards/cycles/``.
+    f32_per_mac, f32_per_output, f32_per_element_factor
+        Of the float kernels; the factor is on the integer reference's ops without weights.
     """
 
-    per_mac: Mapping[str, float]
-    per_output: Mapping[str, float]
-    per_element: Mapping[str, float]
-    weight_factor: Mapping[str, float]
+    kernels: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]]
     f32_per_mac: float
     f32_per_output: float
     f32_per_element_factor: float
+
+    def cycles(self, kernels: str, work: str, reading: str, counts: Mapping[str, float]) -> float:
+        """Return the cycles of an op.
+
+        Parameters
+        ----------
+        kernels
+            Set that runs it: REF, or an instruction set as the container format names it.
+        work, counts
+            As :func:`joulet.plan.work.work_class` and :func:`joulet.plan.work.work_of` return them.
+        reading
+            ``packed_8``, ``packed_4``, ``s8``, ``planes``, ``plane``, or ``plain`` without weights.
+
+        Raises
+        ------
+        UsageError
+            If nobody has counted such ops.
+        """
+        readings = self.kernels.get((kernels, work), {})
+        if reading not in readings:
+            raise UsageError(
+                f"the cycle table has no kernels of {kernels} for {work}, {reading}; fit it: tests/studies/fit_cycles.py"
+            )
+        return sum(each * counts.get(name, 0.0) for name, each in readings[reading].items())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,9 +169,9 @@ class Board:
     ``seen`` is ``silicon`` where figures were taken on the board by this project, else ``simulated``. ``flash_bytes`` and
     ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source. ``nvm`` is
     the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
-    ``reference_kernels`` says that the firmware has no others, for want of flash. ``refit`` is what fitting a head again
-    takes, None where nobody has said. ``measured`` are cost tables of models that ``joulet profile --write-board`` left in
-    the file.
+    ``reference_kernels`` says that the firmware has no others, for want of flash. ``model_bytes`` is the slot of the model, None on
+    a board without firmware. ``refit`` is what fitting a head again takes, None where nobody has said. ``measured`` are cost
+    tables of models that ``joulet profile --write-board`` left in the file.
     """
 
     name: str
@@ -146,10 +182,12 @@ class Board:
     ram_bytes: int
     load: LoadFigures
     cycles: CycleModel
+    roof: CoreRates
     provenance: Mapping[str, str]
     nvm: NvmFigures | None = None
     fram: NvmFigures | None = None
     reference_kernels: bool = False
+    model_bytes: int | None = None
     refit: RefitFigures | None = None
     measured: tuple[MeasuredCosts, ...] = ()
 
@@ -268,9 +306,10 @@ def _board(table: Mapping[str, Any]) -> Board:
         for key, value in part.items()
         if key.endswith("_provenance")
     }
-    provenance["cycles"] = cycles["provenance"]
-    provenance["weight_factor"] = cycles["weight_factor"]["provenance"]
+    fitted = cycle_table(str(cycles["kernels"]))
+    provenance["cycles"] = f"{fitted['provenance']}; {cycles['provenance']}"
     provenance["f32"] = cycles["f32"]["provenance"]
+    provenance["roof"] = table["roof"]["provenance"]
     nvm, fram = (nvm_figures(table[key]) if key in table else None for key in ("nvm", "fram"))
     if fram is not None and table.get("firmware", {}).get("nvm", {}).get("driver") == "jlt_nvm_fram":
         nvm = nvm if nvm is not None and nvm.kind == "fram" else fram
@@ -290,11 +329,17 @@ def _board(table: Mapping[str, Any]) -> Board:
         flash_bytes=max(int(part["bytes"]) for name, part in memory.items() if name.startswith("flash")),
         ram_bytes=max(int(part["bytes"]) for name, part in memory.items() if name.startswith("sram")),
         load=load,
-        cycles=_cycles(cycles),
+        cycles=_cycles(cycles, fitted),
+        roof=CoreRates(
+            macs_per_cycle=_number(table["roof"], "macs_per_cycle"),
+            bytes_per_cycle=_number(table["roof"], "bytes_per_cycle"),
+            requantise_cycles=_number(table["roof"], "requantise_cycles", zero=True),
+        ),
         provenance=provenance,
         nvm=nvm,
         fram=fram,
         reference_kernels=bool(table.get("firmware", {}).get("reference_kernels", False)),
+        model_bytes=int(table["slots"]["model"]["bytes"]) if "model" in table.get("slots", {}) else None,
         refit=refit,
         measured=tuple(measured_from(each) for each in table.get("measured", ())),
     )
@@ -334,23 +379,39 @@ def nvm_figures(table: Mapping[str, Any]) -> NvmFigures:
     )
 
 
-def _cycles(table: Mapping[str, Any]) -> CycleModel:
-    def numbers(part: Mapping[str, Any]) -> dict[str, float]:
-        return {key: _number(part, key) for key in part if key != "provenance"}
+def cycle_table(name: str) -> dict[str, Any]:
+    """Return what ``tests/studies/fit_cycles.py`` has fitted for a core, such as ``cortex_m4``, unchecked.
 
-    model = CycleModel(
-        per_mac=numbers(table["per_mac"]),
-        per_output=numbers(table["per_output"]),
-        per_element=numbers(table["per_element"]),
-        weight_factor=numbers(table["weight_factor"]),
+    Raises
+    ------
+    ValueError
+        If there is no such table, or its file is no TOML.
+    """
+    entry = _folder() / "cycles" / f"{name}.toml"
+    if not entry.is_file():
+        raise ValueError(f"[cycles] kernels is '{name}'; firmware/boards/cycles has no such table")
+    try:
+        table: dict[str, Any] = tomllib.loads(entry.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"cycles/{name}.toml: not TOML ({error})") from error
+    return table
+
+
+def _cycles(table: Mapping[str, Any], fitted: Mapping[str, Any]) -> CycleModel:
+    kernels = {
+        (kernel_set, work): {
+            reading: {count: _number(units, count, zero=True) for count in units} for reading, units in readings.items()
+        }
+        for kernel_set, works in fitted.items()
+        if isinstance(works, Mapping)
+        for work, readings in works.items()
+    }
+    return CycleModel(
+        kernels=kernels,
         f32_per_mac=_number(table["f32"], "per_mac"),
         f32_per_output=_number(table["f32"], "per_output"),
         f32_per_element_factor=_number(table["f32"], "per_element_factor"),
     )
-    for name in WEIGHTED_CLASSES:
-        if name not in model.per_mac or name not in model.per_output:
-            raise ValueError(f"[cycles] has no per_mac or per_output for '{name}'")
-    return model
 
 
 def _number(table: Mapping[str, Any], key: str, *, zero: bool = False) -> float:

@@ -17,11 +17,13 @@ from joulet.boards import load_board
 from joulet.compile import compile_model
 from joulet.container import layout
 from joulet.container.arena_problem import conv_params
-from joulet.container.isa_plan import isa_needs, with_isa_plan
+from joulet.container.isa_plan import with_isa_plan
+from joulet.container.needs import isa_needs
 from joulet.container.ram import ram_of
 from joulet.container.read import Container
+from joulet.plan.copies import copies_on
 from joulet.plan.cost import board_costs
-from joulet.plan.step_costs import RATES, step_bills
+from joulet.plan.step_costs import step_bills
 from joulet.plan.steps import ConvParams
 from joulet.tools.main import main
 
@@ -53,8 +55,8 @@ def test_bytes_are_those_of_every_tap_and_every_pass(name: str) -> None:
     container, board = model(name), load_board(BOARD)
     codes = {code: op for op, code in layout.CODES["OpCode"].items()}
     for precision, width in ((0, 2), (1, 1)):  # w8: both planes; w4: one
-        bills = step_bills(container, board, [{}] * len(container.ops), precision)
-        assert [bill.cycles for bill in bills] == list(board_costs(container, board).cycles[precision])
+        bills = step_bills(container, board, precision, None)
+        assert {bill.kernels for bill in bills} == {"REF"}
         for op, bill in enumerate(bills):
             assert bill.energy_nj == pytest.approx(bill.cycles * board.load.energy_pj_per_cycle / 1e3)
             if codes[int(container.ops[op]["code"])] not in ("CONV", "DWCONV", "FC"):
@@ -71,17 +73,26 @@ def test_bytes_are_those_of_every_tap_and_every_pass(name: str) -> None:
             assert bill.flash_read_bytes == passes * (bill.weight_bytes + 12 * p.out_c)
             moved = bill.arena_read_bytes + bill.arena_written_bytes + bill.flash_read_bytes
             assert bill.accesses_per_mac == pytest.approx(moved / bill.macs)
-            rates = RATES["ARMV7EM"]
+            rates = board.roof
             floor = bill.macs / rates.macs_per_cycle + bill.arena_written_bytes * rates.requantise_cycles
             assert bill.bound == ("compute" if floor >= moved / rates.bytes_per_cycle else "memory")
 
 
 def test_packed_copies_are_what_is_read_where_there_are_any() -> None:
-    container = model("dense_int8")
-    packed = [{8: 640, 4: 320} if int(op["weight"]) != layout.NO_INDEX else {8: 0, 4: 0} for op in container.ops]
-    for precision, n_bytes in ((0, 640), (1, 320)):
-        for bill in step_bills(container, load_board(BOARD), packed, precision):
-            assert (bill.weights_from, bill.weight_bytes) == (("packed", n_bytes) if bill.op == "fc" else ("", 0))
+    container, board = model("dense_int8"), load_board(BOARD)
+    needs = isa_needs(container, layout.CODES["Isa"]["ARMV7EM"])
+    dense = [op for op, record in enumerate(container.ops) if int(record["weight"]) != layout.NO_INDEX]
+    first = int(container.ops[dense[0]]["weight"])
+    for precision, bits in ((0, 8), (1, 4)):
+        bills = step_bills(container, board, precision, copies_on(container, board))
+        assert [bill.cycles for bill in bills] == list(board_costs(container, board).cycles[precision])
+        for op, bill in enumerate(bills):
+            read = (("packed", needs[op].packed[bits]), "ARMV7EM") if op in dense else (("", 0), "REF")
+            assert ((bill.weights_from, bill.weight_bytes), bill.kernels) == read
+        # what is left out runs with the reference kernel, and costs more
+        fewer = step_bills(container, board, precision, frozenset({(first, bits)}))
+        assert [bill.kernels for bill in fewer if bill.op == "fc"] == ["ARMV7EM"] + ["REF"] * (len(dense) - 1)
+        assert all(f.cycles > b.cycles for f, b in zip(fewer, bills, strict=True) if f.kernels != b.kernels)
 
 
 def test_state_is_what_a_compiler_for_the_board_says(tmp_path: Path) -> None:

@@ -27,7 +27,13 @@ serial port counts cycles itself; on the host time is measured, the median of fi
 thread each, and prints the ratio of medians (of the thread's time on the core) and the share of the core's measured peak
 of int8 products; --ops prints what each op takes. Both are for the host.
 
+--nested counts w8 from the nested planes without packed copies beside plain int8 weights, both with the reference kernels that
+read them, and beside the container as planned: whole and per layer. It is for virtual boards.
+--plot draws the roofline of the path: MACs a cycle (boards: MACs and bytes of [roof] in board.toml) or a second (host: the
+measured peak) against MACs per byte moved. It is for virtual boards and the host.
+
   joulet bench kws.jlt --engine virtual:virtual_m4
+  joulet bench kws.jlt --engine virtual:virtual_m4 --nested --plot roof.png
   joulet bench kws.jlt --engine qemu:qemu_mps3_an547 --json
   joulet bench kws.jlt --engine host --input clips.npz
   joulet bench kws.jlt --against litert --tflite kws_int8.tflite --ops
@@ -60,6 +66,14 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         "--tflite", type=Path, metavar="M.tflite", help="the model that the container was compiled from"
     )
     parser.add_argument("--ops", action="store_true", help="print what each op takes (host only)")
+    parser.add_argument(
+        "--nested",
+        action="store_true",
+        help="also w8 from nested planes and from plain int8, per layer (virtual boards)",
+    )
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE.png", help="draw a roofline of the ops (needs joulet[report])"
+    )
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
 
 
@@ -73,6 +87,12 @@ def run(args: argparse.Namespace) -> int:
         )
     if (args.against is None) != (args.tflite is None):
         raise UsageError("--against litert and --tflite M.tflite go together")
+    if args.nested and args.engine.partition(":")[0] != "virtual":
+        raise UsageError(f"--nested counts single layers, which --engine {args.engine} does not; use virtual:BOARD")
+    if args.plot is not None and args.engine.partition(":")[0] not in ("virtual", "host"):
+        raise UsageError(
+            f"--plot needs what each op takes, which --engine {args.engine} does not tell; use host or virtual:BOARD"
+        )
     with open_engine(args.model, args.engine) as engine:
         paths = [name for name in engine.path_names if not is_float(engine, name)] or list(engine.path_names)
         if args.precision is not None:
@@ -92,6 +112,15 @@ def run(args: argparse.Namespace) -> int:
         result = _result(args, engine, rows, board)
         if args.against or args.ops:
             result |= _on_host(args, engine, paths, inputs, result["path"])
+        if args.nested:
+            from joulet.tools.bench_nested import nested_rows
+
+            sample = tuple(array[0] for array in inputs)
+            result["nested"] = nested_rows(args.model.read_bytes(), args.engine.partition(":")[2], sample)
+        if args.plot is not None:
+            from joulet.tools.bench_roof import write_roofline
+
+            result["roofline"] = write_roofline(args.plot, engine, args.engine, result["path"], inputs)
     print(json.dumps(result, indent=2) if args.json else _text(result))
     return 0 if result["deterministic"] else 1
 
@@ -249,6 +278,12 @@ def _text(result: dict[str, Any]) -> str:
     for what, source in result.get("provenance", {}).items():
         lines.append(f"  {what}: {source}")
     lines += _host_lines(result)
+    if "nested" in result:
+        from joulet.tools.bench_nested import nested_lines
+
+        lines += nested_lines(result["nested"])
+    if "roofline" in result:
+        lines.append(f"  roofline of {result['path']}: {result['roofline']['file']}")
     if not result["deterministic"]:
         lines.append("  NOT DETERMINISTIC: two runs of the same sample differ")
     return "\n".join(lines)

@@ -8,7 +8,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,6 +28,7 @@ from joulet.flash.build import FORMAT, MANIFEST, default_folder
 from joulet.flash.image import MAX_SPAN_BYTES, Image, read_elf, write_hex
 from joulet.flash.uf2 import write_uf2
 from joulet.link.signing import read_public
+from joulet.plan.copies import copies_on, copies_text, copy_bills
 from joulet.plan.cost import board_costs
 from joulet.plan.nvm import plan_nvm
 from joulet.plan.nvm_comparison import STRATEGY_NAMES, NvmComparison
@@ -134,7 +135,10 @@ def run(args: argparse.Namespace) -> int:
     cuts = _power_cuts(engine.container, args)
     if cuts is not None and cuts.plan is not None:
         container = with_nvm_plan(container, cuts.plan)
-    container = planned_for(container, args.board)  # last: it may not fit beside the others
+    container = planned_for(container, args.board)  # last: what fits of it depends on all others
+    planned = Container.from_bytes(container)
+    container = with_board(container, board_costs(planned, board))  # as it was packed
+    bills = copy_bills(planned, board, copies_on(planned, board))
     firmware, saved_bytes = _firmware(args, container, key)
     elf = read_elf(firmware.elf)
     pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]
@@ -151,12 +155,17 @@ def run(args: argparse.Namespace) -> int:
     )
     if args.json:
         report = None if compiled is None else compiled.report.to_json()
-        more = {"power_cuts": None if cuts is None else cuts.to_json(), "compiled": report}
+        more = {
+            "power_cuts": None if cuts is None else cuts.to_json(),
+            "compiled": report,
+            "packed": [asdict(bill) for bill in bills],
+        }
         print(json.dumps({**manifest, **more}, indent=2))
     else:
         if compiled is not None:
             print(report_text(folder / MODEL, compiled.report.to_json()))
-        print(_text(manifest, folder) if cuts is None else f"{cuts}\n{_text(manifest, folder)}")
+        said = [str(cuts) if cuts is not None else "", copies_text(bills, board), _text(manifest, folder)]
+        print("\n".join(part for part in said if part))
     return 0
 
 

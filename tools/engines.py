@@ -130,14 +130,19 @@ def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engin
 
 
 def planned_for(container: bytes, board: str) -> bytes:
-    """Return a container as a board gets it: with weights packed for its kernels, where they fit its slot."""
+    """Return a container as a board gets it: with those weights packed for its kernels that fit its slot and save most."""
     from joulet.boards import load_board
     from joulet.container.isa_plan import with_isa_plan
     from joulet.container.parts import without_measured
-    from joulet.firmware.board_files import firmware_facts
+    from joulet.container.read import Container
+    from joulet.plan.copies import planned_copies
 
     container = without_measured(container)
-    return with_isa_plan(container, load_board(board).isa, room_bytes=firmware_facts(board).slots["model"].size)
+    chosen = load_board(board)
+    if chosen.isa == "REF":
+        return container
+    copies = planned_copies(Container.from_bytes(container), chosen)
+    return container if copies is None else with_isa_plan(container, chosen.isa, copies=copies)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from typing import Any
 from joulet.boards import DEFAULT_BOARD
 from joulet.container.describe import describe
 from joulet.container.read import Container
-from joulet.tools.inspect_costs import costs, memory, render_memory, rows
+from joulet.tools.inspect_costs import costs, memory, packed, render_memory, rows
 from joulet.tools.inspect_measured import measured_rows
 
 _NAME_WIDTH = 40
@@ -21,7 +21,7 @@ A container holds a canonical part (covered by the model hash) and plan parts fo
 
   joulet inspect kws.jlt            tables for people
   joulet inspect kws.jlt --json     one JSON object
-  joulet inspect kws.jlt --board virtual_m4          and the RAM that it takes there
+  joulet inspect kws.jlt --board virtual_m4          and the RAM that it takes there, and which weights are packed
   joulet inspect kws.jlt --costs --board virtual_m4  and what each step costs, at each precision
 
 Costs: cycles are the board's model, energy is cycles times the board's figure. Bytes are those of kernels that gather the
@@ -57,18 +57,19 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Print the description; return the exit code."""
     container = Container.from_path(args.model)
-    content = describe(container)
+    content, words = describe(container), ""
     board = args.board or (DEFAULT_BOARD if args.costs else None)
     if board:
         content["ram"] = memory(container, board)
+        content["packed"], words = packed(container, board)
     if board and args.costs:
         content["costs"] = costs(container, board)
-    print(json.dumps(content, indent=1) if args.json else render(content))
+    print(json.dumps(content, indent=1) if args.json else render(content, words))
     return 0
 
 
-def render(content: dict[str, Any]) -> str:
-    """Return the description as tables for people."""
+def render(content: dict[str, Any], packing: str = "") -> str:
+    """Return the description as tables for people; ``packing`` says in words what is packed."""
     precisions = content["precisions"]
     blocks = [
         f"{content['name']}  {content['bytes']:,} bytes  format {content['format']}",
@@ -93,6 +94,8 @@ def render(content: dict[str, Any]) -> str:
     ]
     if "ram" in content:
         blocks.append(render_memory(content["ram"]))
+    if packing:
+        blocks.append(packing)
     if "costs" in content:
         blocks += [_table(*rows(each)) for each in content["costs"]["precisions"]]
         blocks.append("\n".join(f"{what}: {source}" for what, source in content["costs"]["provenance"].items()))

@@ -7,15 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from joulet.boards import Board, load_board
-from joulet.container import layout
-from joulet.container.isa_plan import isa_needs
 from joulet.container.ram import ram_of
 from joulet.container.read import Container
-from joulet.plan.step_costs import RATES, step_bills
+from joulet.plan.copies import copies_on, copies_text, copy_bills
+from joulet.plan.step_costs import step_bills
 from joulet.tools.inspect_measured import measured, step_figures
 
 _HEAD = (
-    "step", "op", "MACs", "RAM read", "RAM written", "weights", "from", "flash read", "bytes/MAC", "cycles", "nJ", "bound",
+    "step", "op", "kernels", "MACs", "RAM read", "RAM written", "weights", "from", "flash read", "bytes/MAC", "cycles", "nJ",
+    "bound",
 )  # fmt: skip
 _NAME_WIDTH = 28
 
@@ -23,15 +23,23 @@ _NAME_WIDTH = 28
 def memory(container: Container, name: str) -> dict[str, Any]:
     """Return the RAM that integer paths take on a board [bytes]."""
     board = load_board(name)
-    ram = ram_of(container, board.isa)
+    ram = ram_of(container, board.isa, copies_on(container, board) or frozenset())
     return {"board": board.name, "isa": board.isa, **asdict(ram), "total_bytes": ram.total_bytes}
+
+
+def packed(container: Container, name: str) -> tuple[dict[str, Any], str]:
+    """Return which packed copies a container has on a board, as JSON and in words."""
+    board = load_board(name)
+    bills = copy_bills(container, board, copies_on(container, board))
+    content = {"isa": board.isa, "slot_bytes": board.model_bytes, "copies": [asdict(bill) for bill in bills]}
+    return content, copies_text(bills, board)
 
 
 def costs(container: Container, name: str) -> dict[str, Any]:
     """Return what each step costs on a board at every integer precision."""
     board = load_board(name)
     seen = measured(container, board)
-    packed = [each.packed for each in isa_needs(container, layout.CODES["Isa"][board.isa])]
+    stored = copies_on(container, board)
     precisions = []
     for index, record in enumerate(container.precisions):
         if int(record["is_f32"]):
@@ -39,13 +47,17 @@ def costs(container: Container, name: str) -> dict[str, Any]:
         known = step_figures(seen, container.precision_names[index]) if seen is not None else {}
         steps = [
             {**asdict(bill), "accesses_per_mac": bill.accesses_per_mac, "measured_j": known.get(op)}
-            for op, bill in enumerate(step_bills(container, board, packed, index))
+            for op, bill in enumerate(step_bills(container, board, index, stored))
         ]
         precisions.append({"precision": container.precision_names[index], "steps": steps})
     return {
         "board": board.name,
-        "rates": asdict(RATES.get(board.isa, RATES["ARMV6M"])),
-        "provenance": {"cycles": board.provenance.get("cycles", ""), "energy": _energy(board)},
+        "rates": asdict(board.roof),
+        "provenance": {
+            "cycles": board.provenance.get("cycles", ""),
+            "energy": _energy(board),
+            "roof": board.provenance.get("roof", ""),
+        },
         "precisions": precisions,
         "measured": seen,
     }
@@ -81,7 +93,17 @@ def rows(precision: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ..
     moved = total["arena_read_bytes"] + total["arena_written_bytes"] + total["flash_read_bytes"]
     each = moved / total["macs"] if total["macs"] else None
     lines.append(
-        _row({**total, "name": "all steps", "op": "", "weights_from": "", "bound": "", "accesses_per_mac": each})
+        _row(
+            {
+                **total,
+                "name": "all steps",
+                "op": "",
+                "kernels": "",
+                "weights_from": "",
+                "bound": "",
+                "accesses_per_mac": each,
+            }
+        )
     )
     more = ("measured nJ",) if any(step.get("measured_j") for step in steps) else ()
     return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:], *more), lines
@@ -92,6 +114,7 @@ def _row(step: dict[str, Any]) -> tuple[str, ...]:
     return (
         name if len(name) <= _NAME_WIDTH else "…" + name[1 - _NAME_WIDTH :],
         step["op"],
+        step["kernels"],
         *(f"{step[key]:,}" for key in ("macs", "arena_read_bytes", "arena_written_bytes", "weight_bytes")),
         step["weights_from"],
         f"{step['flash_read_bytes']:,}",

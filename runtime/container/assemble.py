@@ -65,6 +65,18 @@ def model_hash(sections: Sequence[SectionInfo]) -> bytes:
     return digest.digest()
 
 
+def assembled_bytes(sections: Sequence[SectionInfo]) -> int:
+    """Return the size of a container of these sections, each of them present [bytes]."""
+    position = HEADER_BYTES + SECTION_BYTES * len(sections)
+    for each in sections:
+        position = -(-position // _alignment(each.name)) * _alignment(each.name) + each.size_bytes
+    return position
+
+
+def _alignment(name: str) -> int:
+    return layout.LOW_PLANE_ALIGN_BYTES if name == "PLANE_LOW" else layout.SECTION_ALIGN_BYTES
+
+
 def assemble(sections: Sequence[PartSection]) -> bytes:
     """Return a container with all sections present.
 
@@ -76,8 +88,7 @@ def assemble(sections: Sequence[PartSection]) -> bytes:
     infos = []
     position = HEADER_BYTES + SECTION_BYTES * len(sections)
     for each in sections:
-        align = layout.LOW_PLANE_ALIGN_BYTES if each.name == "PLANE_LOW" else layout.SECTION_ALIGN_BYTES
-        position = -(-position // align) * align
+        position = -(-position // _alignment(each.name)) * _alignment(each.name)
         infos.append(
             SectionInfo(
                 code=layout.SECTIONS[each.name][0],

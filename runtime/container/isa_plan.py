@@ -3,17 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
-from joulet._core import ffi, lib
 from joulet.container import layout
 from joulet.container.arena_problem import arena_problem, conv_params
 from joulet.container.assemble import PartSection, assemble, read_table
-from joulet.container.checked import Checked
+from joulet.container.needs import Copies, IsaNeeds, isa_needs, isa_part, scratch_of, wanted_copies
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
@@ -25,28 +20,14 @@ _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]
 _MICROCONTROLLERS = frozenset({"ARMV6M", "ARMV7EM", "MVE"})
 ALIGN_BYTES = 64
-Offsets = npt.NDArray[np.uint32]
 _ARENA_ALIGN_BYTES = 16
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IsaNeeds:
-    """What one op's kernel asks for; ``packed`` maps bits to bytes, 0 where it reads the canonical weights.
-
-    Where ``taken`` is False that is the reference kernel, else the one at place ``kernel`` of its instruction set in kernels.def.
-    """
-
-    taken: bool
-    kernel: int
-    scratch_bytes: int
-    packed: Mapping[int, int]
-
-
-def with_isa_plan(container: bytes, isa: str, *, room_bytes: int | None = None) -> bytes:
+def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None) -> bytes:
     """Return the container with a plan part for an instruction set; one for the same set is replaced.
 
-    The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again; so is
-    one that would not fit its room with packed copies. The reference kernels run both.
+    The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again, and the
+    reference kernels run it.
 
     Parameters
     ----------
@@ -54,8 +35,8 @@ def with_isa_plan(container: bytes, isa: str, *, room_bytes: int | None = None) 
         A .jlt container.
     isa : str
         Name as in ``layout.CODES["Isa"]``; REF takes nothing away and adds nothing.
-    room_bytes : int, optional
-        Most that the result may take, such as a slot of a board's flash.
+    copies : frozenset, optional
+        Weights to pack, as (index, bits); the others are left to the reference kernels. All that some kernel reads without.
 
     Raises
     ------
@@ -70,16 +51,16 @@ def with_isa_plan(container: bytes, isa: str, *, room_bytes: int | None = None) 
     code = layout.CODES["Isa"][isa]
     decoded = Container.from_bytes(container)
     needs = isa_needs(decoded, code)
-    taken = {_part_isa(container, s.offset): s.part for s in table.sections if s.name == "PACKED"}
+    taken = isa_part(decoded, isa)
     kept = [
         PartSection(s.name, container[s.offset : s.offset + s.size_bytes], s.part)
         for s in table.sections
-        if s.part == 0 or s.part != taken.get(code)
+        if s.part == 0 or s.part != taken
     ]
     part = 1 + max(each.part for each in kept)
-    packed = PartSection("PACKED", _packed(decoded, isa, needs), part)
-    planned = assemble([*kept, PartSection("ARENA", _arena(decoded, isa, needs), part), packed])
-    return planned if room_bytes is None or len(planned) <= room_bytes else container
+    chosen = frozenset(wanted_copies(decoded, needs)) if copies is None else copies
+    arena = PartSection("ARENA", _arena(decoded, isa, scratch_of(decoded, needs, chosen)), part)
+    return assemble([*kept, arena, PartSection("PACKED", _packed(decoded, isa, needs, chosen), part)])
 
 
 def has_isa_plan(container: bytes, isa: str) -> bool:
@@ -113,57 +94,8 @@ def arena_bytes(container: bytes, isa: str) -> int:
     )
 
 
-def packed_offsets(container: bytes, isa: str) -> Offsets | None:
-    """Return where packed weights begin, ``(n_weights, 2)``, at 8 and 4 bits [bytes], or NO_OFFSET; None without a plan part.
-
-    Raises
-    ------
-    ContainerError
-        For bytes that are no container.
-    """
-    code = layout.CODES["Isa"][isa]
-    for section in read_table(container).sections:
-        if section.name == "PACKED" and section.present and _part_isa(container, section.offset) == code:
-            head = np.frombuffer(container, layout.dtype("Packed"), 1, section.offset)[0]
-            at, count = section.offset + head.dtype.itemsize, int(head["n_weights"])
-            return np.frombuffer(container, "<u4", 2 * count, at).astype(np.uint32).reshape(count, 2)
-    return None
-
-
 def _part_isa(container: bytes, offset: int) -> int:
     return int(np.frombuffer(container, layout.dtype("Packed"), 1, offset)[0]["isa"])
-
-
-def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
-    """Return what each op's kernel of an instruction set asks for, as the C side says.
-
-    Raises
-    ------
-    PlanError
-        For a container that the engine refuses, or an op that cannot be planned.
-    """
-    checked = Checked(container.data)
-    answer = ffi.new("jlt_isa_needs_t *")
-    needs = []
-    for op in range(len(container.ops)):
-        status = lib.jlt_isa_needs(checked.view, isa, op, answer)
-        if status or answer.scratch_bytes == 2**32 - 1:
-            raise PlanError(f"op {op} cannot be planned for this instruction set (status {status})")
-        needs.append(
-            IsaNeeds(
-                taken=bool(answer.taken),
-                kernel=int(answer.kernel),
-                scratch_bytes=int(answer.scratch_bytes),
-                packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
-            )
-        )
-    return needs
-
-
-def bits_of(container: Container, weight: int) -> set[int]:
-    """Return the integer bits at which some precision reads a weight."""
-    layers = container.layers.reshape(len(container.precisions), len(container.weights))
-    return {int(bits) for bits in layers["bits"][:, weight] if bits != 32}
 
 
 def weight_values(container: Container, weight: int) -> Weights:
@@ -192,7 +124,7 @@ def weight_scales(container: Container, weight: int) -> Scales:
     return Scales(multipliers=multipliers, shifts=shifts)
 
 
-def _packed(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
+def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copies) -> bytes:
     n_weights = len(container.weights)
     packings = np.full((n_weights, 2), layout.NO_OFFSET, np.uint32)
     head = layout.dtype("Packed").itemsize + packings.nbytes
@@ -202,11 +134,7 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
         if weight == layout.NO_INDEX:
             continue
         for column, bits in enumerate((8, 4)):
-            if (
-                bits not in bits_of(container, weight)
-                or need.packed[bits] == 0
-                or packings[weight, column] != layout.NO_OFFSET
-            ):
+            if (weight, bits) not in copies or need.packed[bits] == 0 or packings[weight, column] != layout.NO_OFFSET:
                 continue
             content = pack(
                 isa,
@@ -227,8 +155,8 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 
-def _arena(container: Container, isa: str, needs: list[IsaNeeds]) -> bytes:
-    problem = arena_problem(container, [each.scratch_bytes for each in needs])
+def _arena(container: Container, isa: str, scratch_bytes: list[int]) -> bytes:
+    problem = arena_problem(container, scratch_bytes)
     # where memory is plenty and an engine is made in a moment, the orders by rule will do
     plan = plan_overlapping(*problem) if isa in _MICROCONTROLLERS else plan_overlapping(*problem, exchanges=0)
     header = record(

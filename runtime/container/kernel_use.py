@@ -6,10 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from joulet.container import layout
-from joulet.container.isa_plan import IsaNeeds, Offsets, bits_of, isa_needs, packed_offsets
+from joulet.container.needs import Copies, IsaNeeds, bits_of, isa_needs, stored_copies
 from joulet.container.read import Container
-
-_COLUMNS = {8: 0, 4: 1}  # of the offsets of packed weights
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,13 +46,13 @@ def kernel_use(container: bytes, isa: str) -> KernelUse:
         For a container that the engine refuses.
     """
     decoded = Container.from_bytes(container)
-    offsets = None if isa == "REF" else packed_offsets(container, isa)
-    needs = None if offsets is None else isa_needs(decoded, layout.CODES["Isa"][isa])
+    copies = None if isa == "REF" else stored_copies(decoded, isa)
+    needs = None if copies is None else isa_needs(decoded, layout.CODES["Isa"][isa])
     ops = reference = kernels = 0
     for index, op in enumerate(decoded.ops):
         bit = 1 << int(op["code"])
         ops |= bit
-        runs = {False} if needs is None else _runs(decoded, int(op["weight"]), needs[index], offsets)
+        runs = {False} if needs is None else _runs(decoded, int(op["weight"]), needs[index], copies)
         if False in runs:
             reference |= bit
         if needs is not None and True in runs:
@@ -62,14 +60,11 @@ def kernel_use(container: bytes, isa: str) -> KernelUse:
     return KernelUse(ops=ops, reference=reference, isa=kernels)
 
 
-def _runs(container: Container, weight: int, need: IsaNeeds, offsets: Offsets | None) -> set[bool]:
+def _runs(container: Container, weight: int, need: IsaNeeds, copies: Copies | None) -> set[bool]:
     """Tell whether the kernel of the instruction set runs an op (True) or the reference (False): both, where bits differ."""
     if not need.taken:
         return {False}
     if weight == layout.NO_INDEX:
         return {True}
-    assert offsets is not None  # without a plan part nothing is taken
-    return {
-        need.packed[bits] == 0 or int(offsets[weight, _COLUMNS[bits]]) != layout.NO_OFFSET
-        for bits in bits_of(container, weight)
-    }
+    assert copies is not None  # without a plan part nothing is taken
+    return {need.packed[bits] == 0 or (weight, bits) in copies for bits in bits_of(container, weight)}

@@ -8,8 +8,8 @@ from typing import Any
 
 from joulet._core import ffi
 from joulet.container.arena_problem import arena_problem
-from joulet.container.isa_plan import isa_needs
 from joulet.container.layout import CODES
+from joulet.container.needs import Copies, isa_needs, scratch_of, wanted_copies
 from joulet.container.read import Container
 from joulet.plan.overlap_arena import plan_overlapping
 
@@ -44,7 +44,7 @@ class Ram:
         return self.arena_bytes + self.state_bytes
 
 
-def ram_of(container: Container, isa: str) -> Ram:
+def ram_of(container: Container, isa: str, copies: Copies | None = None) -> Ram:
     """Return what the kernels of an instruction set need.
 
     Parameters
@@ -53,13 +53,16 @@ def ram_of(container: Container, isa: str) -> Ram:
         Its plan part, if there is one, is not asked: the arena is planned anew.
     isa : str
         Name as in ``layout.CODES["Isa"]``.
+    copies : frozenset, optional
+        Packed weights that there are; all that some kernel reads without.
 
     Raises
     ------
     PlanError
         For a container that the engine refuses.
     """
-    scratch = [each.scratch_bytes for each in isa_needs(container, CODES["Isa"][isa])]
+    needs = isa_needs(container, CODES["Isa"][isa])
+    scratch = scratch_of(container, needs, frozenset(wanted_copies(container, needs)) if copies is None else copies)
     return Ram(
         activation_bytes=plan_overlapping(*arena_problem(container, [0] * len(scratch))).tensor_bytes,
         arena_bytes=plan_overlapping(*arena_problem(container, scratch)).arena_bytes,

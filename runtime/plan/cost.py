@@ -1,116 +1,48 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a container costs on a board: cycles of each op at each precision, and of each step along each path.
 
-The model is linear in counts of work per class of op (:class:`joulet.boards.CycleModel`); the board's file says where its
-coefficients come from and how far off they are.
+The model is linear in counts of work (:mod:`joulet.plan.work`) for each kernel and each way of reading weights
+(:class:`joulet.boards.CycleModel`). Which kernel an op gets is asked of the C side, as the engine does it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from joulet.boards import Board, CycleModel
-from joulet.container.layout import BACKBONE, CODES, dtype
+from joulet.boards import Board
+from joulet.container.layout import BACKBONE, NO_INDEX
+from joulet.container.read import Container
+from joulet.plan.copies import copies_on
+from joulet.plan.kernel_costs import op_cycles
 from joulet.records import BoardCosts, CostTable, StepCost
 
-_OP = {code: name.lower() for name, code in CODES["OpCode"].items()}
-_WEIGHTED = (CODES["OpCode"]["CONV"], CODES["OpCode"]["DWCONV"], CODES["OpCode"]["FC"])
-_CONV_PARAMS = dtype("ConvParams")
-_Records = npt.NDArray[np.void]
 
+def board_costs(container: Container, board: Board) -> BoardCosts:
+    """Return the cost table of a container on a board, ``cycles`` being ``(n_precisions, n_ops)``.
 
-class Decoded(Protocol):
-    """The decoded sections of a container that cost depends on."""
+    A container with a plan part for the board's kernels costs what that part has packed; one without, what ``joulet build`` would
+    pack for the board's slot.
 
-    @property
-    def meta(self) -> Mapping[str, Any]:
-        """Names."""
-
-    @property
-    def tensors(self) -> _Records:
-        """Tensor records."""
-
-    @property
-    def ops(self) -> _Records:
-        """Op records."""
-
-    @property
-    def weights(self) -> _Records:
-        """Weight records."""
-
-    @property
-    def layers(self) -> _Records:
-        """Layer records, precision-major."""
-
-    @property
-    def precisions(self) -> _Records:
-        """Precision records."""
-
-    @property
-    def exits(self) -> _Records:
-        """Exit records."""
-
-    @property
-    def paths(self) -> _Records:
-        """Path records."""
-
-    @property
-    def pool(self) -> bytes:
-        """Op parameters."""
-
-
-def board_costs(container: Decoded, board: Board) -> BoardCosts:
-    """Return the cost table of a container on a board, ``cycles`` being ``(n_precisions, n_ops)``."""
-    n_precisions, n_ops = len(container.precisions), len(container.ops)
-    cycles = np.zeros((n_precisions, n_ops), np.uint32)
-    for precision in range(n_precisions):
-        for index in range(n_ops):
-            cycles[precision, index] = round(_op_cycles(container, index, precision, board.cycles))
+    Raises
+    ------
+    PlanError
+        For a container that the engine refuses.
+    UsageError
+        If the board's cycle table lacks a kernel.
+    """
     return BoardCosts(
         name=board.name,
         clock_hz=board.load.clock_hz,
         energy_pj_per_cycle=board.load.energy_pj_per_cycle,
-        cycles=cycles,
+        cycles=np.rint(op_cycles(container, board.cycles, board.isa, copies_on(container, board))).astype(np.uint32),
     )
 
 
-def work_class(container: Decoded, index: int) -> str:
-    """Return the class an op's work is counted in: conv, conv1x1, dwconv, fc, or the lower-case op code."""
-    op = container.ops[index]
-    name = _OP[int(op["code"])]
-    if name == "conv":
-        params = np.frombuffer(bytes(container.pool), _CONV_PARAMS, 1, int(op["params_offset"]))[0]
-        return "conv1x1" if int(params["k_h"]) * int(params["k_w"]) == 1 else "conv"
-    return name
-
-
-def _op_cycles(container: Decoded, index: int, precision: int, model: CycleModel) -> float:
-    op = container.ops[index]
-    is_f32 = bool(container.precisions[precision]["is_f32"])
-    outputs = int(container.tensors[int(op["output"])]["elements"])
-    work = work_class(container, index)
-    if int(op["code"]) not in _WEIGHTED:
-        inputs = [int(container.tensors[int(t)]["elements"]) for t in op["inputs"][: int(op["n_inputs"])]]
-        factor = model.f32_per_element_factor if is_f32 else 1.0
-        return model.per_element[work] * max([outputs, *inputs]) * factor
-    if is_f32:
-        return model.f32_per_mac * int(op["macs"]) + model.f32_per_output * outputs
-    factor = model.weight_factor[_reading(container, int(op["weight"]), precision, work)]
-    return model.per_mac[work] * int(op["macs"]) * factor + model.per_output[work] * outputs
-
-
-def _reading(container: Decoded, weight: int, precision: int, work: str) -> str:
-    if int(container.weights[weight]["storage"]) == CODES["Storage"]["S8"]:
-        return "s8"
-    bits = int(container.layers[precision * len(container.weights) + weight]["bits"])
-    return ("dw_" if work == "dwconv" else "") + f"nested_w{bits}"
-
-
-def cost_table(container: Decoded, costs: BoardCosts) -> CostTable:
+def cost_table(container: Container, costs: BoardCosts) -> CostTable:
     """Return what every step along every path of a container costs."""
     n_exits = len(container.exits)
     steps, prefixes, accuracy = [], [], []
@@ -156,7 +88,7 @@ def _names(entries: Any) -> tuple[str, ...]:
 
 
 def _along(
-    container: Decoded, prefix: tuple[int, ...], cycles: npt.NDArray[np.uint32]
+    container: Container, prefix: tuple[int, ...], cycles: npt.NDArray[np.uint32]
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Return cycles and weight bits of each op when ``prefix`` governs its segment."""
     n_weights = len(container.weights)
@@ -165,13 +97,13 @@ def _along(
     for index, op in enumerate(container.ops):
         precision = prefix[int(op["segment"])]
         taken[index] = cycles[precision, index]
-        if int(op["code"]) in _WEIGHTED:
+        if int(op["weight"]) != NO_INDEX:
             bits[index] = container.layers[precision * n_weights + int(op["weight"])]["bits"]
     return taken, bits
 
 
 def _from(
-    container: Decoded, start: int, n_exits: int, cycles: npt.NDArray[np.int64], bits: npt.NDArray[np.int64]
+    container: Container, start: int, n_exits: int, cycles: npt.NDArray[np.int64], bits: npt.NDArray[np.int64]
 ) -> tuple[StepCost | None, ...]:
     ops = container.ops
     head, segment, macs = ops["exit"].astype(np.int64), ops["segment"].astype(np.int64), ops["macs"].astype(np.int64)

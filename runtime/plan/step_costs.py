@@ -3,7 +3,8 @@
 
 Bytes are counted as kernels move them that gather the patch of each output pixel once, padding left out, and read all weights of
 the op, their biases, multipliers and shifts once for each block of four pixels, or once for each row of a fully connected layer.
-Cycles are the board's model (:mod:`joulet.plan.cost`), energy is cycles times the board's figure.
+Cycles are the board's model of the kernel that the step gets (:mod:`joulet.plan.kernel_costs`), energy is cycles times the board's
+figure.
 
 ``bound`` compares two floors, neither of which a kernel can go below: *compute* is MACs at the core's best rate and one
 requantisation an output; *memory* is the bytes above at the width of the core's loads and stores. The greater one names the step.
@@ -11,40 +12,25 @@ requantisation an output; *memory* is the bytes above at the width of the core's
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from joulet.boards import Board
-from joulet.container.layout import BACKBONE, CODES, dtype
-from joulet.plan.cost import Decoded, board_costs
+from joulet.container.layout import BACKBONE, CODES, NO_INDEX
+from joulet.container.needs import Copies, IsaNeeds, isa_needs
+from joulet.container.read import Container
+from joulet.plan.kernel_costs import KernelChoice, kernel_choice, op_cycles
+from joulet.plan.work import op_name, op_params, taps
 
 BLOCK_PIXELS = 4
 _OPS = {code: name for name, code in CODES["OpCode"].items()}
-_NESTED = CODES["Storage"]["NESTED"]
+_WINDOWS = ("CONV", "DWCONV", "FC", "AVGPOOL", "MAXPOOL")
 _S8 = CODES["DType"]["S8"]
 _CONST = CODES["TensorFlag"]["CONST"]
 _PER_CHANNEL_BYTES = 12  # bias, multiplier and shift
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CoreRates:
-    """The best that a core does: MACs and bytes moved in a cycle, cycles of one requantisation."""
-
-    macs_per_cycle: float
-    bytes_per_cycle: float
-    requantise_cycles: float
-
-
-# Arm's Technical Reference Manuals, memory without wait states. M4: SMLAD, LDR 2 cycles; SMULL, shift, add, saturate. M0+: MULS
-# and ADDS, LDR 2 cycles; a product of 64 bits takes a routine. M55: VMLADAV on 16 bytes in two beats, 8 bytes a cycle.
-RATES: Mapping[str, CoreRates] = {
-    "ARMV6M": CoreRates(macs_per_cycle=0.5, bytes_per_cycle=2.0, requantise_cycles=30.0),
-    "ARMV7EM": CoreRates(macs_per_cycle=2.0, bytes_per_cycle=2.0, requantise_cycles=6.0),
-    "MVE": CoreRates(macs_per_cycle=8.0, bytes_per_cycle=8.0, requantise_cycles=1.5),
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +41,8 @@ class StepBill:
     ----------
     name, op, exit
         ``exit`` is the head that the op belongs to, None for the backbone.
+    kernels
+        Set that the kernel is of: REF, or an instruction set.
     macs
         Multiply-accumulates.
     arena_read_bytes, arena_written_bytes
@@ -74,6 +62,7 @@ class StepBill:
     name: str
     op: str
     exit: int | None
+    kernels: str
     macs: int
     arena_read_bytes: int
     arena_written_bytes: int
@@ -91,47 +80,53 @@ class StepBill:
         return moved / self.macs if self.macs else None
 
 
-def step_bills(
-    container: Decoded, board: Board, packed: Sequence[Mapping[int, int]], precision: int
-) -> tuple[StepBill, ...]:
+def step_bills(container: Container, board: Board, precision: int, stored: Copies | None) -> tuple[StepBill, ...]:
     """Return one bill an op.
 
     Parameters
     ----------
-    container : Decoded
+    container
         Its records.
-    board : Board
+    board
         Whose cycles and energy count.
-    packed : sequence of mapping
-        For each op, bytes of its packed weights by bits, 0 where kernels read the canonical ones.
-    precision : int
+    precision
         Index; of integers.
+    stored
+        Packed copies that there are on the board; None where the reference kernels run all.
     """
-    cycles = board_costs(container, board).cycles[precision]
-    rates = RATES.get(board.isa, RATES["ARMV6M"])
+    cycles = np.rint(op_cycles(container, board.cycles, board.isa, stored)[precision])
+    needs: Sequence[IsaNeeds | None] = [None] * len(container.ops)
+    if stored is not None:
+        needs = isa_needs(container, CODES["Isa"][board.isa])
     return tuple(
-        _bill(container, board, rates, packed[op], precision, op, int(cycles[op])) for op in range(len(cycles))
+        _bill(container, board, precision, op, int(cycles[op]), needs[op], stored or frozenset())
+        for op in range(len(container.ops))
     )
 
 
 def _bill(
-    container: Decoded, board: Board, rates: CoreRates, packed: Mapping[int, int], precision: int, op: int, cycles: int
+    container: Container, board: Board, precision: int, op: int, cycles: int, need: IsaNeeds | None, stored: Copies
 ) -> StepBill:
     record = container.ops[op]
     code = _OPS[int(record["code"])]
-    params = _params(container, op, code)
-    weight_bytes, where = _weights(container, record, packed, precision)
+    params: Any = op_params(container, op) if code in _WINDOWS else None
+    bits = 0
+    if int(record["weight"]) != NO_INDEX:
+        bits = int(container.layers[precision * len(container.weights) + int(record["weight"])]["bits"])
+    choice = kernel_choice(container, op, bits, board.isa, need, stored)
+    weight_bytes, where = _weights(container, record, choice, 0 if need is None else need.packed.get(bits, 0), bits)
     outputs = int(container.tensors[int(record["output"])]["elements"])
     arena, flash = _inputs(container, record, params)
     flash += _passes(params) * (weight_bytes + (_PER_CHANNEL_BYTES * int(params["out_c"]) if where else 0))
     written = outputs * _width(container, int(record["output"]))
+    rates = board.roof
     compute = int(record["macs"]) / rates.macs_per_cycle + outputs * rates.requantise_cycles
     memory = (arena + flash + written) / rates.bytes_per_cycle
-    names = container.meta.get("ops", ())
     return StepBill(
-        name=str(names[op]) if op < len(names) else f"op {op}",
+        name=op_name(container, op),
         op=code.lower(),
         exit=None if int(record["exit"]) == BACKBONE else int(record["exit"]),
+        kernels=choice.kernels,
         macs=int(record["macs"]),
         arena_read_bytes=arena,
         arena_written_bytes=written,
@@ -144,16 +139,6 @@ def _bill(
     )
 
 
-def _params(container: Decoded, op: int, code: str) -> Any:
-    """Return the window record of an op that has one."""
-    struct = {"AVGPOOL": "PoolParams", "MAXPOOL": "PoolParams"}.get(code)
-    if code in ("CONV", "DWCONV", "FC"):
-        struct = "ConvParams"
-    if struct is None:
-        return None
-    return np.frombuffer(bytes(container.pool), dtype(struct), 1, int(container.ops[op]["params_offset"]))[0]
-
-
 def _passes(params: Any) -> int:
     """Return how often the weights are read."""
     if params is None or "out_c" not in params.dtype.names:
@@ -162,31 +147,30 @@ def _passes(params: Any) -> int:
     return -(-pixels // BLOCK_PIXELS) if int(params["out_h"]) * int(params["out_w"]) > 1 else pixels
 
 
-def _weights(container: Decoded, record: np.void, packed: Mapping[int, int], precision: int) -> tuple[int, str]:
+def _weights(
+    container: Container, record: np.void, choice: KernelChoice, packed_bytes: int, bits: int
+) -> tuple[int, str]:
     """Return the bytes of the copy that is read, and which one it is."""
-    index = int(record["weight"])
-    if index >= len(container.weights):
+    if choice.reading == "plain":
         return 0, ""
-    weight = container.weights[index]
-    bits = int(container.layers[precision * len(container.weights) + index]["bits"])
-    if packed.get(bits):
-        return int(packed[bits]), "packed"
+    if choice.reading.startswith("packed"):
+        return packed_bytes, "packed"
+    weight = container.weights[int(record["weight"])]
     rows, elements = int(weight["rows"]), int(weight["row_elements"])
-    if int(weight["storage"]) != _NESTED:
+    if choice.reading == "s8":
         return rows * elements, "s8"
-    plane = rows * -(-elements // 2)
-    return (2 * plane, "planes") if bits == 8 else (plane, "plane")
+    return (2 if bits == 8 else 1) * rows * -(-elements // 2), choice.reading
 
 
-def _width(container: Decoded, tensor: int) -> int:
+def _width(container: Container, tensor: int) -> int:
     return 1 if int(container.tensors[tensor]["dtype"]) == _S8 else 4
 
 
-def _inputs(container: Decoded, record: np.void, params: Any) -> tuple[int, int]:
+def _inputs(container: Container, record: np.void, params: Any) -> tuple[int, int]:
     """Return the bytes of inputs that are read from the arena and from flash, where constants are."""
     if params is not None:
-        rows = _taps(params, "h")
-        columns = _taps(params, "w")
+        rows = taps(params, "h")
+        columns = taps(params, "w")
         channels = int(params["in_c"]) if "in_c" in params.dtype.names else int(params["c"])
         return int(params["n"]) * rows * columns * channels, 0
     arena = flash = 0
@@ -197,12 +181,3 @@ def _inputs(container: Decoded, record: np.void, params: Any) -> tuple[int, int]
         else:
             arena += n_bytes
     return arena, flash
-
-
-def _taps(params: Any, axis: str) -> int:
-    """Return how many taps along an axis fall on the input, over all outputs."""
-    dilation = int(params[f"dilation_{axis}"]) if f"dilation_{axis}" in params.dtype.names else 1
-    pad = int(params["pad_top" if axis == "h" else "pad_left"])
-    starts = np.arange(int(params[f"out_{axis}"])) * int(params[f"stride_{axis}"]) - pad
-    at = starts[:, None] + np.arange(int(params[f"k_{axis}"])) * dilation
-    return int(((at >= 0) & (at < int(params[f"in_{axis}"]))).sum())

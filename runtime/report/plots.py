@@ -3,15 +3,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from joulet.errors import MissingDependencyError
 from joulet.records import ACCOUNTS, PriceMap, SimulationRecord
 from joulet.report import contrast, heat, svg, tally
+from joulet.report.canvas import STYLE, figure_of, matplotlib_module, png_of
 from joulet.report.study import Cell, Study, is_adaptive, study_of
 from joulet.units import format_quantity
 
@@ -19,19 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-STYLE: Mapping[str, Any] = {
-    "font.size": 9.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9aa7b5",
-    "axes.titlesize": 10.0,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.axisbelow": True,
-    "grid.color": svg.GRID,
-    "legend.frameon": False,
-}
-DPI = 160
 MOST_MAPS = 3
 
 
@@ -45,45 +31,24 @@ def figures(records: Sequence[SimulationRecord], *, price_maps: Sequence[PriceMa
     DataError
         As :func:`joulet.report.render_comparison`.
     """
-    matplotlib = _matplotlib()
+    matplotlib = matplotlib_module()
     study = study_of(records)
     # settings of this call only; nothing of the caller's matplotlib is changed, and no window is asked for
     with matplotlib.rc_context(dict(STYLE)):
         found = {
-            "comparison.png": _png(_comparison(study)),
-            "energy.png": _png(_energy(study)),
-            "front.png": _png(_front(study)),
+            "comparison.png": png_of(_comparison(study)),
+            "energy.png": png_of(_energy(study)),
+            "front.png": png_of(_front(study)),
         }
         if price_maps:
-            found["price_map.png"] = _png(_price_maps(price_maps[:MOST_MAPS]))
+            found["price_map.png"] = png_of(_price_maps(price_maps[:MOST_MAPS]))
     return found
-
-
-def _matplotlib() -> Any:
-    try:
-        import matplotlib
-        import matplotlib.figure
-    except ImportError as error:
-        raise MissingDependencyError("matplotlib is not installed; pip install joulet[report]") from error
-    return matplotlib
 
 
 def _said(name: str) -> str:
     """Return a name as matplotlib shows it as it is: no formula between dollars, no label hidden by an underscore."""
     shown = contrast.short(name).replace("$", r"\$")
     return f"\u200b{shown}" if shown.startswith("_") else shown
-
-
-def _figure(wide: float, tall: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(wide, tall), layout="constrained")
-
-
-def _png(figure: Figure) -> bytes:
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=DPI, metadata={"Software": None})
-    return content.getvalue()
 
 
 def _across(figure: Figure, labels: Sequence[str]) -> int:
@@ -103,7 +68,7 @@ def _comparison(study: Study) -> Figure:
     bounded = any(tally.pct(study, policy, study.counted) is not None for policy in study.policies)
     across = min(len(panels), 4)
     down = -(-len(panels) // across)
-    figure = _figure(2.2 + 2.3 * across, 0.3 + (0.9 + 0.27 * len(study.policies)) * down)
+    figure = figure_of(2.2 + 2.3 * across, 0.3 + (0.9 + 0.27 * len(study.policies)) * down)
     grid = _grid(figure, down, across, sharex=True, sharey=True)
     for axes, (family, cells) in zip(grid, panels.items(), strict=False):
         _bars(axes, study, [_height(study, policy, cells, bounded) for policy in study.policies])
@@ -139,7 +104,7 @@ def _height(study: Study, policy: str, cells: Sequence[Cell], bounded: bool) -> 
 def _energy(study: Study) -> Figure:
     """Draw where the harvest went, a bar a policy, a panel a harvest ratio."""
     groups = tally.by_ratio(study)
-    figure = _figure(2.4 + 2.3 * len(groups), 1.7 + 0.27 * len(study.policies))
+    figure = figure_of(2.4 + 2.3 * len(groups), 1.7 + 0.27 * len(study.policies))
     names = (*ACCOUNTS, "left in the store")
     places = np.arange(len(study.policies))
     for axes, (title, cells) in zip(
@@ -173,7 +138,7 @@ def _front(study: Study) -> Figure:
     """Draw score against load energy per arrived event, a panel a harvest ratio, with the front."""
     groups = {title: cells for title, cells in tally.by_ratio(study).items() if tally.points(study, cells)}
     colours = contrast.policy_colours(study)
-    figure = _figure(max(3.4 * len(groups), 6.4), 4.6)
+    figure = figure_of(max(3.4 * len(groups), 6.4), 4.6)
     for axes, (title, cells) in zip(_grid(figure, 1, len(groups) or 1), groups.items(), strict=False):
         points = tally.points(study, cells)
         scale, unit = contrast.energy_unit(max(point.energy_j for point in points))
@@ -208,7 +173,7 @@ def _price_maps(maps: Sequence[PriceMap]) -> Figure:
     for price_map in maps:
         heat.check_map(price_map)
     scale = heat.price_scale(maps)
-    figure = _figure(9.0, 0.8 + 2.9 * len(maps))
+    figure = figure_of(9.0, 0.8 + 2.9 * len(maps))
     grid = figure.subplots(len(maps), 2, squeeze=False)
     for row, price_map in enumerate(maps):
         _price_axes(figure, grid[row][0], price_map, scale)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the kernels of an instruction set ask for, op by op."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from joulet._core import ffi, lib
+from joulet.container import layout
+from joulet.container.assemble import SectionInfo
+from joulet.container.checked import Checked
+from joulet.container.read import Container
+from joulet.errors import PlanError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IsaNeeds:
+    """What one op's kernel asks for.
+
+    Attributes
+    ----------
+    taken
+        Whether the instruction set has a kernel for it; else the reference runs.
+    kernel
+        Place of that kernel in kernels.def, within its instruction set.
+    scratch_bytes
+        Of that kernel [bytes].
+    packed
+        Bytes of packed weights by bits, 0 where it reads the canonical ones.
+    """
+
+    scratch_bytes: int
+    packed: Mapping[int, int]
+    taken: bool = False
+    kernel: int = 0
+
+
+def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
+    """Return what each op's kernel of an instruction set asks for, as the C side says.
+
+    Raises
+    ------
+    PlanError
+        For a container that the engine refuses, or an op that cannot be planned.
+    """
+    checked = Checked(container.data)
+    answer = ffi.new("jlt_isa_needs_t *")
+    needs = []
+    for op in range(len(container.ops)):
+        status = lib.jlt_isa_needs(checked.view, isa, op, answer)
+        if status or answer.scratch_bytes == 2**32 - 1:
+            raise PlanError(f"op {op} cannot be planned for this instruction set (status {status})")
+        needs.append(
+            IsaNeeds(
+                scratch_bytes=int(answer.scratch_bytes),
+                packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
+                taken=bool(answer.taken),
+                kernel=int(answer.kernel),
+            )
+        )
+    return needs
+
+
+Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits)
+
+
+def isa_part(container: Container, isa: str) -> int | None:
+    """Return the number of a container's plan part for an instruction set, None without one."""
+    section = _packed_section(container, isa)
+    return None if section is None else section.part
+
+
+def stored_copies(container: Container, isa: str) -> Copies | None:
+    """Return the packed copies in a container's plan part for an instruction set, None without such a part."""
+    section = _packed_section(container, isa)
+    if section is None:
+        return None
+    at = section.offset + layout.dtype("Packed").itemsize
+    places = np.frombuffer(container.data, "<u4", 2 * len(container.weights), at)
+    found = np.argwhere(places.reshape(-1, 2) != layout.NO_OFFSET)
+    return frozenset((int(weight), (8, 4)[int(column)]) for weight, column in found)
+
+
+def _packed_section(container: Container, isa: str) -> SectionInfo | None:
+    code, head = layout.CODES["Isa"][isa], layout.dtype("Packed")
+    for section in container.sections:
+        if section.name != "PACKED" or not section.present:
+            continue
+        if int(np.frombuffer(container.data, head, 1, section.offset)[0]["isa"]) == code:
+            return section
+    return None
+
+
+def wanted_copies(container: Container, needs: Sequence[IsaNeeds]) -> dict[tuple[int, int], int]:
+    """Return every packed copy that some kernel would read at some precision, and its bytes, in the order of the ops."""
+    wanted: dict[tuple[int, int], int] = {}
+    for op, need in enumerate(needs):
+        weight = int(container.ops[op]["weight"])
+        if weight == layout.NO_INDEX:
+            continue
+        for bits in (8, 4):
+            if bits in bits_of(container, weight) and need.packed[bits]:
+                wanted.setdefault((weight, bits), need.packed[bits])
+    return wanted
+
+
+def bits_of(container: Container, weight: int) -> set[int]:
+    """Return the integer bits at which some precision reads a weight."""
+    layers = container.layers.reshape(len(container.precisions), len(container.weights))
+    return {int(bits) for bits in layers["bits"][:, weight] if bits != 32}
+
+
+def scratch_of(container: Container, needs: Sequence[IsaNeeds], copies: Copies) -> list[int]:
+    """Return the scratch of each op [bytes]: the most of the kernels that run it at some precision."""
+    reference = isa_needs(container, layout.CODES["Isa"]["REF"])
+    most = []
+    for op, need in enumerate(needs):
+        weight = int(container.ops[op]["weight"])
+        reads = [] if weight == layout.NO_INDEX else [(weight, b) for b in bits_of(container, weight) if need.packed[b]]
+        missing = [copy for copy in reads if copy not in copies]
+        own = [] if missing and len(missing) == len(reads) else [need.scratch_bytes]
+        most.append(max([*own, *([reference[op].scratch_bytes] if missing else [])]))
+    return most

@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The cycle tables of firmware/boards/cycles against ops counted on virtual boards, on networks that they were not fitted on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_nets import drawn_nets
+from thumb import need_tools
+
+from joulet.boards import board_names, load_board
+from joulet.compile import compile_model
+from joulet.container.isa_plan import with_isa_plan
+from joulet.container.needs import stored_copies
+from joulet.container.read import Container
+from joulet.engine.host import HostEngine
+from joulet.plan.kernel_costs import op_cycles
+from joulet.plan.work import KERNEL_SETS
+
+UNSEEN = 90_001  # the tables are fitted on seed 1
+
+
+@pytest.mark.parametrize("board", ["virtual_m4", "virtual_m0plus"])
+def test_steps_cost_what_is_counted(board: str) -> None:
+    pytest.importorskip("unicorn")
+    need_tools()
+    from joulet.live.measure import measured_costs
+
+    chosen, errors = load_board(board), []
+    for name, model in drawn_nets(UNSEEN, 2):
+        nested = compile_model(model, exits="off", precisions=("w8", "w4"), name=name).container
+        borders = HostEngine(nested, isa="REF").inputs
+        sample = tuple(np.random.default_rng(0).integers(-128, 128, i.shape, np.int8) for i in borders)
+        for isa in ("REF", chosen.isa):
+            data = nested if isa == "REF" else with_isa_plan(nested, isa)
+            container = Container.from_bytes(data)
+            model_cycles = op_cycles(container, chosen.cycles, isa, stored_copies(container, isa))
+            counted = measured_costs(data, board, sample).cycles
+            assert model_cycles[:2].sum() == pytest.approx(counted[:2].sum(), rel=0.1), (name, isa)
+            errors.append((model_cycles[:2] / counted[:2] - 1).ravel())
+    assert np.mean(np.abs(np.concatenate(errors)) <= 0.2) >= 0.9
+
+
+def test_every_board_has_a_table_for_its_kernels() -> None:
+    for name in board_names():
+        board = load_board(name)
+        assert {kernels for kernels, _ in board.cycles.kernels} == {"REF", board.isa} | {"REF"} or board.isa == "REF"
+        assert {kernels for kernels, _ in board.cycles.kernels} <= set(KERNEL_SETS)
+
+
+def test_tables_name_the_command_that_made_them() -> None:
+    folder = Path(__file__).resolve().parents[1] / "firmware" / "boards" / "cycles"
+    for path in sorted(folder.glob("*.toml")):
+        assert "tests/studies/fit_cycles.py --board" in path.read_text(encoding="utf-8"), path.name
