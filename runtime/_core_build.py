@@ -24,6 +24,7 @@ HEADERS = (
     "core/format.h",
     "joulet.h",
     "core/live.h",
+    "core/bands.h",
     "core/overlap.h",
     "host/batch.h",
     "host/blocks.h",

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/arena.h"
+#include "core/bands.h"
 #include "core/confidence.h"
 #include "core/quantise.h"
 #include "kernels/variants.h"
@@ -112,7 +113,8 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   if (!engine->started) {
     return JLT_ERR_STATE;
   }
-  if (tensor >= c->model->n_tensors || !to || c->arena_offsets[tensor] == JLT_NO_OFFSET) {
+  if (tensor >= c->model->n_tensors || !to || c->arena_offsets[tensor] == JLT_NO_OFFSET ||
+      (!runs_f32(engine) && jlt_band_holds_part(c, tensor))) {
     return JLT_ERR_ARGUMENT;
   }
   const jlt_tensor_t *t = &c->tensors[tensor];
@@ -152,35 +154,77 @@ static jlt_weights_t weights_of(const jlt_engine_t *e, const jlt_op_t *op) {
   return weights;
 }
 
-static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
+// The call of an op from its first unit to its last; returns the bits of its weights, 0 without.
+static uint32_t prepare(const jlt_engine_t *e, const jlt_op_t *op, jlt_call_t *call) {
   const jlt_container_t *c = e->container;
-  jlt_call_t call = {
+  *call = (jlt_call_t){
       .params = c->pool + op->params_offset,
       .out = tensor_at(e, op->output),
       .out_tensor = &c->tensors[op->output],
-      .begin = e->unit,
-      .end = end,
   };
   for (uint32_t i = 0; i < op->n_inputs; i++) {
     const jlt_tensor_t *t = &c->tensors[op->inputs[i]];
     const bool is_const = (t->flags & JLT_TENSOR_FLAG_CONST) != 0;
-    call.in_tensor[i] = t;
-    call.in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
+    call->in_tensor[i] = t;
+    call->in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
   }
-  uint32_t bits = 0;
-  if (op->weight != JLT_NO_INDEX) {
-    call.weights = weights_of(e, op);
-    bits = layer_of(c, e->path, op)->bits;
+  if (op->weight == JLT_NO_INDEX) {
+    return 0;
   }
+  call->weights = weights_of(e, op);
+  return layer_of(c, e->path, op)->bits;
+}
+
+static void run(const jlt_engine_t *e, const jlt_op_t *op, uint32_t bits, jlt_call_t *call) {
+  const jlt_choice_t choice = jlt_choose(e->container, op, bits);
+  call->scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
+  call->weights.packed = choice.packed;
+  choice.run(call);
+}
+
+static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
+  jlt_call_t call;
+  const uint32_t bits = prepare(e, op, &call);
+  call.begin = e->unit;
+  call.end = end;
   if (runs_f32(e)) {
-    call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
+    call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, e->container->f32_arena->scratch_f32_bytes);
     jlt_kernel_entry(op->code)->f32(&call);
     return;
   }
-  const jlt_choice_t choice = jlt_choose(c, op, bits);
-  call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
-  call.weights.packed = choice.packed;
-  choice.run(&call);
+  run(e, op, bits, &call);
+}
+
+// Kernels see a smaller op; of tensors they ask for the elements of the output only.
+static void run_rows(const jlt_engine_t *e, const jlt_band_call_t *rows) {
+  const jlt_container_t *c = e->container;
+  const uint32_t row_bytes = rows->axis.out_row_bytes;
+  jlt_band_params_t params;
+  jlt_call_t call;
+  const uint32_t bits = prepare(e, rows->op, &call);
+  jlt_tensor_t out = *call.out_tensor;
+  uint8_t *memory = call.out;
+  if (rows->dropped) {
+    memmove(memory, memory + (size_t)rows->dropped * row_bytes, (size_t)rows->kept * row_bytes);
+  }
+  out.elements = (rows->to - rows->from) * row_bytes;
+  call.params = jlt_band_params(c, rows, &params);
+  call.out = memory + (size_t)(rows->from - rows->base) * row_bytes;
+  call.out_tensor = &out;
+  for (uint32_t i = 0; i < rows->op->n_inputs; i++) {
+    call.in[i] = (const uint8_t *)call.in[i] + (size_t)(rows->in_from - rows->in_base[i]) * rows->axis.in_row_bytes;
+  }
+  const uint32_t each = jlt_kernel_entry(rows->op->code)->unit_elements(call.params, &out);
+  call.end = (out.elements + each - 1u) / each;
+  run(e, rows->op, bits, &call);
+}
+
+static void run_group(const jlt_engine_t *e, const jlt_band_group_t *group) {
+  jlt_band_walk_t walk = jlt_band_start(e->container, group);
+  jlt_band_call_t rows;
+  while (jlt_band_next(&walk, &rows)) {
+    run_rows(e, &rows);
+  }
 }
 
 static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
@@ -213,14 +257,16 @@ static jlt_status_t find_next(const jlt_engine_t *e, uint8_t exit, uint16_t *ind
   return JLT_OK;
 }
 
-static void finish_op(jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
-  const jlt_op_t *op = &e->container->ops[e->next_op];
-  e->macs += op->macs;
-  e->ops_run++;
+// Ops up to `last` have run.
+static void finish_ops(jlt_engine_t *e, uint16_t last, uint8_t exit, jlt_event_t *event) {
+  while (e->next_op <= last) {
+    e->macs += e->container->ops[e->next_op++].macs;
+    e->ops_run++;
+  }
   e->unit = 0;
   event->kind = JLT_EVENT_LAYER;
   event->macs = e->macs;
-  if (e->next_op++ == e->container->exits[exit].last_op) {
+  if (last == e->container->exits[exit].last_op) {
     answer(e, exit, event);
   }
 }
@@ -235,6 +281,8 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
     return err;
   }
   const jlt_op_t *op = &engine->container->ops[index];
+  const jlt_band_group_t *group = runs_f32(engine) ? NULL : jlt_band_group_of(engine->container, index);
+  const uint16_t last = group ? (uint16_t)(index + group->n_ops - 1u) : index;
   // a head given up for a later exit may have been left in the middle of an op
   const uint32_t begin = index == engine->next_op ? engine->unit : 0;
   const uint32_t total = jlt_op_units(engine->container, index, runs_f32(engine));
@@ -243,14 +291,18 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
   engine->segment = op->segment > engine->segment ? op->segment : engine->segment;
   engine->next_op = index;
   engine->unit = begin;
-  run_units(engine, op, end);
+  if (group) {
+    run_group(engine, group);
+  } else {
+    run_units(engine, op, end);
+  }
   engine->unit = end;
-  engine->tile_op = index;
+  engine->tile_op = last;
   engine->tile_begin = begin;
   engine->tile_end = end;
-  *event = (jlt_event_t){.kind = JLT_EVENT_TILE, .exit = exit, .op = index, .macs = engine->macs};
+  *event = (jlt_event_t){.kind = JLT_EVENT_TILE, .exit = exit, .op = last, .macs = engine->macs};
   if (end == total) {
-    finish_op(engine, exit, event);
+    finish_ops(engine, last, exit, event);
   }
   return JLT_OK;
 }

@@ -19,7 +19,7 @@ from joulet.errors import ContainerError, UsageError
 from joulet.records import BoardCosts
 
 Records = npt.NDArray[np.void]
-_OPTIONAL = frozenset({"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM", "PACKED"})
+_OPTIONAL = frozenset({"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM", "PACKED", "BANDS"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
