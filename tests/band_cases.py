@@ -38,7 +38,9 @@ class Chain(Cases):
         k = (min(k[0], self.shape[1]), min(k[1], self.shape[2]))
         return k, (self.pick(STRIDES), self.pick(STRIDES)), bool(self.rng.random() < 0.7)
 
-    def conv(self, out_c: int | None = None, k: tuple[int, int] | None = None, stride: tuple[int, int] | None = None) -> None:
+    def conv(
+        self, out_c: int | None = None, k: tuple[int, int] | None = None, stride: tuple[int, int] | None = None
+    ) -> None:
         """Add a convolution."""
         drawn = self._drawn()
         k, stride, same = k or drawn[0], stride or drawn[1], drawn[2] or k is not None

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from band_cases import blocks, chain
+from band_cases import chain
 
-from joulet._core import ffi, lib
+from joulet._core import lib
 from joulet.container import layout
 from joulet.container.isa_plan import arena_bytes, band_groups, with_isa_plan
 from joulet.engine.host import HostEngine

@@ -40,7 +40,7 @@ from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
 from joulet.tools.energy_path import add_path_options, converter_of, storage_of
-from joulet.tools.engines import ENGINES, open_engine, planned_for
+from joulet.tools.engines import ENGINES, open_engine, planned_for, work_of
 from joulet.units import format_quantity, format_time, parse_quantity
 
 FORMAT = "joulet run folder 1"
@@ -234,7 +234,7 @@ def prepare(args: argparse.Namespace) -> Setup:
     inputs = load_inputs(args.input, engine.inputs)
     container = engine.container
     if args.engine.startswith("virtual:"):
-        container = Container.from_bytes(planned_for(container.data, board.name))
+        container = Container.from_bytes(planned_for(container.data, board.name, work_bytes=work_of(board.name)))
     return Setup(
         container=container,
         inputs=inputs,

@@ -36,9 +36,7 @@ class IsaNeeds:
     packed: Mapping[int, int]
 
 
-def with_isa_plan(
-    container: bytes, isa: str, *, room_bytes: int | None = None, ram_bytes: int | None = None
-) -> bytes:
+def with_isa_plan(container: bytes, isa: str, *, room_bytes: int | None = None, ram_bytes: int | None = None) -> bytes:
     """Return the container with a plan part for an instruction set; one for the same set is replaced.
 
     The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again; so is
@@ -54,7 +52,7 @@ def with_isa_plan(
         Most that the result may take, such as a slot of a board's flash.
     ram_bytes : int, optional
         Most that tensors and scratch may take: where whole tensors take more, ops run in bands. As near as it gets where nothing
-        does, which :func:`arena_bytes` tells. Without, as many as a part that is replaced and has bands takes.
+        does, which :func:`arena_bytes` tells.
 
     Raises
     ------
@@ -75,8 +73,6 @@ def with_isa_plan(
         for s in table.sections
         if s.part == 0 or s.part != taken.get(code)
     ]
-    if ram_bytes is None and band_groups(container, isa):
-        ram_bytes = arena_bytes(container, isa)
     part = 1 + max(each.part for each in kept)
     packed = PartSection("PACKED", _packed(decoded, isa, needs), part)
     planned = assemble([*kept, *_memory(decoded, isa, needs, ram_bytes, part), packed])

@@ -129,7 +129,9 @@ def contracted(problem: tuple[Tensors, Ops], groups: Sequence[BandGroup]) -> tup
         None
         if each is None
         else replace(
-            each, first=each.first if each.first < 0 else times[each.first], last=each.last if each.last < 0 else times[each.last]
+            each,
+            first=each.first if each.first < 0 else times[each.first],
+            last=each.last if each.last < 0 else times[each.last],
         )
         for each in tensors
     ), tuple(merged)
@@ -138,9 +140,7 @@ def contracted(problem: tuple[Tensors, Ops], groups: Sequence[BandGroup]) -> tup
 def _as_one(ops: Ops, group: BandGroup) -> ArenaOp:
     members = ops[group.first : group.last + 1]
     return ArenaOp(
-        inputs=tuple(
-            (tensor, Overlap(distance=distance, by_pixel=distance)) for tensor, distance in group.distances
-        ),
+        inputs=tuple((tensor, Overlap(distance=distance, by_pixel=distance)) for tensor, distance in group.distances),
         output=members[-1].output,
         scratch_bytes=max(op.scratch_bytes for op in members),
     )
@@ -171,13 +171,10 @@ class _Search:
                 yield sound
 
     def _group(self, first: int, count: int, band: int) -> BandGroup | None:
-        record = ffi.new("jlt_band_group_t *", {"first_op": first, "n_ops": count, "rows": [0] * MAX_BAND_OPS})
-        record.rows[count - 1] = band
-        walked = _walk(self.view, record, self.ops[first : first + count])
+        walked = walk_group(self.view, first, (*[0] * (count - 1), band))
         if max(walked.rows) >= _MOST_ROWS:
             return None
-        for index, rows in enumerate(walked.rows):
-            record.rows[index] = rows
+        record = _record(first, walked.rows)
         self.view.bands, self.view.n_bands = record, 1
         status = lib.jlt_check_bands(self.view)
         self.view.bands, self.view.n_bands = ffi.NULL, 0
@@ -242,7 +239,13 @@ class _Search:
         shared = 0
         for tensor, rule in op.inputs:
             source = lives.get(tensor)
-            if source is None or first <= source.first <= last or source.last > last or rule == NOWHERE or output.first < first:
+            if (
+                source is None
+                or first <= source.first <= last
+                or source.last > last
+                or rule == NOWHERE
+                or output.first < first
+            ):
                 continue
             lead = max(min(rule.distance, rule.by_pixel), 0)
             shared = max(shared, source.bytes + output.bytes - max(lead + source.bytes, output.bytes))
@@ -254,13 +257,31 @@ def _bands(rows: int) -> list[int]:
     return sorted({band for power in range(17) for band in (1 << power, 3 << power) if band < rows}, reverse=True)
 
 
-def _walk(view: Any, record: Any, ops: Sequence[ArenaOp]) -> BandGroup:
-    """Return what a walk of the C side takes; ``rows`` of all but the last op in the record are not looked at."""
+def _record(first: int, rows: Sequence[int]) -> Any:
+    return ffi.new(
+        "jlt_band_group_t *",
+        {"first_op": first, "n_ops": len(rows), "rows": [*rows, *[0] * (MAX_BAND_OPS - len(rows))]},
+    )
+
+
+def walk_group(view: Any, first: int, rows: Sequence[int]) -> BandGroup:
+    """Return what a walk of the C side takes.
+
+    Parameters
+    ----------
+    view
+        ``jlt_container_t *``.
+    first : int
+        Index of the group's first op.
+    rows : sequence of int
+        Of the ops, of which the last one's alone is looked at: rows in a band.
+    """
+    count = len(rows)
+    record = _record(first, rows)
     walk = ffi.new("jlt_band_walk_t *", lib.jlt_band_start(view, record))
     call = ffi.new("jlt_band_call_t *")
-    first, count = int(record.first_op), len(ops)
     held, row_bytes = [0] * count, [0] * count
-    inner = {op.output for op in ops[:-1]}
+    inner = {int(view.ops[first + member].output) for member in range(count - 1)}
     distances: dict[int, int] = {}
     moved = calls = written = 0
     while lib.jlt_band_next(walk, call):
@@ -274,11 +295,11 @@ def _walk(view: Any, record: Any, ops: Sequence[ArenaOp]) -> BandGroup:
             distances[tensor] = max(distances.get(tensor, distance), distance)
         if member == count - 1:
             written = call.to * call.axis.out_row_bytes
-    held[-1] = int(record.rows[count - 1])
+    held[-1] = rows[-1]
     return BandGroup(
         first=first,
         rows=tuple(held),
-        room_bytes=tuple(rows * width for rows, width in zip(held[:-1], row_bytes[:-1], strict=True)),
+        room_bytes=tuple(each * width for each, width in zip(held[:-1], row_bytes[:-1], strict=True)),
         moved_bytes=moved,
         calls=calls,
         distances=tuple(sorted(distances.items())),
