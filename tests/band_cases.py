@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from isa_cases import Cases
+from isa_cases import PATHS, Cases
 
 WINDOWS = ((1, 1), (1, 1), (3, 3), (3, 3), (5, 1), (2, 3), (4, 4))
 STRIDES = (1, 1, 1, 2, 3)
@@ -77,17 +77,17 @@ class Chain(Cases):
         x = self.end
         self.builder.op("HARD_SWISH", (x,), (self._moved_on(self.shape),), "HardSwishOptions")
 
-    def skip(self) -> None:
+    def skip(self, *, latest: bool = False) -> None:
         """Add the end to an earlier tensor of its shape, where there is one; else to itself."""
         x, shape = self.end, self.shape
         others = [tensor for tensor, known in self.before if known == shape]
-        other = int(self.rng.choice(others)) if others else x
+        other = others[-1] if latest else int(self.rng.choice(others)) if others else x
         code = str(self.rng.choice(["ADD", "SUB", "MUL"]))
         self.builder.op(code, (x, other), (self._moved_on(shape),), f"{code.title()}Options", FusedActivationFunction=0)
 
-    def done(self) -> bytes:
+    def done(self, paths: tuple[str, ...] = PATHS) -> bytes:
         """Return the container."""
-        return self.finish([self.input], [self.end])
+        return self.finish([self.input], [self.end], paths)
 
 
 def chain(seed: int) -> bytes:
@@ -107,5 +107,5 @@ def blocks(seed: int, *, side: int = 24, channels: int = 8, expand: int = 6, cou
         c.conv(channels * expand, (1, 1), (1, 1))
         c.depthwise((3, 3), (1, 1))
         c.conv(channels, (1, 1), (1, 1))
-        c.skip()
+        c.skip(latest=True)
     return c.done()

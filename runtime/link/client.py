@@ -37,6 +37,7 @@ _STATUS = {
     -23: "no policy that fits the model",
     -24: "the bytes are not those that their digest was made of",
     -25: "this firmware takes updates only when they are signed with its key",
+    -26: "ops that run in bands do not follow each other, or hold too few rows",
 }
 
 
