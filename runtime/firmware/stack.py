@@ -26,6 +26,7 @@ ROM_BYTES = 256  # assumed: what the RP2040's flash functions need; their source
 
 # source file: what its indirect calls may reach: a driver by its table in board.toml, a driver by name, or one of _PLAIN
 _INDIRECT: Mapping[str, tuple[str, ...]] = {
+    "csrc/core/check_bands.c": ("asks",),
     "csrc/core/check_params.c": ("checks",),
     "csrc/core/check_plan.c": ("asks",),
     "csrc/core/engine.c": ("kernels", "asks"),
