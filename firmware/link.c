@@ -12,6 +12,7 @@
 #include "link/frame.h"
 #include "model.h"
 #include "port.h"
+#include "sender.h"
 #include "session.h"
 #include "signature.h"
 #include "store.h"
@@ -27,30 +28,14 @@ static struct {
   uint16_t last_length;
   uint8_t last_type;
   uint8_t last_reply_type;
-  bool open;
 } link;
 
 void jlt_link_open(void) { jlt_frame_decoder_clear(&link.decoder); }
 
-void jlt_link_close(void) { link.open = false; }
-
-static void send(uint8_t type, uint16_t sequence, const void *payload, uint16_t length) {
-  jlt_frame_writer_t writer;
-  uint8_t byte;
-  jlt_frame_begin(&writer, type, sequence, payload, length);
-  while (jlt_frame_next(&writer, &byte)) {
-    jlt_console_write(&byte, 1);
-  }
-}
-
-void jlt_link_tell(uint8_t type, const void *payload, uint16_t length) {
-  if (link.open) {
-    send(type, 0, payload, length);
-  }
-}
+void jlt_link_close(void) { jlt_sender_listen(false); }
 
 static void reply(const jlt_frame_t *frame, const void *payload, uint16_t length) {
-  send(frame->type | JLT_WIRE_REPLY, frame->sequence, payload, length);
+  jlt_sender_send(frame->type | JLT_WIRE_REPLY, frame->sequence, payload, length);
 }
 
 // Sends a reply and keeps it, so that the same request does not act twice.
@@ -60,7 +45,7 @@ static void reply_once(const jlt_frame_t *frame, uint8_t type, const void *paylo
   link.last_reply_type = type;
   link.last_length = length;
   memcpy(link.last_reply, payload, length);
-  send(type, frame->sequence, payload, length);
+  jlt_sender_send(type, frame->sequence, payload, length);
 }
 
 static void refuse(const jlt_frame_t *frame, jlt_status_t status) {
@@ -139,7 +124,7 @@ static void infer(const jlt_frame_t *frame) {
     if (err || last || reached.confidence_q15 >= c->paths[infer->path].auto_threshold_q15[exit]) {
       break;
     }
-    jlt_link_tell(JLT_WIRE_MESSAGE_EVENT, &reached, sizeof(reached));
+    jlt_sender_tell(JLT_WIRE_MESSAGE_EVENT, &reached, sizeof(reached));
   }
   if (err) {
     refuse(frame, err);
@@ -348,7 +333,7 @@ jlt_link_heard_t jlt_link_feed(uint8_t byte, bool armed) {
     return JLT_LINK_NOTHING;
   }
   if (frame.type == JLT_WIRE_MESSAGE_HELLO) {
-    link.open = true;
+    jlt_sender_listen(true);
     say_hello(&frame);
     return JLT_LINK_HELLO;
   }
@@ -356,14 +341,14 @@ jlt_link_heard_t jlt_link_feed(uint8_t byte, bool armed) {
     if (!armed) {
       reply(&frame, NULL, 0);
     }
-    link.open = false;
+    jlt_sender_listen(false);
     return JLT_LINK_BYE;
   }
   if (armed || (frame.type & JLT_WIRE_REPLY)) {
     return JLT_LINK_NOTHING;
   }
   if (link.last_type == frame.type && link.last_sequence == frame.sequence) {
-    send(link.last_reply_type, frame.sequence, link.last_reply, link.last_length);
+    jlt_sender_send(link.last_reply_type, frame.sequence, link.last_reply, link.last_length);
   } else {
     serve(&frame);
   }

@@ -14,7 +14,4 @@ typedef enum { JLT_LINK_NOTHING, JLT_LINK_HELLO, JLT_LINK_REQUEST, JLT_LINK_BYE 
 // Takes one byte. Until HELLO has been heard, with `armed`, nothing else is answered.
 jlt_link_heard_t jlt_link_feed(uint8_t byte, bool armed);
 
-// Sends a frame that nobody asked for, when the link is in frame mode.
-void jlt_link_tell(uint8_t type, const void *payload, uint16_t length);
-
 #endif

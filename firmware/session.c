@@ -11,9 +11,9 @@
 #include "core/ledger.h"
 #include "input.h"
 #include "journal.h"
-#include "link.h"
 #include "model.h"
 #include "port.h"
+#include "sender.h"
 #include "store.h"
 #include "survive.h"
 
@@ -44,7 +44,7 @@ static struct {
   bool asked_counter;
 } session;
 
-static void say(const char *text) { jlt_link_tell(JLT_WIRE_MESSAGE_LOG, text, (uint16_t)strlen(text)); }
+static void say(const char *text) { jlt_sender_tell(JLT_WIRE_MESSAGE_LOG, text, (uint16_t)strlen(text)); }
 
 /// Energy ///
 
@@ -131,7 +131,7 @@ static void commit(uint8_t status) {
   session.inference.event.status = status;
   (void)jlt_journal_append(&session.inference.event);
   jlt_mark(JLT_PHASE_IDLE);
-  jlt_link_tell(JLT_WIRE_MESSAGE_EVENT, &session.inference.event, sizeof(session.inference.event));
+  jlt_sender_tell(JLT_WIRE_MESSAGE_EVENT, &session.inference.event, sizeof(session.inference.event));
 }
 
 static void take_in(uint64_t now) {

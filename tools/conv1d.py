@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +16,11 @@ from joulet.errors import MissingDependencyError
 from joulet.tools.demo_tflite import Layer
 
 F32 = npt.NDArray[np.float32]
+Batches = Callable[[np.random.Generator], tuple[F32, npt.NDArray[np.int64]]]
+"""Draws a batch: inputs ``(n, channels, t)`` and classes ``(n,)``."""
+
+NESTED_FROM = 0.4  # the share of the steps after which the weights are rounded in the forward pass
+_SETTLING = 60  # batches that the batch norms are averaged over at the end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +106,67 @@ class Net:
         weight = (self.weights[index].detach() * gain[:, None, None]).permute(0, 2, 1)[:, None]
         bias = norm.bias.detach() - norm.running_mean * gain
         return np.asarray(weight.numpy(), dtype=np.float32), np.asarray(bias.numpy(), dtype=np.float32)
+
+
+def train(
+    torch: Any, blocks: tuple[Block, ...], classes: int, batches: Batches, *, seed: int, steps: int, peak_rate: float
+) -> Net:
+    """Return a trained network, the same for the same arguments on one version of PyTorch.
+
+    Parameters
+    ----------
+    torch
+        PyTorch.
+    blocks, classes
+        The network.
+    batches
+        Draws the training data.
+    seed
+        Of the weights and of the batches.
+    steps
+        Of the optimiser; from a share of ``NESTED_FROM`` on, in turn at eight and at four bits.
+    peak_rate
+        Learning rate at its peak (one cycle: Smith and Topin, 2018).
+    """
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(True)
+    net = Net(torch, blocks, classes)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=peak_rate, weight_decay=2e-2)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, peak_rate, steps)
+    net.train(True)
+    for step in range(steps):
+        x, y = batches(rng)
+        bits = 32 if step < NESTED_FROM * steps else (8, 4)[step % 2]
+        logits = net.forward(torch.from_numpy(x), bits)
+        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), label_smoothing=0.05)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+        if (step + 1) % 200 == 0:
+            print(f"step {step + 1}/{steps}: loss {float(loss):.3f}", file=sys.stderr)
+    _settle(torch, net, batches, rng)
+    return net
+
+
+def _settle(torch: Any, net: Net, batches: Batches, rng: np.random.Generator) -> None:
+    """Average the batch norms afresh at eight bits, which is how the imported model reads its weights."""
+    for norm in net.norms:
+        norm.reset_running_stats()
+        norm.momentum = None
+    with torch.no_grad():
+        for _ in range(_SETTLING):
+            net.forward(torch.from_numpy(batches(rng)[0]), 8)
+    net.train(False)
+
+
+def right_answers(torch: Any, net: Net, x: F32, y: npt.NDArray[Any], bits: int) -> npt.NDArray[np.bool_]:
+    """Return which of the inputs ``x (n, channels, t)`` are told to be of their class ``y (n,)``."""
+    with torch.no_grad():
+        answers = net.forward(torch.from_numpy(x), bits).argmax(1).numpy()
+    return np.asarray(answers == y)
 
 
 def layers(net: Net, x: F32) -> tuple[Layer, ...]:

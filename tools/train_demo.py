@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.demo import watch
-from joulet.tools.conv1d import Block, Net, layers, torch_module
+from joulet.tools.conv1d import Block, Net, layers, right_answers, torch_module, train
 from joulet.tools.demo_tflite import write_tflite
 
 F32 = npt.NDArray[np.float32]
@@ -27,7 +27,6 @@ SEED = 7
 STEPS = 3600
 BATCH = 96
 PEAK_RATE = 4e-3
-NESTED_FROM = 0.4  # the share of the steps after which the weights are rounded in the forward pass
 
 
 def blocks() -> tuple[Block, ...]:
@@ -77,44 +76,15 @@ def augmented_batch(
     return np.clip(x, -4.0, 127 / 32).transpose(0, 2, 1).copy(), labels
 
 
-def train(torch: Any, steps: int) -> Net:
+def train_watch(torch: Any, steps: int) -> Net:
     """Return the trained network."""
-    rng = np.random.default_rng(SEED)
-    torch.manual_seed(SEED)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
     recordings = watch.load_recordings("train")
-    share = np.array([len(recording.signal) for recording in recordings], dtype=np.float64)
-    net = Net(torch, blocks(), len(watch.LABELS))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=2e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, steps)
-    net.train(True)
-    for step in range(steps):
-        x, y = augmented_batch(recordings, share / share.sum(), rng)
-        bits = 32 if step < NESTED_FROM * steps else (8, 4)[step % 2]
-        logits = net.forward(torch.from_numpy(x), bits)
-        loss = torch.nn.functional.cross_entropy(logits, torch.from_numpy(y), label_smoothing=0.05)
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if (step + 1) % 200 == 0:
-            print(f"step {step + 1}/{steps}: loss {float(loss):.3f}", file=sys.stderr)
-    settle_statistics(torch, net, recordings, share / share.sum(), rng)
-    return net
-
-
-def settle_statistics(
-    torch: Any, net: Net, recordings: tuple[watch.Recording, ...], share: npt.NDArray[np.float64], rng: Any
-) -> None:
-    """Average the batch norms afresh at eight bits, which is how the imported model reads its weights."""
-    for norm in net.norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    with torch.no_grad():
-        for _ in range(60):
-            net.forward(torch.from_numpy(augmented_batch(recordings, share, rng)[0]), 8)
-    net.train(False)
+    lengths = np.array([len(recording.signal) for recording in recordings], dtype=np.float64)
+    share = lengths / lengths.sum()
+    return train(
+        torch, blocks(), len(watch.LABELS), lambda rng: augmented_batch(recordings, share, rng),
+        seed=SEED, steps=steps, peak_rate=PEAK_RATE,
+    )  # fmt: skip
 
 
 def float_input(windows: watch.WatchWindows) -> F32:
@@ -125,9 +95,7 @@ def float_input(windows: watch.WatchWindows) -> F32:
 
 def accuracy(torch: Any, net: Net, windows: watch.WatchWindows, bits: int) -> float:
     """Return the share of right answers."""
-    with torch.no_grad():
-        answers = net.forward(torch.from_numpy(float_input(windows)), bits).argmax(1).numpy()
-    return float((answers == windows.y).mean())
+    return float(right_answers(torch, net, float_input(windows), windows.y, bits).mean())
 
 
 def main() -> int:
@@ -137,7 +105,7 @@ def main() -> int:
     parser.add_argument("--steps", type=int, default=STEPS, help=f"optimiser steps (default {STEPS})")
     args = parser.parse_args()
     torch = torch_module()
-    net = train(torch, args.steps)
+    net = train_watch(torch, args.steps)
     model = write_tflite(
         layers(net, float_input(watch.load_windows("train"))),
         input_shape=(1, 1, watch.WINDOW, 6),

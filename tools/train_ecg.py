@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulet.tools.conv1d import Block, Net, layers, torch_module
+from joulet.tools.conv1d import Block, Net, layers, right_answers, torch_module, train
 from joulet.tools.demo_tflite import write_tflite
 from joulet.zoo import ecg
 
@@ -26,7 +26,6 @@ SEED = 11
 STEPS = 3000
 BATCH = 96
 PEAK_RATE = 3e-3
-NESTED_FROM = 0.4  # the share of the steps after which the weights are rounded in the forward pass
 
 
 def blocks() -> tuple[Block, ...]:
@@ -87,38 +86,14 @@ def augmented_batch(
     return q[:, None], y
 
 
-def train(torch: Any, folder: Path, steps: int) -> Net:
+def train_ecg(torch: Any, folder: Path, steps: int) -> Net:
     """Return the trained network."""
-    rng = np.random.default_rng(SEED)
-    torch.manual_seed(SEED)
-    torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
     records = ecg.load_records(folder, ecg.PATIENTS["train"])
     slow = [signals(r) for r in records]
-    net = Net(torch, blocks(), len(ecg.LABELS))
-    optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_RATE, weight_decay=2e-2)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_RATE, steps)
-    net.train(True)
-    for step in range(steps):
-        x, y = augmented_batch(records, slow, rng)
-        bits = 32 if step < NESTED_FROM * steps else (8, 4)[step % 2]
-        loss = torch.nn.functional.cross_entropy(
-            net.forward(torch.from_numpy(x), bits), torch.from_numpy(y), label_smoothing=0.05
-        )
-        optimiser.zero_grad()
-        loss.backward()
-        optimiser.step()
-        schedule.step()
-        if (step + 1) % 200 == 0:
-            print(f"step {step + 1}/{steps}: loss {float(loss):.3f}", file=sys.stderr)
-    for norm in net.norms:
-        norm.reset_running_stats()
-        norm.momentum = None
-    with torch.no_grad():
-        for _ in range(60):
-            net.forward(torch.from_numpy(augmented_batch(records, slow, rng)[0]), 8)
-    net.train(False)
-    return net
+    return train(
+        torch, blocks(), len(ecg.LABELS), lambda rng: augmented_batch(records, slow, rng),
+        seed=SEED, steps=steps, peak_rate=PEAK_RATE,
+    )  # fmt: skip
 
 
 def real_input(beats: ecg.Beats) -> F32:
@@ -128,9 +103,7 @@ def real_input(beats: ecg.Beats) -> F32:
 
 def scores(torch: Any, net: Net, beats: ecg.Beats, bits: int) -> dict[str, float]:
     """Return the shares of right answers: of all beats, of ectopic ones, of others."""
-    with torch.no_grad():
-        answers = net.forward(torch.from_numpy(real_input(beats)), bits).argmax(1).numpy()
-    right = answers == beats.y
+    right = right_answers(torch, net, real_input(beats), beats.y, bits)
     parts = {"all": right, "ectopic": right[beats.y == 1], "other": right[beats.y == 0]}
     return {name: round(float(part.mean()), 4) for name, part in parts.items()}
 
@@ -144,7 +117,7 @@ def main() -> int:
     parser.add_argument("--no-test", action="store_true", help="leave the test patients alone")
     args = parser.parse_args()
     torch = torch_module()
-    net = train(torch, args.folder, args.steps)
+    net = train_ecg(torch, args.folder, args.steps)
     model = write_tflite(
         layers(net, real_input(ecg.load_beats(args.folder, "train"))),
         input_shape=(1, 1, ecg.WINDOW, 1),

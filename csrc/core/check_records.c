@@ -3,6 +3,10 @@
 #include "core/bytes.h"
 #include "core/check.h"
 
+bool jlt_in_pool(const jlt_container_t *c, uint32_t offset, uint64_t bytes, uint32_t alignment) {
+  return offset % alignment == 0 && jlt_within(offset, bytes, c->pool_bytes);
+}
+
 static bool is_variable(const jlt_container_t *c, uint16_t tensor) {
   return tensor < c->model->n_tensors && !(c->tensors[tensor].flags & JLT_TENSOR_FLAG_CONST);
 }

@@ -9,10 +9,6 @@
 
 enum { SECTIONS_LIMIT = 256 };
 
-bool jlt_in_pool(const jlt_container_t *c, uint32_t offset, uint64_t bytes, uint32_t alignment) {
-  return offset % alignment == 0 && jlt_within(offset, bytes, c->pool_bytes);
-}
-
 static jlt_status_t check_header(const jlt_header_t *header, uint32_t bytes, bool vouched) {
   static const uint8_t magic[] = JLT_MAGIC_BYTES;
   if (memcmp(header->magic, magic, sizeof(magic)) != 0) {

@@ -3,58 +3,29 @@
 // one bank runs on while the other is written.
 #include <string.h>
 
-#include "drivers.h"
+#include "stm32_flash.h"
 
-enum { ACR = 0x00, KEYR = 0x08, SR = 0x10, CR = 0x14, ECCR = 0x18, OPTR = 0x20 };
-enum { ACR_ICEN = 1 << 9, ACR_DCEN = 1 << 10, ACR_ICRST = 1 << 11, ACR_DCRST = 1 << 12, OPTR_DBANK = 1 << 22 };
-enum { SR_BSY = 1 << 16, SR_ERRORS = 0xC3FA, CR_PG = 1, CR_PER = 2, CR_BKER = 1 << 11, CR_STRT = 1 << 16 };
-enum { KEY1 = 0x45670123, FLASH_START = 0x08000000, BANK_BYTES = 0x100000, PAGE_BYTES = 4096, WAITS = 8 };
-#define KEY2 0xCDEF89ABu
-#define CR_LOCK (1u << 31)
+enum { SR = 0x10, CR = 0x14, ECCR = 0x18, OPTR = 0x20, OPTR_DBANK = 1 << 22 };
+enum { CR_PG = 1, CR_PER = 2, CR_BKER = 1 << 11, CR_STRT = 1 << 16, BANK_BYTES = 0x100000, PAGE_BYTES = 4096 };
+// an erase takes 25 ms at most: several times the usual bound
+static const jlt_stm32_flash_t at = {.keyr = 0x08, .sr = SR, .cr = CR, .errors = 0xC3FA, .waits = 8};
 #define ECCR_TORN (1u << 31 | 1u << 29)  // ECCD and ECCD2: two bits or more are wrong; cleared by writing them
 
-// An erase takes 25 ms at most: several times the usual bound.
-static bool idle(const jlt_flash_t *flash) {
-  for (uint32_t i = 0; i < WAITS; i++) {
-    if (jlt_wait_for(flash->base + SR, SR_BSY, 0)) {
-      return true;
-    }
-  }
-  return false;
-}
-
 static bool unlock(const jlt_flash_t *flash) {
-  if (!(JLT_REG(flash->base + OPTR) & OPTR_DBANK) || !idle(flash)) {
-    return false;  // as one bank its pages are twice as large
-  }
-  if (JLT_REG(flash->base + CR) & CR_LOCK) {
-    JLT_REG(flash->base + KEYR) = KEY1;
-    JLT_REG(flash->base + KEYR) = KEY2;
-  }
-  JLT_REG(flash->base + SR) = SR_ERRORS;
-  return !(JLT_REG(flash->base + CR) & CR_LOCK);
-}
-
-// The caches know nothing of what has been written.
-static bool finish(const jlt_flash_t *flash, bool ok) {
-  JLT_REG(flash->base + CR) = CR_LOCK;
-  const uint32_t acr = JLT_REG(flash->base + ACR);
-  JLT_REG(flash->base + ACR) = acr & ~(uint32_t)(ACR_ICEN | ACR_DCEN);
-  JLT_REG(flash->base + ACR) = (acr & ~(uint32_t)(ACR_ICEN | ACR_DCEN)) | ACR_ICRST | ACR_DCRST;
-  JLT_REG(flash->base + ACR) = acr;
-  return ok;
+  // as one bank its pages are twice as large
+  return (JLT_REG(flash->base + OPTR) & OPTR_DBANK) && jlt_stm32_flash_unlock(flash->base, at);
 }
 
 static bool erase(const jlt_flash_t *flash, uintptr_t page, uint32_t bytes) {
   if (bytes != PAGE_BYTES || page % PAGE_BYTES != 0 || !unlock(flash)) {
     return false;
   }
-  const uint32_t offset = (uint32_t)page - FLASH_START;
+  const uint32_t offset = (uint32_t)page - JLT_STM32_FLASH_START;
   const uint32_t number = offset % BANK_BYTES / PAGE_BYTES;
   const uint32_t cr = CR_PER | number << 3 | (offset >= BANK_BYTES ? CR_BKER : 0);
   JLT_REG(flash->base + CR) = cr;
   JLT_REG(flash->base + CR) = cr | CR_STRT;
-  return finish(flash, idle(flash) && !(JLT_REG(flash->base + SR) & SR_ERRORS));
+  return jlt_stm32_flash_finish(flash->base, at, jlt_stm32_flash_done(flash->base, at));
 }
 
 static bool program(const jlt_flash_t *flash, uintptr_t to, const uint8_t *data, uint32_t bytes) {
@@ -69,9 +40,9 @@ static bool program(const jlt_flash_t *flash, uintptr_t to, const uint8_t *data,
     JLT_REG(to + i) = words[0];
     __asm volatile("isb" ::: "memory");
     JLT_REG(to + i + 4u) = words[1];
-    ok = idle(flash) && !(JLT_REG(flash->base + SR) & SR_ERRORS);
+    ok = jlt_stm32_flash_done(flash->base, at);
   }
-  return finish(flash, ok);
+  return jlt_stm32_flash_finish(flash->base, at, ok);
 }
 
 static volatile bool seen;  // something torn, since the last question

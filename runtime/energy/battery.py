@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from joulet.energy.relax import leaked_j, reach_s, relaxed_j
+from joulet.energy.relax import course
 from joulet.energy.seam import StorageStep
 from joulet.errors import UsageError
 
@@ -147,17 +147,14 @@ class Battery:
         if (stop_below_v is not None and start_j <= low_j) or (stop_above_v is not None and start_j >= high_j):
             return StorageStep(0.0, 0.0, 0.0, 0.0, True, stop_below_v is not None and start_j <= low_j)
         stored_w = self._stored_w(power_w)
-        end_j = relaxed_j(start_j, stored_w, duration_s, self._tau_s)
-        limit_j = low_j if end_j < low_j else high_j if end_j > high_j else None
-        if limit_j is None:
-            self._energy_j = end_j
-            return self._passed(power_w, duration_s, leaked_j(start_j, stored_w, duration_s, self._tau_s))
-        passed_s = min(duration_s, reach_s(start_j, stored_w, limit_j, self._tau_s))
-        self._energy_j = limit_j
-        step = self._passed(power_w, passed_s, leaked_j(start_j, stored_w, passed_s, self._tau_s))
-        if (stop_below_v if limit_j == low_j else stop_above_v) is not None:
-            return replace(step, stopped=True, below=limit_j == low_j)
-        return self._stay(step, power_w, duration_s - passed_s)
+        way = course(start_j, stored_w, duration_s, self._tau_s, low_j=low_j, high_j=high_j)
+        self._energy_j = way.end_j
+        step = self._passed(power_w, way.passed_s, way.leaked_j)
+        if way.limit_j is None:
+            return step
+        if (stop_below_v if way.limit_j == low_j else stop_above_v) is not None:
+            return replace(step, stopped=True, below=way.limit_j == low_j)
+        return self._stay(step, power_w, duration_s - way.passed_s)
 
     def _passed(self, power_w: float, duration_s: float, leak_j: float) -> StorageStep:
         """Return a step in which the battery was neither full nor empty."""

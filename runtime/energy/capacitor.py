@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 
-from joulet.energy.relax import leaked_j, reach_s, relaxed_j
+from joulet.energy.relax import course
 from joulet.energy.seam import StorageStep
 from joulet.errors import UsageError
 
@@ -112,21 +112,17 @@ class Capacitor:
         # already at or beyond a stop: nothing passes
         if (stop_below_v is not None and start_j <= low_j) or (stop_above_v is not None and start_j >= high_j):
             return StorageStep(0.0, 0.0, 0.0, 0.0, True, stop_below_v is not None and start_j <= low_j)
-        end_j = relaxed_j(start_j, power_w, duration_s, self._tau_s)
-        limit_j = low_j if end_j < low_j else high_j if end_j > high_j else None
-        if limit_j is None:
-            self._set(end_j)
-            return StorageStep(duration_s, leaked_j(start_j, power_w, duration_s, self._tau_s), 0.0, 0.0, False)
-        passed_s = min(duration_s, reach_s(start_j, power_w, limit_j, self._tau_s))
-        lost_j = leaked_j(start_j, power_w, passed_s, self._tau_s)
-        self._set(limit_j)
-        if (stop_below_v if limit_j == low_j else stop_above_v) is not None:
-            return StorageStep(passed_s, lost_j, 0.0, 0.0, True, limit_j == low_j)
-        rest_s = duration_s - passed_s
-        if limit_j == low_j:  # empty: what the load still asks for is not there
-            return StorageStep(duration_s, lost_j, 0.0, -power_w * rest_s, False)
-        held_w = limit_j / self._tau_s  # full: leakage is topped up, the rest is refused
-        return StorageStep(duration_s, lost_j + held_w * rest_s, (power_w - held_w) * rest_s, 0.0, False)
+        way = course(start_j, power_w, duration_s, self._tau_s, low_j=low_j, high_j=high_j)
+        self._set(way.end_j)
+        if way.limit_j is None:
+            return StorageStep(duration_s, way.leaked_j, 0.0, 0.0, False)
+        if (stop_below_v if way.limit_j == low_j else stop_above_v) is not None:
+            return StorageStep(way.passed_s, way.leaked_j, 0.0, 0.0, True, way.limit_j == low_j)
+        rest_s = duration_s - way.passed_s
+        if way.limit_j == low_j:  # empty: what the load still asks for is not there
+            return StorageStep(duration_s, way.leaked_j, 0.0, -power_w * rest_s, False)
+        held_w = way.limit_j / self._tau_s  # full: leakage is topped up, the rest is refused
+        return StorageStep(duration_s, way.leaked_j + held_w * rest_s, (power_w - held_w) * rest_s, 0.0, False)
 
     def rate_w(self, power_w: float) -> float:
         """Return how fast the energy held changes now under a net power [W]."""

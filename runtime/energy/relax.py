@@ -7,9 +7,33 @@ dE/dt = P − E/τ is solved by E(t) = P·τ + (E₀ − P·τ)·exp(−t/τ), a
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 
-def relaxed_j(start_j: float, power_w: float, duration_s: float, tau_s: float) -> float:
+@dataclass(frozen=True, slots=True)
+class Course:
+    """How far an energy came between two limits: where it ended, after what time, what leaked, the limit that it met."""
+
+    end_j: float
+    passed_s: float
+    leaked_j: float
+    limit_j: float | None
+
+
+def course(start_j: float, power_w: float, duration_s: float, tau_s: float, *, low_j: float, high_j: float) -> Course:
+    """Return the course of an energy under constant power; a limit ends it at the time at which it is met."""
+    end_j = _relaxed_j(start_j, power_w, duration_s, tau_s)
+    limit_j = low_j if end_j < low_j else high_j if end_j > high_j else None
+    passed_s = duration_s if limit_j is None else min(duration_s, _reach_s(start_j, power_w, limit_j, tau_s))
+    return Course(
+        end_j=end_j if limit_j is None else limit_j,
+        passed_s=passed_s,
+        leaked_j=_leaked_j(start_j, power_w, passed_s, tau_s),
+        limit_j=limit_j,
+    )
+
+
+def _relaxed_j(start_j: float, power_w: float, duration_s: float, tau_s: float) -> float:
     """Return the energy after a time [J]."""
     if math.isinf(tau_s):
         return start_j + power_w * duration_s
@@ -18,7 +42,7 @@ def relaxed_j(start_j: float, power_w: float, duration_s: float, tau_s: float) -
     return start_j + (start_j - rest_j) * math.expm1(-duration_s / tau_s)
 
 
-def leaked_j(start_j: float, power_w: float, duration_s: float, tau_s: float) -> float:
+def _leaked_j(start_j: float, power_w: float, duration_s: float, tau_s: float) -> float:
     """Return the integral of E/τ, from its own formula: the ledger checks it against the voltage [J]."""
     if math.isinf(tau_s):
         return 0.0
@@ -26,7 +50,7 @@ def leaked_j(start_j: float, power_w: float, duration_s: float, tau_s: float) ->
     return max(0.0, power_w * duration_s - (start_j - rest_j) * math.expm1(-duration_s / tau_s))
 
 
-def reach_s(start_j: float, power_w: float, limit_j: float, tau_s: float) -> float:
+def _reach_s(start_j: float, power_w: float, limit_j: float, tau_s: float) -> float:
     """Return when the energy, known to pass a limit, meets it; 0 where only rounding keeps it from being there [s]."""
     if math.isinf(tau_s):
         return max(0.0, (limit_j - start_j) / power_w) if power_w != 0.0 else 0.0

@@ -25,9 +25,9 @@ from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 # rooms of csrc that a board needs; csrc/sim and csrc/host stay on the host
 _ROOMS = ("core", "kernels", "link", "front")
 _FIRMWARE = (
-    "start.c", "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "model.c", "transfer.c", "journal.c",
-    "session.c", "survive.c", "store.c", "input.c", "pcm.c", "trust.c", "progress.c", "ring.c", "activation.c",
-    "signature.c", "libc/string.c",
+    "start.c", "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "sender.c", "model.c", "transfer.c",
+    "journal.c", "session.c", "survive.c", "store.c", "input.c", "pcm.c", "trust.c", "progress.c", "ring.c",
+    "activation.c", "signature.c", "libc/string.c",
 )  # fmt: skip
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 # reference kernels are what remains where an instruction set's own take an op not
