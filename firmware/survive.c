@@ -6,6 +6,7 @@
 #include "board.h"
 #include "clock.h"
 #include "core/bands.h"
+#include "core/live.h"
 #include "core/nvm_plan.h"
 #include "model.h"
 #include "port.h"
@@ -161,7 +162,7 @@ static bool fetch_for_next(uint8_t target) {
   for (const jlt_op_t *each = &c->ops[index]; each <= op; each++) {
     for (uint32_t i = 0; ok && i < each->n_inputs; i++) {
       const uint16_t input = each->inputs[i];
-      if (!(c->tensors[input].flags & JLT_TENSOR_FLAG_CONST) && !is_present(input) && !jlt_band_holds_part(c, input)) {
+      if (!(c->tensors[input].flags & JLT_TENSOR_FLAG_CONST) && !is_present(input) && jlt_live_at(c, index, 0, input)) {
         ok = jlt_progress_fetch(input, UINT32_MAX);
         set_present(input, true);
       }

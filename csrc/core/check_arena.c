@@ -14,8 +14,7 @@ static bool reads(const jlt_op_t *op, uint32_t tensor) {
   return (op->n_inputs > 0 && op->inputs[0] == tensor) || (op->n_inputs > 1 && op->inputs[1] == tensor);
 }
 
-// Last op during which the tensor must keep its values; the number of ops for what a host reads at the end.
-static int32_t last_use(const jlt_container_t *c, uint32_t tensor) {
+int32_t jlt_last_use(const jlt_container_t *c, uint32_t tensor) {
   int32_t last = NEVER;
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     if (reads(&c->ops[i], tensor) || c->ops[i].output == tensor) {
@@ -38,7 +37,7 @@ static int32_t last_use(const jlt_container_t *c, uint32_t tensor) {
   return last;
 }
 
-static int32_t first_writer(const jlt_container_t *c, uint32_t tensor) {
+int32_t jlt_first_writer(const jlt_container_t *c, uint32_t tensor) {
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     if (c->ops[i].output == tensor) {
       return (int32_t)i;
@@ -59,11 +58,11 @@ static jlt_status_t check_offset(const jlt_container_t *c, uint32_t tensor) {
     return offset == JLT_NO_OFFSET ? JLT_OK : JLT_ERR_ARENA;
   }
   if (offset == JLT_NO_OFFSET) {
-    const bool used = (t->flags & JLT_TENSOR_FLAG_INPUT) || last_use(c, tensor) != NEVER;
+    const bool used = (t->flags & JLT_TENSOR_FLAG_INPUT) || jlt_last_use(c, tensor) != NEVER;
     return used ? JLT_ERR_ARENA : JLT_OK;
   }
   const uint32_t alignment = t->dtype == JLT_DTYPE_S8 ? 1 : 4;
-  if (offset % alignment || !jlt_within(offset, room_of(c, tensor, first_writer(c, tensor)), c->arena->tensor_bytes)) {
+  if (offset % alignment || !jlt_within(offset, room_of(c, tensor, jlt_first_writer(c, tensor)), c->arena->tensor_bytes)) {
     return JLT_ERR_ARENA;
   }
   return JLT_OK;
@@ -99,18 +98,17 @@ static bool may_overlap(const jlt_container_t *c, uint32_t op, const life_t *lif
   }
   const int32_t first = group->first_op;
   const int32_t last = first + group->n_ops - 1;
-  return (int32_t)op == last && life->first < first && life->last >= first && life->last <= last &&
-         jlt_band_may_write_over(c, group, life->tensor);
+  return (int32_t)op == last && life->first < first && life->last <= last && jlt_band_may_write_over(c, group, life->tensor);
 }
 
 // No tensor may be written over another from the op after its first to its last use, and no scratch from its first on. What a group
 // uses lives throughout the group.
 static jlt_status_t check_lifetime(const jlt_container_t *c, const life_t *life, uint32_t scratch_from) {
-  const jlt_band_group_t *group = life->first == NEVER ? NULL : jlt_band_group_of(c, (uint32_t)life->first);
-  const uint32_t first = life->first == NEVER ? 0 : (uint32_t)life->first;
-  const uint32_t n_ops = c->model->n_ops;
-  const uint32_t end = life->last == NEVER ? 0 : life->last < (int32_t)n_ops ? jlt_band_last(c, (uint32_t)life->last) + 1u : n_ops;
-  for (uint32_t i = group ? group->first_op : first; i < end; i++) {
+  // NEVER is in no group, and one more than it is 0
+  const jlt_band_group_t *group = jlt_band_group_of(c, (uint32_t)life->first);
+  const uint32_t first = group ? group->first_op : life->first == NEVER ? 0 : (uint32_t)life->first;
+  const uint32_t end = jlt_band_last(c, (uint32_t)life->last) + 1u;
+  for (uint32_t i = first; i < end && i < c->model->n_ops; i++) {
     if (scratch_spoils(c, &c->ops[i], life, scratch_from) || (is_overlapped(c, i, life) && !may_overlap(c, i, life))) {
       return JLT_ERR_OVERLAP;
     }
@@ -126,7 +124,7 @@ static jlt_status_t check_order(const jlt_container_t *c, uint32_t index) {
     if (c->tensors[tensor].flags & (JLT_TENSOR_FLAG_CONST | JLT_TENSOR_FLAG_INPUT)) {
       continue;
     }
-    const int32_t writer = first_writer(c, tensor);
+    const int32_t writer = jlt_first_writer(c, tensor);
     if (writer == NEVER || writer >= (int32_t)index) {
       return JLT_ERR_OP;
     }
@@ -142,7 +140,7 @@ static jlt_status_t check_answer(const jlt_container_t *c, uint16_t tensor, uint
   if (c->tensors[tensor].flags & JLT_TENSOR_FLAG_INPUT) {
     return JLT_OK;
   }
-  const int32_t writer = first_writer(c, tensor);
+  const int32_t writer = jlt_first_writer(c, tensor);
   if (writer == NEVER || writer > c->exits[exit].last_op) {
     return JLT_ERR_EXIT;
   }
@@ -208,11 +206,11 @@ static jlt_status_t check_tensors(const jlt_container_t *c, uint32_t scratch_fro
   }
   for (uint32_t t = 0; t < c->model->n_tensors; t++) {
     const bool is_input = (c->tensors[t].flags & JLT_TENSOR_FLAG_INPUT) != 0;
-    const int32_t first = is_input ? NEVER : first_writer(c, t);
+    const int32_t first = is_input ? NEVER : jlt_first_writer(c, t);
     if ((c->tensors[t].flags & JLT_TENSOR_FLAG_CONST) || (!is_input && first == NEVER)) {
       continue;
     }
-    const life_t life = {t, first, last_use(c, t), c->arena_offsets[t], room_of(c, t, first)};
+    const life_t life = {t, first, jlt_last_use(c, t), c->arena_offsets[t], room_of(c, t, first)};
     const jlt_status_t err = check_lifetime(c, &life, scratch_from);
     if (err) {
       return err;

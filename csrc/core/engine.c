@@ -4,6 +4,7 @@
 
 #include "core/arena.h"
 #include "core/bands.h"
+#include "core/call.h"
 #include "core/confidence.h"
 #include "core/quantise.h"
 #include "kernels/variants.h"
@@ -113,12 +114,12 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   if (!engine->started) {
     return JLT_ERR_STATE;
   }
-  if (tensor >= c->model->n_tensors || !to || c->arena_offsets[tensor] == JLT_NO_OFFSET ||
-      (!runs_f32(engine) && jlt_band_holds_part(c, tensor))) {
+  if (tensor >= c->model->n_tensors || !to || c->arena_offsets[tensor] == JLT_NO_OFFSET) {
     return JLT_ERR_ARGUMENT;
   }
   const jlt_tensor_t *t = &c->tensors[tensor];
-  if (bytes != jlt_tensor_bytes(t)) {
+  // of a tensor between the ops of a band group the arena may have less
+  if (bytes != jlt_tensor_bytes(t) || c->arena_offsets[tensor] + bytes > engine->arena_bytes) {
     return JLT_ERR_ARGUMENT;
   }
   if (!holds_f32(engine, t)) {
@@ -154,77 +155,40 @@ static jlt_weights_t weights_of(const jlt_engine_t *e, const jlt_op_t *op) {
   return weights;
 }
 
-// The call of an op from its first unit to its last; returns the bits of its weights, 0 without.
-static uint32_t prepare(const jlt_engine_t *e, const jlt_op_t *op, jlt_call_t *call) {
-  const jlt_container_t *c = e->container;
+jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jlt_call_t *call) {
+  const jlt_container_t *c = engine->container;
+  uint32_t bits = 0;
   *call = (jlt_call_t){
       .params = c->pool + op->params_offset,
-      .out = tensor_at(e, op->output),
+      .out = tensor_at(engine, op->output),
       .out_tensor = &c->tensors[op->output],
   };
   for (uint32_t i = 0; i < op->n_inputs; i++) {
     const jlt_tensor_t *t = &c->tensors[op->inputs[i]];
     const bool is_const = (t->flags & JLT_TENSOR_FLAG_CONST) != 0;
     call->in_tensor[i] = t;
-    call->in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
+    call->in[i] = is_const ? c->pool + t->const_offset : tensor_at(engine, op->inputs[i]);
   }
-  if (op->weight == JLT_NO_INDEX) {
-    return 0;
+  if (op->weight != JLT_NO_INDEX) {
+    call->weights = weights_of(engine, op);
+    bits = layer_of(c, engine->path, op)->bits;
   }
-  call->weights = weights_of(e, op);
-  return layer_of(c, e->path, op)->bits;
-}
-
-static void run(const jlt_engine_t *e, const jlt_op_t *op, uint32_t bits, jlt_call_t *call) {
-  const jlt_choice_t choice = jlt_choose(e->container, op, bits);
-  call->scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
+  if (runs_f32(engine)) {
+    call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, c->f32_arena->scratch_f32_bytes);
+    return jlt_kernel_entry(op->code)->f32;
+  }
+  const jlt_choice_t choice = jlt_choose(c, op, bits);
+  call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, choice.scratch_bytes);
   call->weights.packed = choice.packed;
-  choice.run(call);
+  return choice.run;
 }
 
-static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
+static JLT_NO_INLINE void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
   jlt_call_t call;
-  const uint32_t bits = prepare(e, op, &call);
+  const jlt_kernel_t run = jlt_call_prepare(e, op, &call);
   call.begin = e->unit;
   call.end = end;
-  if (runs_f32(e)) {
-    call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, e->container->f32_arena->scratch_f32_bytes);
-    jlt_kernel_entry(op->code)->f32(&call);
-    return;
-  }
-  run(e, op, bits, &call);
-}
-
-// Kernels see a smaller op; of tensors they ask for the elements of the output only.
-static void run_rows(const jlt_engine_t *e, const jlt_band_call_t *rows) {
-  const jlt_container_t *c = e->container;
-  const uint32_t row_bytes = rows->axis.out_row_bytes;
-  jlt_band_params_t params;
-  jlt_call_t call;
-  const uint32_t bits = prepare(e, rows->op, &call);
-  jlt_tensor_t out = *call.out_tensor;
-  uint8_t *memory = call.out;
-  if (rows->dropped) {
-    memmove(memory, memory + (size_t)rows->dropped * row_bytes, (size_t)rows->kept * row_bytes);
-  }
-  out.elements = (rows->to - rows->from) * row_bytes;
-  call.params = jlt_band_params(c, rows, &params);
-  call.out = memory + (size_t)(rows->from - rows->base) * row_bytes;
-  call.out_tensor = &out;
-  for (uint32_t i = 0; i < rows->op->n_inputs; i++) {
-    call.in[i] = (const uint8_t *)call.in[i] + (size_t)(rows->in_from - rows->in_base[i]) * rows->axis.in_row_bytes;
-  }
-  const uint32_t each = jlt_kernel_entry(rows->op->code)->unit_elements(call.params, &out);
-  call.end = (out.elements + each - 1u) / each;
-  run(e, rows->op, bits, &call);
-}
-
-static void run_group(const jlt_engine_t *e, const jlt_band_group_t *group) {
-  jlt_band_walk_t walk = jlt_band_start(e->container, group);
-  jlt_band_call_t rows;
-  while (jlt_band_next(&walk, &rows)) {
-    run_rows(e, &rows);
-  }
+  run(&call);
 }
 
 static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
@@ -281,8 +245,7 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
     return err;
   }
   const jlt_op_t *op = &engine->container->ops[index];
-  const jlt_band_group_t *group = runs_f32(engine) ? NULL : jlt_band_group_of(engine->container, index);
-  const uint16_t last = group ? (uint16_t)(index + group->n_ops - 1u) : index;
+  const uint16_t last = runs_f32(engine) ? index : (uint16_t)jlt_band_last(engine->container, index);
   // a head given up for a later exit may have been left in the middle of an op
   const uint32_t begin = index == engine->next_op ? engine->unit : 0;
   const uint32_t total = jlt_op_units(engine->container, index, runs_f32(engine));
@@ -291,8 +254,8 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
   engine->segment = op->segment > engine->segment ? op->segment : engine->segment;
   engine->next_op = index;
   engine->unit = begin;
-  if (group) {
-    run_group(engine, group);
+  if (last > index) {
+    jlt_bands_run(engine, index);
   } else {
     run_units(engine, op, end);
   }
