@@ -55,7 +55,7 @@ def memory(container: Container, name: str, limit_bytes: int | None = None) -> d
 
 def band_rows(ram: dict[str, Any]) -> list[tuple[str, ...]]:
     """Return the rows of the table of groups."""
-    lines = []
+    lines: list[tuple[str, ...]] = []
     for each in ram["bands"]["groups"]:
         lines.append(
             (
