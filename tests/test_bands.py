@@ -4,20 +4,25 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from band_cases import Chain, blocks, chain
 
 from joulet._core import ffi, lib
+from joulet.boards import load_board
 from joulet.container import layout
 from joulet.container.assemble import PartSection, assemble, read_table
 from joulet.container.band_view import walked_groups
-from joulet.container.isa_plan import arena_bytes, band_groups, with_isa_plan
+from joulet.container.isa_plan import IsaNeeds, arena_bytes, band_groups, isa_needs, with_isa_plan
+from joulet.container.parts import with_nvm_plan
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
 from joulet.engine.seam import Array
 from joulet.errors import ContainerError
+from joulet.plan.nvm import plan_nvm
+from joulet.plan.nvm_layout import graph_of, layout_for
 
 ISAS = [name for name, code in layout.CODES["Isa"].items() if name != "REF" and lib.jlt_host_runs(code)]
 PLAIN = "ARMV6M"  # plain C: runs here
@@ -228,6 +233,44 @@ def test_no_mark_and_no_reading_inside_a_group() -> None:
         mark.next_op = mark.ops_run = inside
         mark.macs = int(engine.container.ops["macs"][:inside].sum())
         assert lib.jlt_engine_restore(engine._engine, mark) == -1
+
+
+@pytest.mark.parametrize("isa", [name for name in layout.CODES["Isa"] if name != "REF"])
+def test_what_a_kernel_asks_for_does_not_depend_on_rows(isa: str) -> None:
+    """Whether it takes an op, what it packs and its scratch: a group calls it with fewer rows than it was packed for."""
+
+    def needs(height: int) -> list[IsaNeeds]:
+        c = Chain(4, height, 7, 9)
+        c.conv(17, (3, 3), (1, 1))
+        c.depthwise((3, 3), (1, 1))
+        c.depthwise((2, 3), (1, 1))
+        c.conv(20, (1, 1), (1, 1))
+        c.skip()
+        c.lookup()
+        return isa_needs(Container.from_bytes(c.done()), layout.CODES["Isa"][isa])
+
+    assert needs(1) == needs(2) == needs(9) == needs(40)
+
+
+def test_in_nvm_a_group_lies_in_one_interval() -> None:
+    """The planner takes care of that, and a board refuses a plan that does not."""
+    content = blocks(2, side=12)
+    planned = with_isa_plan(content, PLAIN, ram_bytes=0)
+    groups = [(first, len(rows)) for first, rows in band_groups(planned, PLAIN)]
+    most = max(count for _, count in groups)
+    board = load_board("virtual_m4")
+    found = plan_nvm(Container.from_bytes(content), board, strategy="in-nvm", groups=groups)
+    plain = plan_nvm(Container.from_bytes(content), board, strategy="in-nvm")
+    assert found.plan is not None
+    assert found.plan.interval_ops >= most
+    # a discharge must pay for a whole group
+    assert found.strategies[0].needed_cycles > plain.strategies[0].needed_cycles
+    graph = graph_of(Container.from_bytes(content))
+    short = replace(found.plan, interval_ops=most - 1, offsets=layout_for(graph, most).offsets)
+    for plan, status in ((found.plan, 0), (short, -18)):
+        engine = HostEngine(with_nvm_plan(planned, plan), isa=PLAIN)
+        view = ffi.new("jlt_nvm_plan_view_t *")
+        assert lib.jlt_nvm_plan_find(engine._checked, b"virtual_m4", 1 << 20, view) == status
 
 
 def test_float_paths_of_the_same_container_run_whole() -> None:

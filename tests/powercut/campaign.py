@@ -53,9 +53,12 @@ TELL_S = 30.0  # between two lines of progress, unless somebody looks on
 
 @cache
 def model_of(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
-    """Return a container with two early exits and the board's plan, and an input. ``tiny`` needs no shared data."""
-    content, sample = _compiled(name, shared)
-    return with_isa_plan(content, load_board(BOARD).isa), sample
+    """Return a container with two early exits and the board's plan, and an input. ``tiny`` needs no shared data.
+
+    ``bands`` is ``tiny`` with all that can run in bands.
+    """
+    content, sample = _compiled("tiny" if name == "bands" else name, shared)
+    return with_isa_plan(content, load_board(BOARD).isa, ram_bytes=0 if name == "bands" else None), sample
 
 
 def _compiled(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
