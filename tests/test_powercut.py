@@ -53,7 +53,7 @@ def test_random_cuts_where_ops_run_in_bands(strategy: str) -> None:
     tally = Tally()
     for number, case in enumerate(cases(["bands"], "")):
         if case.name.split("/")[1] == strategy:
-            tally.add(piece(case, "", 300 + number, 8))
+            tally.add(piece(case, "", 300 + number, 16))
     assert tally.cuts >= 30
     assert_clean(tally)
 
