@@ -5,7 +5,8 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate wheels aarch64 legacy
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-refit study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -84,6 +85,9 @@ study-live: $(VENV)/.test  ## the firmware's own loop on a virtual board against
 study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is steady, for each strategy
 	$(PY) tests/studies/survive_overhead.py --shared $(SHARED)
 
+study-refit: $(VENV)/.test  ## an exit's head fitted again where noise has come, by speakers who neither compiled nor judged
+	$(PY) tests/studies/refit.py --shared $(SHARED)
+
 study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones
 	$(PY) tests/studies/mfcc.py --shared $(SHARED)
 
@@ -114,6 +118,19 @@ study-profile: $(VENV)/.test  ## energy per exit through a simulated PPK2, marke
 
 wheel: $(VENV)/.test
 	$(PY) -m build
+
+wheels:  ## manylinux wheels for x86_64 and AArch64, tested in their containers; needs Docker or Podman (and binfmt for the latter)
+	$(PYTHON) -m venv build/wheels
+	build/wheels/bin/python -m pip install --quiet 'cibuildwheel>=2.22'
+	build/wheels/bin/cibuildwheel --platform linux --output-dir dist
+
+WHAT ?= slice
+
+aarch64:  ## make demo and make test on AArch64 under qemu-user, in a Debian root under build/; needs root; WHAT=demo, slice or whole
+	tests/aarch64/run.sh $(WHAT)
+
+legacy: $(VENV)/.test  ## a ladder on tflite-runtime 2.14 and numpy 1 in their own environment, beside ai-edge-litert
+	$(PY) tests/studies/tflite_runtime.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info runtime/*.so

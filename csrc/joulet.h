@@ -20,6 +20,11 @@
 #define JLT_NO_INLINE
 #endif
 
+// Whether an exit's head can be fitted again on the device (core/refit.h); firmware has it where it was asked for.
+#ifndef JLT_WITH_REFIT
+#define JLT_WITH_REFIT 0
+#endif
+
 enum {
   JLT_BASE_ALIGN_BYTES = 64,   // of a container in memory
   JLT_ARENA_ALIGN_BYTES = 16,  // of an arena
@@ -158,6 +163,9 @@ typedef struct {
   bool is_f32;
   bool started;
   bool entered;  // the first unit has run: inputs may be overwritten
+#if JLT_WITH_REFIT
+  struct jlt_head *head;  // stands in for an exit's own (core/head.h); null: none does
+#endif
 } jlt_engine_t;
 
 // All of an engine that must outlive its memory, beside the tensors that jlt_live_at names (core/live.h). Erased or

@@ -6,7 +6,7 @@
 // ARMv7-M Architecture Reference Manual, C1.8: the DWT unit counts cycles once DEMCR.TRCENA is set.
 enum { DEMCR = 0xE000EDFC, DEMCR_TRCENA = 1 << 24, DWT_CTRL = 0xE0001000, DWT_CYCCNT = 0xE0001004 };
 
-enum { TIME_BIT = 8 };
+enum { TIME_BIT = 8, HOLD_US = 25 };  // two samples of a meter at 100 kHz, wherever they fall
 
 static struct {
   uint64_t cycles;
@@ -86,4 +86,29 @@ void jlt_mark_time(void) {
   for (volatile uint32_t i = 0; i < jlt_board.clock_hz / 1000000u; i++) {
   }
   write_marker(clock.marker | TIME_BIT);
+}
+
+static void hold(void) {
+  const uint32_t hz = jlt_board.timer.tick_hz;
+  // one tick more: the first may be nearly over
+  const uint64_t until = jlt_now_ticks() + (HOLD_US * (uint64_t)hz + 999999u) / 1000000u + 1u;
+  for (uint32_t turn = 0; turn < JLT_WAIT_TURNS && jlt_now_ticks() < until; turn++) {
+  }
+}
+
+void jlt_mark_tick(void) {
+  if (jlt_board.marker.driver) {
+    write_marker(clock.marker & ~(uint32_t)TIME_BIT);
+    hold();
+    write_marker(clock.marker | TIME_BIT);
+    hold();
+  }
+}
+
+void jlt_mark_exit(uint32_t exit) {
+  jlt_mark(JLT_PHASE_EXIT);
+  for (uint32_t tick = 0; tick <= exit; tick++) {
+    jlt_mark_tick();
+  }
+  jlt_mark(JLT_PHASE_IDLE);
 }

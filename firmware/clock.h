@@ -23,4 +23,10 @@ void jlt_mark(uint32_t phase);
 // A low pulse of a microsecond or more: a time stamp for a meter.
 void jlt_mark_time(void);
 
+// A pulse on the pin of time stamps, low and high long enough for a meter that looks 100,000 times a second.
+void jlt_mark_tick(void);
+
+// Tells which exit was reached: in a phase of its own, one tick more than its index.
+void jlt_mark_exit(uint32_t exit);
+
 #endif

@@ -12,6 +12,7 @@
 #include "link/frame.h"
 #include "model.h"
 #include "port.h"
+#include "refit.h"
 #include "sender.h"
 #include "session.h"
 #include "signature.h"
@@ -28,6 +29,7 @@ static struct {
   uint16_t last_length;
   uint8_t last_type;
   uint8_t last_reply_type;
+  uint8_t marks;  // of the inference that was started last
 } link;
 
 void jlt_link_open(void) { jlt_frame_decoder_clear(&link.decoder); }
@@ -77,7 +79,8 @@ __attribute__((noinline)) static void say_hello(const jlt_frame_t *frame) {
   }
   hello.caps = (jlt_counts_cycles() ? JLT_WIRE_CAP_CYCLES : 0u) | (jlt_journal_bytes() ? JLT_WIRE_CAP_NVM : 0u) |
                (jlt_store_senses() ? JLT_WIRE_CAP_POWER : 0u) | (jlt_board.flash.driver ? JLT_WIRE_CAP_FLASH : 0u) |
-               (BOARD_ENERGY_MODE ? JLT_WIRE_CAP_ENERGY_MODE : 0u) | (jlt_signed_only() ? JLT_WIRE_CAP_SIGNED : 0u);
+               (BOARD_ENERGY_MODE ? JLT_WIRE_CAP_ENERGY_MODE : 0u) | (jlt_signed_only() ? JLT_WIRE_CAP_SIGNED : 0u) |
+               (JLT_WITH_REFIT ? JLT_WIRE_CAP_REFIT : 0u);
   uint32_t conversation = 0;
   memcpy(&conversation, frame->payload, frame->length < sizeof(conversation) ? frame->length : sizeof(conversation));
   if (conversation == 0 || conversation != link.conversation) {
@@ -92,9 +95,18 @@ static jlt_status_t run_to(uint8_t exit, jlt_wire_reached_t *reached) {
   jlt_status_t err = JLT_OK;
   while (!err && !done) {
     err = jlt_model_step(exit, reached, &done);
+    if (link.marks & JLT_WIRE_MARK_STEPS) {
+      jlt_mark_tick();
+    }
     jlt_console_poll();
   }
   return err;
+}
+
+static void show_exit(uint8_t exit) {
+  if (link.marks & JLT_WIRE_MARK_EXIT) {
+    jlt_mark_exit(exit);
+  }
 }
 
 static void step(const jlt_frame_t *frame) {
@@ -103,12 +115,14 @@ static void step(const jlt_frame_t *frame) {
   if (err) {
     refuse(frame, err);
   } else {
+    show_exit(reached.exit);
     reply_once(frame, frame->type | JLT_WIRE_REPLY, &reached, sizeof(reached));
   }
 }
 
 // Nothing runs on an input that nobody has sent.
-static jlt_status_t start(uint16_t path) {
+static jlt_status_t start(uint16_t path, uint8_t marks) {
+  link.marks = marks;
   return jlt_loaded.fed ? jlt_model_start(path, jlt_loaded.input) : JLT_ERR_STATE;
 }
 
@@ -116,7 +130,7 @@ static void infer(const jlt_frame_t *frame) {
   const jlt_wire_infer_t *infer = (const void *)frame->payload;
   const jlt_container_t *c = &jlt_loaded.container;
   jlt_wire_reached_t reached = {0};
-  jlt_status_t err = start(infer->path);
+  jlt_status_t err = start(infer->path, infer->marks);
   const bool by_confidence = infer->exit == 255u;
   for (uint32_t exit = by_confidence ? 0u : infer->exit; !err; exit++) {
     err = run_to((uint8_t)exit, &reached);
@@ -129,6 +143,7 @@ static void infer(const jlt_frame_t *frame) {
   if (err) {
     refuse(frame, err);
   } else {
+    show_exit(reached.exit);
     reply_once(frame, frame->type | JLT_WIRE_REPLY, &reached, sizeof(reached));
   }
 }
@@ -188,6 +203,11 @@ __attribute__((noinline)) static void read(const jlt_frame_t *frame) {
     out.head.total_bytes = sizeof(jlt_wire_ledger_record_t);
     jlt_session_ledger((jlt_wire_ledger_record_t *)(void *)out.data);
     err = JLT_OK;
+#if JLT_WITH_REFIT
+  } else if (read->what == JLT_WIRE_READ_REFIT) {
+    out.head.total_bytes = jlt_refit_state_bytes();
+    err = jlt_refit_read(read->offset, out.data, read->bytes) ? JLT_OK : JLT_ERR_ARGUMENT;
+#endif
   } else if (read->what == JLT_WIRE_READ_SENSORS && read->offset == 0 && read->bytes == sizeof(jlt_wire_sensors_t)) {
     out.head.total_bytes = sizeof(jlt_wire_sensors_t);
     jlt_session_sensors((jlt_wire_sensors_t *)(void *)out.data);
@@ -226,6 +246,18 @@ static void pcm(const jlt_frame_t *frame) {
   }
 }
 
+#if JLT_WITH_REFIT
+// While a session runs it learns in its own time; else a host is there, and power with it.
+static void label(const jlt_frame_t *frame) {
+  const jlt_wire_label_t *label = (const void *)frame->payload;
+  const jlt_status_t err = jlt_refit_label(label->index, label->label);
+  if (!err && !jlt_session_running()) {
+    jlt_refit_learn();
+  }
+  acknowledge(frame, err);
+}
+#endif
+
 static uint32_t least_bytes(uint8_t type) {
   switch (type) {
     case JLT_WIRE_MESSAGE_START: return sizeof(jlt_wire_start_t);
@@ -239,6 +271,9 @@ static uint32_t least_bytes(uint8_t type) {
     case JLT_WIRE_MESSAGE_RUN: return sizeof(jlt_wire_run_t);
     case JLT_WIRE_MESSAGE_PCM: return sizeof(jlt_wire_pcm_t);
     case JLT_WIRE_MESSAGE_ROLLBACK: return sizeof(jlt_wire_rollback_t);
+#if JLT_WITH_REFIT
+    case JLT_WIRE_MESSAGE_LABEL: return sizeof(jlt_wire_label_t);
+#endif
     default: return 0;
   }
 }
@@ -288,7 +323,7 @@ static void serve(const jlt_frame_t *frame) {
   const void *payload = frame->payload;
   switch (frame->type) {
     case JLT_WIRE_MESSAGE_START:
-      acknowledge(frame, start(((const jlt_wire_start_t *)payload)->path));
+      acknowledge(frame, start(((const jlt_wire_start_t *)payload)->path, ((const jlt_wire_start_t *)payload)->marks));
       break;
     case JLT_WIRE_MESSAGE_SWITCH:
       acknowledge(frame, jlt_loaded.status == JLT_OK
@@ -318,6 +353,11 @@ static void serve(const jlt_frame_t *frame) {
     case JLT_WIRE_MESSAGE_PCM:
       pcm(frame);
       break;
+#if JLT_WITH_REFIT
+    case JLT_WIRE_MESSAGE_LABEL:
+      label(frame);
+      break;
+#endif
     case JLT_WIRE_MESSAGE_RUN:
       acknowledge(frame, jlt_session_go(((const jlt_wire_run_t *)payload)->go != 0) ? JLT_OK : JLT_ERR_STATE);
       break;

@@ -8,6 +8,7 @@
 #include "console.h"
 #include "core/crc32.h"
 #include "port.h"
+#include "refit.h"
 #include "trust.h"
 
 enum { SLOT_HEADER_BYTES = sizeof(jlt_wire_slot_header_t) };
@@ -15,6 +16,8 @@ enum { SLOT_HEADER_BYTES = sizeof(jlt_wire_slot_header_t) };
 extern uint8_t jlt_work_start[], jlt_work_end[];
 
 jlt_loaded_t jlt_loaded;
+
+static uint32_t all_bytes(void) { return (uint32_t)(jlt_work_end - jlt_work_start) & ~15u; }
 
 static bool runs_on_integers(const jlt_container_t *c, uint16_t path) {
   return !c->precisions[c->paths[path].precisions[0]].is_f32;
@@ -36,7 +39,7 @@ static jlt_status_t needs(const jlt_container_t *c, uint32_t *arena_bytes, uint3
   const uint64_t needed = (uint64_t)arena + ((inputs + 15u) & ~(uint64_t)15u);
   *arena_bytes = arena;
   *input_bytes = (uint32_t)inputs;
-  return arena == 0 || needed > jlt_loaded.work_bytes ? JLT_ERR_ARGUMENT : JLT_OK;
+  return arena == 0 || needed > all_bytes() ? JLT_ERR_ARGUMENT : JLT_OK;
 }
 
 static jlt_status_t open_model(uint32_t side, jlt_container_t *out) {
@@ -64,20 +67,32 @@ static jlt_status_t load_side(uint32_t side) {
   if (err) {
     return err;
   }
+#if JLT_WITH_REFIT
+  const uint32_t taken = ((arena_bytes + 15u) & ~15u) + ((input_bytes + 15u) & ~15u);
+  const uint32_t room = taken < jlt_loaded.work_bytes ? jlt_loaded.work_bytes - taken : 0u;
+  jlt_loaded.work_bytes -= jlt_refit_claim(&jlt_loaded.container, jlt_loaded.work + jlt_loaded.work_bytes, room);
+#endif
   jlt_loaded.arena_bytes = arena_bytes;
   jlt_loaded.input_bytes = input_bytes;
   jlt_loaded.input = jlt_loaded.work + jlt_loaded.work_bytes - ((input_bytes + 15u) & ~15u);
   memset(jlt_loaded.input, 0, input_bytes);
-  return jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, arena_bytes);
+  err = jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, arena_bytes);
+#if JLT_WITH_REFIT
+  jlt_refit_attach(&jlt_loaded.engine);
+#endif
+  return err;
 }
 
 void jlt_model_load(void) {
   jlt_loaded.work = jlt_work_start;
-  jlt_loaded.work_bytes = (uint32_t)(jlt_work_end - jlt_work_start) & ~15u;
+  jlt_loaded.work_bytes = all_bytes();
   jlt_loaded.arena_bytes = 0;
   jlt_loaded.input_bytes = 0;
   jlt_loaded.input = jlt_loaded.work;
   jlt_loaded.answered = jlt_loaded.fed = jlt_loaded.floats = false;
+#if JLT_WITH_REFIT
+  jlt_refit_drop();
+#endif
   const uint32_t side = jlt_side_named(JLT_WIRE_SLOT_MODEL);
   jlt_loaded.model_side = (uint8_t)side;
   jlt_loaded.status = load_side(side);
@@ -184,6 +199,9 @@ jlt_status_t jlt_model_start(uint16_t path, const uint8_t *input) {
   if (path >= c->model->n_paths || !runs_on_integers(c, path)) {
     return JLT_ERR_ARGUMENT;
   }
+#if JLT_WITH_REFIT
+  jlt_refit_forget();
+#endif
   jlt_loaded.cycles = jlt_cycles();
   jlt_loaded.ticks = jlt_now_ticks();
   jlt_status_t err = jlt_engine_start(&jlt_loaded.engine, path);

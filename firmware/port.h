@@ -153,13 +153,21 @@ struct jlt_power {
 
 /// Marker pins: what the board is doing, for a meter's logic inputs ///
 
-enum { JLT_PHASE_IDLE = 0, JLT_PHASE_INFER = 1, JLT_PHASE_DECIDE = 2, JLT_PHASE_COMMIT = 3, JLT_PHASE_SENSE = 4 };
+enum {
+  JLT_PHASE_IDLE = 0,
+  JLT_PHASE_INFER = 1,
+  JLT_PHASE_DECIDE = 2,
+  JLT_PHASE_COMMIT = 3,
+  JLT_PHASE_SENSE = 4,
+  JLT_PHASE_REFIT = 5,
+  JLT_PHASE_EXIT = 7,  // which exit was reached is being told
+};
 
 typedef struct jlt_marker jlt_marker_t;
 
 typedef struct {
   void (*open)(const jlt_marker_t *marker);
-  void (*write)(const jlt_marker_t *marker, uint32_t bits);  // bits 0..2 phase in Gray code, 3: low during time stamps
+  void (*write)(const jlt_marker_t *marker, uint32_t bits);  // bits 0..2 phase in Gray code, 3: low during time stamps and ticks
 } jlt_marker_driver_t;
 
 struct jlt_marker {

@@ -67,17 +67,21 @@ static bool open_ring(void) {
   return jlt_ring_open(tag, RECORD_BYTES + jlt_loaded.container.arena->tensor_bytes);
 }
 
+uint32_t jlt_progress_end(void) {
+  uint64_t end = TENSORS_AT;
+  for (uint16_t i = 0; i < jlt_loaded.container.model->n_tensors; i++) {
+    end += room_of(i);
+  }
+  return end < UINT32_MAX ? (uint32_t)end : UINT32_MAX;
+}
+
 bool jlt_progress_open(uint32_t epoch) {
   progress.epoch = epoch;
   progress.ready = false;
   if (jlt_loaded.status != JLT_OK || !jlt_board.nvm.driver) {
     return false;
   }
-  uint64_t end = TENSORS_AT;
-  for (uint16_t i = 0; i < jlt_loaded.container.model->n_tensors; i++) {
-    end += room_of(i);
-  }
-  progress.ready = in_ring() ? open_ring() : end <= jlt_journal_bytes();
+  progress.ready = in_ring() ? open_ring() : jlt_progress_end() <= jlt_journal_bytes();
   jlt_progress_record_t record;
   progress.sequence = progress.ready && jlt_progress_load(&record) ? record.sequence : 0u;
   return progress.ready;

@@ -32,6 +32,7 @@ typedef struct {
 // After the journal is open and the model is loaded. False: memory is missing or too small, and nothing survives.
 bool jlt_progress_open(uint32_t epoch);
 bool jlt_progress_ready(void);
+uint32_t jlt_progress_end(void);  // of what the loaded model keeps in memory that is written byte by byte
 bool jlt_progress_appends(void);  // to a ring in flash: a record takes many times what it takes in other memory
 
 // Writes the next record; what it says is true from the moment its last word stands.

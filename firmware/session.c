@@ -13,6 +13,7 @@
 #include "journal.h"
 #include "model.h"
 #include "port.h"
+#include "refit.h"
 #include "sender.h"
 #include "store.h"
 #include "survive.h"
@@ -153,6 +154,9 @@ static void forget(void) {
 
 static void finish(void) {
   commit(JLT_WIRE_EVENT_STATUS_ANSWERED);
+#if JLT_WITH_REFIT
+  jlt_refit_answered(&session.inference.event);
+#endif
   forget();
 }
 
@@ -309,6 +313,58 @@ static uint64_t start_waiting(uint64_t now) {
   return 0;
 }
 
+#if JLT_WITH_REFIT
+/// Fitting a head again ///
+
+// Of the next sixteenth of a full store: a single fit takes too little for the table's steps.
+static uint32_t price(jlt_question_t *question, uint64_t usable) {
+  question->energy_q16 = level_q16(usable);
+  const uint32_t worth = jlt_governor_worth(&jlt_loaded.governor, question);
+  question->energy_q16 = level_q16(usable - session.full_fj / 16u);
+  return worth - jlt_governor_worth(&jlt_loaded.governor, question);
+}
+
+// The store is above the level that the plan names; or energy is worth no more to the policy than out of a full store, by
+// a sixteenth: its price is at its floor.
+static bool in_surplus(const jlt_wire_refit_t *plan) {
+  const uint64_t usable = usable_fj();
+  const uint64_t cost_fj = (uint64_t)plan->cycles * session.plan->energy_fj_per_cycle / 65536u * session.plan->dearness_q16;
+  if (usable < 2u * cost_fj) {
+    return false;
+  }
+  if (plan->surplus_mv > 0) {
+    const uint64_t surplus = energy_fj(plan->surplus_mv);
+    return usable + energy_fj(session.plan->off_mv) >= surplus;
+  }
+  if (jlt_loaded.policy_status != JLT_OK || usable < session.full_fj / 16u) {
+    return false;
+  }
+  jlt_question_t question;
+  jlt_session_question(&question, 0);
+  const uint32_t least = price(&question, session.full_fj);
+  return price(&question, usable) <= least + least / 16u;
+}
+
+// Between two events, with nothing else to do; returns when the store is to be looked at again.
+static uint64_t refit(uint64_t now) {
+  if (session.waiting != NOTHING || !jlt_refit_due()) {
+    return UINT64_MAX;
+  }
+  if (!in_surplus(jlt_refit_plan())) {
+    return now + session.plan->deadline_us / 4u + FIRST_US;
+  }
+  (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+  jlt_refit_learn();
+  (void)book(JLT_ACCOUNT_REFIT, session.running_nw);
+  return UINT64_MAX;
+}
+#else
+static uint64_t refit(uint64_t now) {
+  (void)now;
+  return UINT64_MAX;
+}
+#endif
+
 uint64_t jlt_session_step(void) {
   if (session.inferring) {
     if (!jlt_survive_should_rest()) {
@@ -327,7 +383,9 @@ uint64_t jlt_session_step(void) {
     say("session ends");
     return UINT64_MAX;
   }
-  const uint64_t until = session.waiting == NOTHING ? earlier(arrival_us(session.seen), session.plan->end_us)
+  const uint64_t look = refit(now);
+  const uint64_t until = session.waiting == NOTHING
+                             ? earlier(look, earlier(arrival_us(session.seen), session.plan->end_us))
                                                     : start_waiting(now);
   if (until > 0) {
     (void)book(JLT_ACCOUNT_POLICY, session.running_nw);

@@ -196,8 +196,12 @@ static jlt_status_t take_over(void) {
   switch (transfer.begin.slot) {
     case JLT_WIRE_SLOT_MODEL:
     case JLT_WIRE_SLOT_POLICY: return use_side(transfer.begin.slot, side_of(transfer.begin.slot));
-    case JLT_WIRE_SLOT_SAMPLES:
-    case JLT_WIRE_SLOT_SESSION: return jlt_slot_content(transfer.begin.slot, &bytes) ? JLT_OK : JLT_ERR_MAGIC;
+    case JLT_WIRE_SLOT_SESSION:
+#if JLT_WITH_REFIT
+      jlt_model_load();  // it may say that a head is to be fitted, and memory is divided anew
+#endif
+    // fall through
+    case JLT_WIRE_SLOT_SAMPLES: return jlt_slot_content(transfer.begin.slot, &bytes) ? JLT_OK : JLT_ERR_MAGIC;
     default:
       jlt_loaded.fed = true;
       jlt_input_arrived();

@@ -25,6 +25,9 @@ HEADERS = (
     "joulet.h",
     "core/live.h",
     "core/bands.h",
+    "core/head.h",
+    "core/rls.h",
+    "core/refit.h",
     "core/overlap.h",
     "host/batch.h",
     "host/blocks.h",
@@ -51,7 +54,8 @@ ffibuilder.set_source(
     "".join(f'#include "{name}"\n' for name in HEADERS),
     sources=sorted(str(path) for path in CSRC.rglob("*.c")),
     include_dirs=[str(CSRC)],
-    extra_compile_args=["-std=c11", "-O3", "-fno-strict-aliasing"],
+    define_macros=[("JLT_WITH_REFIT", "1")],
+    extra_compile_args=["-std=c11", "-O3", "-fno-strict-aliasing", "-ffp-contract=off"],
     libraries=["m"],
 )
 

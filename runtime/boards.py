@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulet.errors import UsageError
+from joulet.measured import MeasuredCosts, measured_from
 from joulet.records import LoadFigures
 
 if sys.version_info >= (3, 11):
@@ -90,6 +91,28 @@ class NvmFigures:
     provenance: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefitFigures:
+    """What fitting a head again takes on a board [core cycles]; see ``[refit]`` of a board.toml.
+
+    Of one sample with m = features + 1: ``per_square`` · m² + ``per_weight`` · classes · m + ``per_feature`` · m, and
+    ``keep_per_byte`` for each byte of the state, whenever that is kept.
+    """
+
+    per_square: float
+    per_weight: float
+    per_feature: float
+    keep_per_byte: float
+    provenance: str
+
+    def cycles(self, n_features: int, n_classes: int, *, keep_every: int = 1) -> float:
+        """Return the mean cycles of one sample; ``keep_every``: samples between two states that are kept, 0 for none."""
+        m = n_features + 1
+        learned = self.per_square * m * m + self.per_weight * n_classes * m + self.per_feature * m
+        kept = self.keep_per_byte * 4 * (m * (m + 1) // 2 + n_classes * m)
+        return learned + (kept / keep_every if keep_every else 0.0)
+
+
 # by core, as csrc/kernels/variants.h tells them apart by what the compiler says of them
 _ISAS = {
     "cortex-m0": "ARMV6M",
@@ -110,7 +133,9 @@ class Board:
     ``seen`` is ``silicon`` where figures were taken on the board by this project, else ``simulated``. ``flash_bytes`` and
     ``ram_bytes`` are the largest memory of each kind [bytes]. ``provenance`` maps each figure to its source. ``nvm`` is
     the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
-    ``reference_kernels`` says that the firmware has no others, for want of flash.
+    ``reference_kernels`` says that the firmware has no others, for want of flash. ``refit`` is what fitting a head again
+    takes, None where nobody has said. ``measured`` are cost tables of models that ``joulet profile --write-board`` left in
+    the file.
     """
 
     name: str
@@ -125,6 +150,8 @@ class Board:
     nvm: NvmFigures | None = None
     fram: NvmFigures | None = None
     reference_kernels: bool = False
+    refit: RefitFigures | None = None
+    measured: tuple[MeasuredCosts, ...] = ()
 
     @property
     def isa(self) -> str:
@@ -157,10 +184,10 @@ def load_board(name: str | Path = DEFAULT_BOARD) -> Board:
         raise UsageError(f"board '{name}': {error}") from error
 
 
-def board_table(name: str | Path = DEFAULT_BOARD) -> dict[str, Any]:
+def board_table(name: str | Path = DEFAULT_BOARD, *, bare: bool = False) -> dict[str, Any]:
     """Return the whole table of a board's file, unchecked, by name or from a path that ends in ``.toml``.
 
-    A file with ``like = "other"`` holds only what differs from that board.
+    A file with ``like = "other"`` holds only what differs from that board; ``bare`` returns just that.
 
     Raises
     ------
@@ -182,7 +209,7 @@ def board_table(name: str | Path = DEFAULT_BOARD) -> dict[str, Any]:
         table: dict[str, Any] = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"board '{name}': not TOML ({error})") from error
-    if "like" in table:
+    if "like" in table and not bare:
         if str(table["like"]) == str(name):
             raise UsageError(f"board '{name}': is like itself")
         return _merged(board_table(str(table["like"])), table)
@@ -251,6 +278,9 @@ def _board(table: Mapping[str, Any]) -> Board:
         nvm = None
     if nvm is not None:
         provenance["nvm"] = nvm.provenance
+    refit = _refit(table["refit"]) if "refit" in table else None
+    if refit is not None:
+        provenance["refit_cycles"] = refit.provenance
     memory = table["memory"]
     return Board(
         name=table["name"],
@@ -265,7 +295,14 @@ def _board(table: Mapping[str, Any]) -> Board:
         nvm=nvm,
         fram=fram,
         reference_kernels=bool(table.get("firmware", {}).get("reference_kernels", False)),
+        refit=refit,
+        measured=tuple(measured_from(each) for each in table.get("measured", ())),
     )
+
+
+def _refit(table: Mapping[str, Any]) -> RefitFigures:
+    names = ("per_square", "per_weight", "per_feature", "keep_per_byte")
+    return RefitFigures(**{name: _number(table, name) for name in names}, provenance=table["provenance"])
 
 
 def nvm_figures(table: Mapping[str, Any]) -> NvmFigures:

@@ -16,6 +16,7 @@
     ├── LinkError                a board that does not answer, or not as PROTOCOL.md says
     ├── FlashError               a board, probe or volume that did not take an image
     ├── MeterError               a source of power readings that is missing, unreadable or contradicts itself
+    ├── KnobError                a setting of the machine that cannot be read, changed or put back
     └── MissingDependencyError   an optional package that this call needs
 
 Each message names the thing (file, op, tensor, option) and the remedy.
@@ -72,6 +73,10 @@ class FlashError(JouletError):
 
 class MeterError(JouletError):
     """A source of power readings that is missing, unreadable or contradicts itself; the message names it and the remedy."""
+
+
+class KnobError(JouletError):
+    """A setting of the machine that cannot be read, changed or put back; the message names it and the remedy."""
 
 
 class MissingDependencyError(JouletError):

@@ -183,6 +183,7 @@ ACCOUNTS = (
     "conversion",
     "leakage",
     "clipped",
+    "refit",
 )
 
 

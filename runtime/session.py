@@ -19,6 +19,7 @@ from joulet.energy.counter import EnergyCounter
 from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.energy.supply import Supply
 from joulet.engine.answers import Answers
+from joulet.engine.learner import Learner
 from joulet.errors import PolicyError, UsageError
 from joulet.events import Event, summarise
 from joulet.policies.seam import Policy, PolicyContext, fault, make_context
@@ -35,7 +36,7 @@ from joulet.records import (
 )
 
 _SENSING_S = 1e-3  # the energy of a sample, or of a reading, is drawn over this time
-__all__ = ["Answers", "SessionSettings", "run"]
+__all__ = ["Answers", "Learning", "SessionSettings", "run"]
 
 _NOT_MODELLED = ("redone", "memory", "nvm", "radio")  # nothing is redone until checkpoints exist
 
@@ -88,6 +89,25 @@ class SessionSettings:
     read_seed: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learning:
+    """An exit's head is fitted again between events, while energy is in surplus.
+
+    Attributes
+    ----------
+    learner
+        The head, and where its labels come from.
+    surplus_v
+        Voltage of the store from which on it is fitted [V].
+    cycles
+        Of one fit on the board, what keeping it takes among them; see :class:`joulet.boards.RefitFigures`.
+    """
+
+    learner: Learner
+    surplus_v: float
+    cycles: float
+
+
 def run(
     answers: Answers,
     costs: CostTable,
@@ -102,6 +122,7 @@ def run(
     model_hash: str = "",
     provenance: Mapping[str, str] | None = None,
     progress: Callable[[float], None] | None = None,
+    learning: Learning | None = None,
 ) -> RunRecord:
     """Run a model under a harvester.
 
@@ -121,6 +142,8 @@ def run(
         Where the board's figures come from, by the keys of its file.
     progress : callable, optional
         Told the fraction done, 0..1, about a hundred times.
+    learning : Learning, optional
+        An exit's head that is fitted again; ``answers`` must be a :class:`joulet.engine.learner.LearningAnswers` then.
 
     Raises
     ------
@@ -137,7 +160,9 @@ def run(
     policy.reset(context)
     sensing_j = load.sensing_j if settings.sensing_j is None else settings.sensing_j
     counter = EnergyCounter(settings.read_noise, settings.read_seed)
-    loop = _Loop(answers, costs, context, world, policy, settings, times_s, duration_s, deadline_s, sensing_j, counter)
+    loop = _Loop(
+        answers, costs, context, world, policy, settings, times_s, duration_s, deadline_s, sensing_j, counter, learning
+    )
     loop.run(progress)
     sources = dict(provenance or {})
     record = RunRecord(
@@ -239,6 +264,7 @@ class _Loop:
     deadline_s: float
     sensing_j: float
     counter: EnergyCounter
+    learning: Learning | None = None
     reading: float | None = None
     readings: int = 0
     events: list[Event] = field(default_factory=list)
@@ -264,7 +290,7 @@ class _Loop:
             if not world.powered:
                 world.wait_for_power(min(next_s, end_s))
             elif not self.waiting:
-                self.sleep(min(next_s, end_s))
+                self.rest(min(next_s, end_s))
             else:
                 self.serve(min(next_s, end_s))
         if progress is not None:
@@ -293,6 +319,23 @@ class _Loop:
         self.events.append(event)
         return event
 
+    def rest(self, until_s: float) -> None:
+        """Nothing waits: fit a head where there is a label and energy to spare, else sleep."""
+        learning, world = self.learning, self.world
+        if learning is None or learning.learner.pending is None:
+            self.sleep(until_s)
+            return
+        cost_j = learning.cycles * world.load.energy_pj_per_cycle * 1e-12 * world.dearness
+        if world.storage.voltage_v < learning.surplus_v or world.usable_j < 2.0 * cost_j:
+            # another look soon, at the pace at which a deferred event is looked at
+            self.sleep(min(until_s, world.now_s + self.deadline_s / 4.0 + 1e-3))
+            return
+        seconds = learning.cycles / world.load.clock_hz
+        if world.advance(world.now_s + seconds, world.running_w * self.settings.cost_scale, "refit"):
+            learning.learner.learn()
+        else:
+            self.lose_waiting()
+
     def sleep(self, until_s: float, *, wake_v: float | None = None) -> None:
         """Sleep until a time or a voltage; a brown-out takes what waits."""
         if not self.world.advance(until_s, self.world.load.sleep_w, "sleep", stop_above_v=wake_v):
@@ -309,6 +352,8 @@ class _Loop:
     def lose_waiting(self) -> None:
         self.counter.clear()
         self.reading = None
+        if self.learning is not None:
+            self.learning.learner.lost()
         # what arrived before the cut waits in RAM too, and goes with it
         while len(self.events) < len(self.times_s) and self.times_s[len(self.events)] <= self.world.now_s:
             self.arrive().status = Status.LOST
@@ -399,6 +444,8 @@ class _Loop:
         """Run one inference, exit by exit, as the policy decides; commit the answer of each exit."""
         world, reached = self.world, -1
         event.start_s = world.now_s
+        if self.learning is not None:
+            self.learning.learner.begin()
         while True:
             step = self.costs.steps[path][reached + 1][exit]
             assert step is not None  # fault() has checked exit > reached
@@ -427,6 +474,10 @@ class _Loop:
         on_time = event.end_s <= event.arrival_s + self.deadline_s
         event.status = Status.ON_TIME if on_time else Status.LATE
         world.sample("answer", event.path, event.exit)
+        if self.learning is not None and world.powered:
+            assert event.exit is not None
+            confidence_q15 = event.confidence_q15 or 0
+            self.learning.learner.answered(event.sample, event.exit, confidence_q15, event.predicted)
 
     def within_cap(self, event: Event, step: StepCost) -> bool:
         """Tell whether the inference may still begin a step; without an answer the event ends here."""

@@ -31,6 +31,7 @@ class Desk:
         load = load_board(name).load
         self.supply = ProbedSupply(load, load.on_v)
         self.board = VirtualBoard(name, power=self.supply)
+        self.board.on_pins = self.supply.show
         self.board.power_on()
         probe = Probe(self.supply, PERIOD_S)
         self._kit, self._due = Ppk2Device(probe.signal, dither=np.random.default_rng(1)), probe.due

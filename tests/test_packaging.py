@@ -36,6 +36,48 @@ def test_the_sdist_carries_sources_and_boards(built: Path) -> None:
     assert {"csrc/joulet.h", "csrc/kernels/kernels.def", "firmware/boards/nucleo_l4r5zi/board.toml"} <= names
 
 
+def test_the_wheel_holds_all_that_is_kept(built: Path) -> None:
+    """Every file under version control that belongs to the package is in the wheel, and nothing else is."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: what is kept is not known")
+    homes = {"runtime": "joulet", "policies": "joulet/policies", "tools": "joulet/tools", "csrc": "joulet/_src/csrc",
+             "firmware": "joulet/_src/firmware"}  # fmt: skip
+    kept = set()
+    for name in run("git", "ls-files", *homes, cwd=ROOT).splitlines():
+        top, _, rest = name.partition("/")
+        if (ROOT / name).is_file():
+            kept.add(f"{homes[top]}/{rest}")
+    with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
+        held = {name for name in archive.namelist() if ".dist-info/" not in name and not name.endswith(".so")}
+    assert kept - held == set()
+    assert held - kept == set()
+
+
+def test_wheels_are_made_for_two_machines() -> None:
+    """What cibuildwheel makes of its table in pyproject.toml; building needs containers (make wheels)."""
+    pytest.importorskip("cibuildwheel", reason="pip install cibuildwheel")
+    said = run(
+        sys.executable, "-m", "cibuildwheel", "--print-build-identifiers", "--platform", "linux", str(ROOT), cwd=ROOT
+    )
+    assert said.split() == ["cp310-manylinux_x86_64", "cp310-manylinux_aarch64"]
+
+
+@pytest.mark.slow
+def test_the_sdist_installs_into_a_clean_environment(built: Path, tmp_path: Path) -> None:
+    """As pip does on a machine that has no wheel, such as 32-bit Arm: sources, a compiler, nothing else."""
+    run(sys.executable, "-m", "venv", str(tmp_path / "venv"), cwd=tmp_path)
+    python = str(tmp_path / "venv" / "bin" / "python")
+    done = subprocess.run(
+        [python, "-m", "pip", "install", "--quiet", str(next(built.glob("*.tar.gz")))],
+        cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode != 0 and ("No matching distribution" in done.stderr or "Failed to establish" in done.stderr):
+        pytest.skip("no package index can be reached for numpy and cffi")
+    assert done.returncode == 0, done.stderr[-2000:]
+    check = str(ROOT / "tests" / "wheel_check.py")
+    assert "works from" in run(python, "-I", check, str(ROOT / "tests" / "models"), cwd=tmp_path)
+
+
 def test_the_wheel_runs_away_from_the_checkout(built: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(next(built.glob("*.whl"))) as archive:
         archive.extractall(tmp_path / "site")

@@ -96,6 +96,11 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("--capacitor", metavar="C", help="store that the board lives on between power cuts (1mF)")
     parser.add_argument("--strategy", choices=STRATEGY_NAMES, help="how to outlive power cuts (the cheapest)")
     parser.add_argument("--energy-mode", action="store_true", help="boot in the MLPerf runner's energy mode")
+    parser.add_argument(
+        "--refit",
+        action="store_true",
+        help="with what fits an exit's head again on the board, from labels over the link",
+    )
     parser.add_argument("--toolchain", choices=("gcc", "zig"), help="compiler (default gcc, where installed)")
     parser.add_argument("--json", action="store_true", help="print the manifest as one JSON object")
 
@@ -119,7 +124,9 @@ def run(args: argparse.Namespace) -> int:
     engine = HostEngine(args.model if compiled is None else compiled.container, isa="REF")
     board = load_board(args.board)
     key = read_public(args.key) if args.key is not None else None
-    firmware = build_firmware(args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key)
+    firmware = build_firmware(
+        args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key, refit=args.refit
+    )
     priced = with_board(engine.container.data, board_costs(engine.container, board))
     plan = partial(planned_for, board=args.board, work_bytes=work_bytes(firmware), ram_limit=args.ram_limit)
     container = plan(priced)

@@ -30,6 +30,9 @@ works when typed at and fails under any program.
 
   joulet doctor --serial /dev/ttyACM0
 
+--restore puts back what a run with --dvfs had no time to put back (cpufreq, nvpmodel, jetson_clocks); without such a run it does
+nothing.
+
 Lines marked 'optional' are not needed for the stated jobs; 'warning' will cause trouble; 'MISSING' and 'FAILED' make the exit
 code 1.
 """
@@ -55,12 +58,30 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help=f"a job to be able to do, beside infer; repeatable (without: {', '.join(DEFAULT_JOBS)})",
     )
     parser.add_argument("--serial", metavar="PORT", help="also run the name-flood test on a board")
+    parser.add_argument(
+        "--restore", action="store_true", help="only put back clocks and power modes that a run has left behind"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
     """Examine this machine; return the exit code."""
+    if args.restore:
+        return put_back(args.json)
     return report(args, Machine(around=Surroundings(path=os.environ.get("PATH", ""))))
+
+
+def put_back(as_json: bool) -> int:
+    """Put back what runs with --dvfs have left behind; return the exit code."""
+    from joulet.knobs import restore
+    from joulet.meters.machine import Machine as Around
+
+    done = restore(Around())
+    if as_json:
+        print(json.dumps({"ok": True, "restored": done}))
+    else:
+        print("\n".join(done) or "no run has left a clock or a power mode behind")
+    return 0
 
 
 def report(args: argparse.Namespace, machine: Machine) -> int:

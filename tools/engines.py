@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,8 +64,15 @@ class TickCounter:
 
 
 @contextmanager
-def open_engine(model: Path, spec: str) -> Iterator[Engine]:
+def open_engine(model: Path, spec: str, *, threads: Sequence[int] = (1,)) -> Iterator[Engine]:
     """Open the engine that ``--engine`` names for a model file.
+
+    Parameters
+    ----------
+    model, spec
+        The file, and what ``--engine`` says.
+    threads : sequence of int
+        Of LiteRT; each file is a path for each number.
 
     Raises
     ------
@@ -85,7 +92,11 @@ def open_engine(model: Path, spec: str) -> Iterator[Engine]:
         from joulet.engine.litert import LiteRTEngine, LiteRTLadder
 
         rungs = ladder_files(model, where)
-        yield LiteRTLadder(rungs) if where else LiteRTEngine(model)
+        yield (
+            LiteRTLadder(rungs, threads=threads)
+            if where or len(threads) > 1
+            else LiteRTEngine(model, threads=threads[0])
+        )
         return
     if model.suffix == ".tflite":
         raise UsageError(f"'{model}' is a .tflite: compile it first (joulet compile), or use --engine litert")

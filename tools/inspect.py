@@ -13,6 +13,7 @@ from joulet.container.describe import describe
 from joulet.container.read import Container
 from joulet.errors import UsageError
 from joulet.tools.inspect_costs import BAND_HEAD, band_rows, costs, memory, render_memory, rows
+from joulet.tools.inspect_measured import measured_rows
 
 _NAME_WIDTH = 40
 
@@ -32,6 +33,9 @@ Costs: cycles are the board's model, energy is cycles times the board's figure. 
 patch of each output pixel once and read all weights once for each block of four pixels. A step is bound by memory when moving
 these bytes at the width of the core's loads takes longer than its MACs at the core's best rate and one requantisation an output,
 else by compute. All heads are listed; a run skips those of other exits.
+
+Where joulet profile has written measured energies into the container or the board's file, they stand beside the model's, and
+joulet run, simulate and sweep take them.
 
 Accuracies are those of the calibration set; a container compiled without data has none and shows a dash. ECE is the
 expected calibration error: how far confidences lie from the share of right answers, on samples their table has not seen.
@@ -107,6 +111,9 @@ def render(content: dict[str, Any]) -> str:
     if "costs" in content:
         blocks += [_table(*rows(each)) for each in content["costs"]["precisions"]]
         blocks.append("\n".join(f"{what}: {source}" for what, source in content["costs"]["provenance"].items()))
+        if content["costs"]["measured"]:
+            seen = content["costs"]["measured"]
+            blocks += [_table(*measured_rows(seen)), f"these go before the model's: {seen['provenance']}"]
     if content["boards"]:
         blocks.append(
             _table(

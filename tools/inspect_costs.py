@@ -13,6 +13,7 @@ from joulet.container.isa_plan import arena_bytes, isa_needs, with_isa_plan
 from joulet.container.ram import ram_of
 from joulet.container.read import Container
 from joulet.plan.step_costs import RATES, step_bills
+from joulet.tools.inspect_measured import measured, step_figures
 
 _HEAD = (
     "step", "op", "MACs", "RAM read", "RAM written", "weights", "from", "flash read", "bytes/MAC", "cycles", "nJ", "bound",
@@ -75,14 +76,16 @@ def band_rows(ram: dict[str, Any]) -> list[tuple[str, ...]]:
 def costs(container: Container, name: str) -> dict[str, Any]:
     """Return what each step costs on a board at every integer precision."""
     board = load_board(name)
+    seen = measured(container, board)
     packed = [each.packed for each in isa_needs(container, layout.CODES["Isa"][board.isa])]
     precisions = []
     for index, record in enumerate(container.precisions):
         if int(record["is_f32"]):
             continue
+        known = step_figures(seen, container.precision_names[index]) if seen is not None else {}
         steps = [
-            {**asdict(bill), "accesses_per_mac": bill.accesses_per_mac}
-            for bill in step_bills(container, board, packed, index)
+            {**asdict(bill), "accesses_per_mac": bill.accesses_per_mac, "measured_j": known.get(op)}
+            for op, bill in enumerate(step_bills(container, board, packed, index))
         ]
         precisions.append({"precision": container.precision_names[index], "steps": steps})
     return {
@@ -90,6 +93,7 @@ def costs(container: Container, name: str) -> dict[str, Any]:
         "rates": asdict(RATES.get(board.isa, RATES["ARMV6M"])),
         "provenance": {"cycles": board.provenance.get("cycles", ""), "energy": _energy(board)},
         "precisions": precisions,
+        "measured": seen,
     }
 
 
@@ -129,7 +133,8 @@ def rows(precision: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ..
     lines.append(
         _row({**total, "name": "all steps", "op": "", "weights_from": "", "bound": "", "accesses_per_mac": each})
     )
-    return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:]), lines
+    more = ("measured nJ",) if any(step.get("measured_j") for step in steps) else ()
+    return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:], *more), lines
 
 
 def _row(step: dict[str, Any]) -> tuple[str, ...]:
@@ -144,4 +149,12 @@ def _row(step: dict[str, Any]) -> tuple[str, ...]:
         f"{step['cycles']:,}",
         f"{step['energy_nj']:,.0f}",
         step["bound"],
+        *_seen(step),
     )
+
+
+def _seen(step: dict[str, Any]) -> tuple[str, ...]:
+    figure = step.get("measured_j")
+    if figure is None:
+        return ()
+    return (f"{1e9 * figure['mean']:,.0f} ({1e9 * figure['low']:,.0f} to {1e9 * figure['high']:,.0f})",)

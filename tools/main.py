@@ -34,6 +34,7 @@ COMMANDS = {
     "monitor": "what a board says of itself, as it happens",
     "power": "what rails draw, live: meters, boards, this machine",
     "profile": "measured energy and latency of an inference, per path and exit",
+    "footprint": "energy, carbon and water of an inference, operation and making, with stated factors",
     "bench": "instructions, cycles and energy of an inference, per path and exit",
     "compare": "two profiles or runs: what changed; fails when it got worse",
     "report": "make the report of run folders again",

@@ -39,6 +39,7 @@ Tell = Callable[[str, dict[str, Any]], None]
 _STATUS = {code: name.lower() for name, code in wire.CODES["EventStatus"].items()}
 _ACCOUNTS = (
     "harvested", "compute", "redone", "abandoned", "sleep", "sensing", "policy", "conversion", "leakage", "clipped",
+    "refit",
 )  # fmt: skip
 
 

@@ -32,6 +32,7 @@ SOURCE is KIND[:WHERE][,OPTION=VALUE]…; several may be given. Without one, the
   ina228:/dev/i2c-1@0x40,shunt=15mOhm       a chip on I2C, read directly: ina219, ina226, ina228, ina237, ina238,
                                             ina260, ina3221; options shunt, max, range, average, channels
   ltc2942:/dev/i2c-1,shunt=50mOhm           a fuel gauge that counts charge; max17048:…,capacity=2Ah only estimates
+  joulescope:000415                         Joulescope JS110 or JS220 by its number (joulet[joulescope])
   ppk2:/dev/ttyACM0,voltage=3.3V            Nordic PPK2, 100,000 samples a second; mode=source supplies the board
   lpm01a:/dev/ttyACM0,voltage=3V            ST LPM01A; rate=1kHz, mode=static; supplies the board while it measures
   board:/dev/ttyACM0                        a board's own counter over its line; board:virtual:virtual_m4 is a program

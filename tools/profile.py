@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``joulet profile``: measured energy and latency of an inference, along every path to every exit."""
+"""``joulet profile``: measured energy and latency of an inference, along every path to every exit, and of each step."""
 
 from __future__ import annotations
 
@@ -7,23 +7,22 @@ import argparse
 import json
 import re
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from joulet.engine.seam import Array, Engine
 from joulet.errors import DataError, MeterError, UsageError
+from joulet.link import wire
 from joulet.meters.machine import Machine
 from joulet.meters.open import open_meter
-from joulet.meters.seam import Meter, Stream
 from joulet.profile.board import (
     Case,
-    StampCounter,
     Taken,
     idle_power_w,
     rows_of,
@@ -32,14 +31,13 @@ from joulet.profile.board import (
     windows_by_markers,
 )
 from joulet.profile.figures import Interval, Profile, Sync
-from joulet.profile.recorder import Recorder
 from joulet.tools.bench import is_float, samples_for
 from joulet.tools.engines import open_engine
+from joulet.tools.profile_bench import open_bench, provenance_of, steps_of, virtual_bench
 from joulet.units import format_quantity, parse_quantity
 
 if TYPE_CHECKING:
-    from joulet.engine.board import BoardEngine
-    from joulet.link import Board
+    pass
 
 Windows = npt.NDArray[np.float64]
 
@@ -54,10 +52,23 @@ measured. On this machine (--engine host, litert) any source of joulet power wil
   joulet compare before.json after.json
 
 --sync says how power and inferences are put together: markers (the firmware shows its phase on three pins, wired to D0, D1 and
-D2 of the meter), clock (its time stamps, and the host's clock), or auto, which takes markers where they are seen. A window
+D2 of the meter, and which exit was reached by pulses of a fourth, D3; where only one is wired, or D3 tells nothing, exits are
+the board's word, and the result says which), clock (its time stamps, and the host's clock), or auto, which takes markers where
+they are seen. A window
 ends with the last op of an inference; sending the input and fetching the answer lie outside. Intervals are 95 % of the mean
 (Student's t), what the sync may be off, and 100 ppm for clocks; what the meter's gain may be off is not in them. Energies
 include idle power.
+
+--steps goes through all exits op by op. A virtual board tells exactly what each op draws; with --meter, the simulated one too,
+the firmware ends each op by a pulse of its fourth marker pin (wired to D3), with a pause that lies outside. An end falls on a
+sample of the meter, which the intervals hold: at 10 us a sample, short ops want many --repeats.
+
+--write-board and --write-container leave energies and their intervals where joulet inspect --costs, run, simulate and sweep find
+them: in a file for --board, with the energy of a cycle at the mean measured power, or in the container. What was measured and
+what was simulated do not go into one table; --replace takes out what is there.
+
+  joulet profile kws.jlt --engine serial:/dev/ttyACM0 --meter ppk2:/dev/ttyACM1,voltage=3.3V --write-board my_board.toml
+  joulet run kws.jlt --board my_board.toml --input clips.npz --trace sun.csv --policy shadow
 """
 _WITHOUT = "to the end of the last op; without sending the input and fetching the answer"
 _INSIDE = {
@@ -89,11 +100,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--repeats", type=int, metavar="N", help="inferences a case, windows of them on this machine (10; here 3)"
     )
+    parser.add_argument("--steps", action="store_true", help="also each op at each precision; see below")
     parser.add_argument("--sync", default="auto", choices=("auto", "markers", "clock"), help="see below (auto)")
     parser.add_argument(
         "--marker-lines",
-        metavar="D0-D2",
-        help="of the meter, to which the board's marker pins go: three, or the first alone (D0-D2)",
+        metavar="D0-D3",
+        help="of the meter, to which the board's marker pins go: four, three, or the first alone (D0-D3)",
     )
     _add_host_options(parser)
     parser.add_argument("--allow-estimate", action="store_true", help="also take what is not measured, marked as such")
@@ -105,7 +117,18 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="FILE",
         help="write what was recorded: .ppk2 for Nordic's Power Profiler, .json for Perfetto",
     )
+    _add_write_options(parser)
     parser.add_argument("--json", action="store_true", help="print the profile as one JSON object")
+
+
+def _add_write_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--write-board", type=Path, metavar="FILE.toml", help="write measured costs into a board's file"
+    )
+    parser.add_argument(
+        "--write-container", type=Path, metavar="OUT.jlt", help="write the model with measured costs there"
+    )
+    parser.add_argument("--replace", action="store_true", help="drop what these hold of the board and model before")
 
 
 def _add_host_options(parser: argparse.ArgumentParser) -> None:
@@ -126,7 +149,12 @@ def run(args: argparse.Namespace) -> int:
     kind = args.engine.partition(":")[0]
     if kind == "qemu":
         raise UsageError("--engine qemu: QEMU tells neither power nor cycles; virtual:BOARD does")
-    profile = _on_board(args) if kind in ("virtual", "serial") else _on_host(args)
+    on_board = kind in ("virtual", "serial")
+    if not on_board and (args.write_board or args.write_container):
+        raise UsageError(
+            "--write-board, --write-container: costs are those of a board (--engine virtual:BOARD, serial:PORT)"
+        )
+    profile = _on_board(args) if on_board else _on_host(args)
     if args.out is not None:
         profile.save(args.out)
     if args.csv is not None:
@@ -134,6 +162,7 @@ def run(args: argparse.Namespace) -> int:
 
         args.csv.write_text(rows_csv(profile), encoding="utf-8")
     print(json.dumps(profile.to_dict()) if args.json else text_of(profile))
+    _write_back(args, profile)
     return 0
 
 
@@ -167,12 +196,11 @@ def _progress(done: int, total: int) -> None:
 
 def _on_board(args: argparse.Namespace) -> Profile:
     with ExitStack() as stack:
-        engine, board, counter, meter, threaded = stack.enter_context(_bench(args))
-        if not isinstance(meter, Stream):
-            raise UsageError(f"--meter {args.meter}: on a board only meters that sample will do: ppk2, lpm01a")
+        bench = stack.enter_context(open_bench(args))
+        engine, board, counter, meter, recorder = bench.engine, bench.board, bench.counter, bench.meter, bench.recorder
         cases = cases_of(engine, args.precision, args.depth)
         sample = samples_for(args.input, engine.inputs, 1)
-        recorder = Recorder(meter, counter.clock, threaded=threaded)
+        engine.marks = 0 if args.sync == "clock" else wire.CODES["Mark"]["EXIT"]
         taken = take(engine, board, counter, recorder, sample, cases, args.repeats or 10, _progress)
         windows, sync, doubt_j = _synced(args, taken)
         rows = rows_of(taken, windows, sync, engine.exit_names, doubt_j)
@@ -180,7 +208,11 @@ def _on_board(args: argparse.Namespace) -> Profile:
             from joulet.profile.export import write_trace
 
             write_trace(args.trace, taken, windows, engine.exit_names, Machine().wall())
-        count = len(taken.trace.power_w)
+        steps = None
+        if args.steps:
+            lines = marker_lines(args.marker_lines, args.meter)
+            steps = steps_of(args, bench, sample, lines, provenance_of(args, board), _progress)
+        name, count = board.hello.board, len(taken.trace.power_w)
         notes = [*meter.notes]
         if taken.trace.lost or taken.trace.uncertain:
             where = (
@@ -191,19 +223,21 @@ def _on_board(args: argparse.Namespace) -> Profile:
             notes.append(f"{taken.trace.lost} samples were lost ({where}); inferences with losses are left out")
         return Profile(
             model=args.model.name, model_hash=engine.model_hash, engine=args.engine, meter=meter.source,
-            provenance=_provenance(args, board), sync=sync, inside=_INSIDE[sync.method], idle_w=idle_power_w(taken, windows),
-            coverage=1.0 - taken.trace.lost / count, rows=tuple(rows), notes=tuple(notes),
+            provenance=provenance_of(args, board), sync=sync, inside=_INSIDE[sync.method], idle_w=idle_power_w(taken, windows),
+            coverage=1.0 - taken.trace.lost / count, rows=tuple(rows), notes=tuple(notes), steps=steps, board=name,
         )  # fmt: skip
 
 
-def _provenance(args: argparse.Namespace, board: Board) -> str:
-    if args.engine.startswith("virtual:"):
-        from joulet.boards import load_board
-        from joulet.emulator.cycle_model import PROVENANCE
+def _write_back(args: argparse.Namespace, profile: Profile) -> None:
+    if args.write_board is None and args.write_container is None:
+        return
+    from joulet.tools.profile_write import measured_of, write_board, write_container
 
-        figures = load_board(args.engine.partition(":")[2]).provenance.get("pj_per_cycle", "")
-        return f"simulated: a PPK2 at a virtual board; energy {figures}; cycles {PROVENANCE}"
-    return f"measured: {args.meter} at board {board.hello.board}"
+    costs = measured_of(profile, Machine().wall())
+    if args.write_board is not None:
+        write_board(args.write_board, costs, replace=args.replace)
+    if args.write_container is not None:
+        write_container(args.write_container, args.model.read_bytes(), costs, replace=args.replace)
 
 
 def _synced(args: argparse.Namespace, taken: Taken) -> tuple[Windows, Sync, Windows | None]:
@@ -219,94 +253,21 @@ def _synced(args: argparse.Namespace, taken: Taken) -> tuple[Windows, Sync, Wind
 
 
 def marker_lines(text: str | None, meter: str | None) -> tuple[int, int]:
-    """Return (first line, how many) of ``D0-D2`` or ``D7``; a LPM01A has only D7.
+    """Return (first line, how many) of ``D0-D3``, ``D0-D2`` or ``D7``; a LPM01A has only D7.
 
     Raises
     ------
     UsageError
-        If it is neither one line nor three that are neighbours.
+        If it is neither one line nor three or four that are neighbours.
     """
     if text is None:
-        return (7, 1) if (meter or "").startswith("lpm01a") else (0, 3)
+        return (7, 1) if (meter or "").startswith("lpm01a") else (0, 4)
     match = re.fullmatch(r"[Dd]([0-7])(?:-[Dd]([0-7]))?", text)
-    if match is None or (match[2] is not None and int(match[2]) - int(match[1]) != 2):
+    if match is None or (match[2] is not None and int(match[2]) - int(match[1]) not in (2, 3)):
         raise UsageError(
-            f"--marker-lines {text}: give three neighbours such as D0-D2, or the one that the first pin goes to, D7"
+            f"--marker-lines {text}: give three or four neighbours such as D0-D3, or the one that the first pin goes to, D7"
         )
-    return int(match[1]), 1 if match[2] is None else 3
-
-
-Bench = tuple["BoardEngine", "Board", StampCounter, Meter, bool]
-
-
-@contextmanager
-def _bench(args: argparse.Namespace) -> Iterator[Bench]:
-    """Open engine, board, counter and meter; the last tells whether time is real."""
-    kind, _, where = args.engine.partition(":")
-    if kind == "virtual":
-        if args.meter not in (None, "ppk2"):
-            raise UsageError(f"--meter {args.meter}: a virtual board hangs at a simulated PPK2; leave --meter out")
-        with virtual_bench(args.model.read_bytes(), where) as bench:
-            yield bench
-        return
-    if args.meter is None:
-        raise UsageError("--meter: say what measures the board, as in --meter ppk2:/dev/ttyACM1,voltage=3.3V")
-    from joulet.engine.board import BoardEngine
-    from joulet.engine.host import HostEngine
-    from joulet.tools.engines import open_board
-
-    data = args.model.read_bytes()
-    HostEngine(data, isa="REF")  # every byte is checked here, where errors have names
-    machine = Machine()
-    with ExitStack() as stack:
-        meter = open_meter(args.meter, machine, allow_estimate=args.allow_estimate)
-        stack.callback(meter.close)
-        board, _ = stack.enter_context(open_board(args.engine, {}))
-        counter = StampCounter(machine.clock)
-        yield BoardEngine(data, board, counter=counter), board, counter, meter, True
-
-
-@contextmanager
-def virtual_bench(
-    model: bytes, name: str, *, seed: int = 0, skew: float = 40e-6, markers: bool = True, lossy: bool = False
-) -> Iterator[Bench]:
-    """Open a virtual board at a simulated PPK2 whose clock is off by ``skew``; the host takes 1 to 3 ms to say anything.
-
-    ``markers`` wires the pins; ``lossy`` loses some samples of the stream.
-    """
-    from joulet.boards import load_board
-    from joulet.emulator.board import VirtualBoard
-    from joulet.emulator.probe import PacedPort, Probe, ProbedSupply
-    from joulet.engine.board import BoardEngine
-    from joulet.engine.host import HostEngine
-    from joulet.link import connect
-    from joulet.meters.ppk2_device import DevicePort, Ppk2Device
-    from joulet.meters.ppk2_wire import PERIOD_S
-
-    HostEngine(model, isa="REF")
-    load = load_board(name).load
-    supply = ProbedSupply(load, load.on_v)
-    virtual = VirtualBoard(name, power=supply)
-    slot = virtual.facts.slots["model"]
-    if len(model) > slot.size:
-        raise UsageError(f"the container has {len(model):,} bytes, the model slot of {name} {slot.size:,}")
-    virtual.load(slot.address, model)
-    probe = Probe(supply, PERIOD_S, skew)
-    rng = np.random.default_rng(seed)
-
-    def signal(first: int, count: int) -> tuple[Any, Any]:
-        current_a, logic = probe.signal(first, count)
-        return current_a, logic if markers else np.zeros_like(logic)
-
-    port = DevicePort(Ppk2Device(signal, dither=rng), probe.due, lose=rng if lossy else None)
-    around = Machine(open_port=lambda url, baud: port, clock=lambda: supply.now_s)
-    meter = open_meter(f"ppk2:simulated,voltage={load.on_v:g}V", around)
-    virtual.power_on()
-    line = PacedPort(virtual, lambda: float(rng.uniform(1e-3, 3e-3)))
-    with connect(line) as board:
-        counter = StampCounter(lambda: virtual.now_s)
-        yield BoardEngine(model, board, counter=counter), board, counter, meter, False
-    virtual.check()
+    return int(match[1]), 1 if match[2] is None else 1 + int(match[2]) - int(match[1])
 
 
 # this machine
@@ -319,6 +280,10 @@ def _on_host(args: argparse.Namespace) -> Profile:
     if args.trace is not None:
         raise UsageError(
             "--trace: on this machine nothing is sampled fast enough to be worth a trace; joulet power --csv"
+        )
+    if args.steps:
+        raise UsageError(
+            "--steps: a meter of this machine cannot tell ops apart; a board can (--engine virtual:, serial:)"
         )
     if args.sync == "markers":
         raise UsageError("--sync markers: this machine has no marker pins; leave --sync out")
@@ -374,7 +339,24 @@ def text_of(profile: Profile) -> str:
         lines.append(f"  idle: {_q(profile.idle_w, 'W')}, part of the energies")
     lines.append(f"  sync: {profile.sync.method}, ends within {_q(profile.sync.error_s, 's')}; {profile.sync.detail}")
     lines += [f"  inside: {profile.inside}", f"  energy: {profile.provenance}"]
+    lines += _step_lines(profile)
     return "\n".join([*lines, *(f"  note: {note}" for note in profile.notes)])
+
+
+def _step_lines(profile: Profile) -> list[str]:
+    if profile.steps is None:
+        return []
+    lines = [
+        f"  {'precision':<10} {'exit':<10} {'n':>4} {'energy':>10} {'95 %':>16} {'latency':>10} {'95 %':>16} {'power':>10}  step"
+    ]
+    for row in profile.steps.rows:
+        name = row.name.split(";")[0]
+        lines.append(
+            f"  {row.precision:<10} {row.exit or '':<10} {row.n:>4} {_q(row.energy_j.mean, 'J'):>10} "
+            f"{_half(row.energy_j, 'J'):>16} {_q(row.latency_s.mean, 's'):>10} {_half(row.latency_s, 's'):>16} "
+            f"{_q(row.power_w, 'W'):>10}  {name[-40:]}"
+        )
+    return [*lines, f"  steps: {profile.steps.method}", f"  energy of steps: {profile.steps.provenance}"]
 
 
 def _q(value: float, unit: str) -> str:

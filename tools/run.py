@@ -31,7 +31,8 @@ from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs, load_labels
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
-from joulet.plan.cost import board_costs, cost_table
+from joulet.plan.cost import cost_table
+from joulet.plan.measured import priced
 from joulet.plan.nvm_comparison import STRATEGY_NAMES
 from joulet.policies import Policy, make_policy, policy_names
 from joulet.policies.fixed import Fixed
@@ -39,8 +40,10 @@ from joulet.policies.shadow import Shadow
 from joulet.records import CostTable, RunRecord
 from joulet.session import SessionSettings
 from joulet.session import run as run_session
+from joulet.tools import run_metered
 from joulet.tools.energy_path import add_path_options, converter_of, storage_of
 from joulet.tools.engines import ENGINES, open_engine, planned_for, work_of
+from joulet.tools.refit import RefitOptions, add_options, learning_of, line_of, options_of, with_judgement
 from joulet.units import format_quantity, format_time, parse_quantity
 
 FORMAT = "joulet run folder 1"
@@ -59,10 +62,11 @@ sources for --trace:
 engines:
 {engines}
 
-On a virtual board costs are measured there first. Under a policy with integer tables (shadow) the firmware's own loop then
-runs: it reads the store's voltage, asks the table in its flash, writes answers to its FRAM, and dies where the store runs
-empty. Other policies decide on this machine, and only inference runs on the board. With --survive an inference outlives power
-cuts, and may take more than the store holds; auto lets the planner choose how.
+Costs are those that joulet profile has written into the container or the file of the board, else a table in the container, else
+the board's model. On a virtual board they are measured there first. Under a policy with integer tables (shadow) the firmware's
+own loop then runs: it reads the store's voltage, asks the table in its flash, writes answers to its FRAM, and dies where the
+store runs empty. Other policies decide on this machine, and only inference runs on the board. With --survive an inference
+outlives power cuts, and may take more than the store holds; auto lets the planner choose how.
 
   joulet run kws.jlt --input clips.npz --trace sun.csv --policy linear
   joulet run kws.jlt --input clips.npz --trace rf.csv.gz --policy fixed:w8@last --capacitor 1mF --period 500ms --json
@@ -71,6 +75,8 @@ cuts, and may take more than the store holds; auto lets the planner choose how.
 
 The run folder gets manifest.json (hashes, versions, options, where figures come from), events.jsonl (one line an
 event), ledger.json, summary.json, run.json.gz (for joulet report) and report.html. Exit code 1: the ledger does not close.
+
+{metered}
 """
 
 
@@ -84,13 +90,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
             "Events arrive, a policy decides how many bits and layers each deserves, a capacitor fills and drains, and "
             "every joule lands in a ledger. Inference is real; time and energy are those of the board's cost table."
         ),
-        epilog=EPILOG.format(policies=listed, sources=SPECS, engines=ENGINES),
+        epilog=EPILOG.format(policies=listed, sources=SPECS, engines=ENGINES, metered=run_metered.EPILOG),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container from joulet compile")
     parser.add_argument("--input", type=Path, required=True, metavar="IN.npz", help="samples, and labels for a score")
-    parser.add_argument("--trace", required=True, metavar="SOURCE", help="harvested power over time; see below")
-    parser.add_argument("--policy", required=True, metavar="NAME", help="what decides; see below")
+    parser.add_argument("--trace", metavar="SOURCE", help="harvested power over time; see below")
+    parser.add_argument("--policy", metavar="NAME", help="what decides; see below")
     parser.add_argument("--engine", default="host", metavar="E", help="who computes (host); see below")
     parser.add_argument("--out", type=Path, default=Path("joulet-run"), metavar="DIR", help="run folder (joulet-run)")
     parser.add_argument("--json", action="store_true", help="print the result as one JSON object")
@@ -113,7 +119,9 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     energy.add_argument("--loop", action="store_true", help="begin the trace again at its end")
     energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
     energy.add_argument("--cap", metavar="E", help="most energy of one inference, whatever the input (any)")
+    add_options(parser)
     energy.add_argument("--no-guard", action="store_true", help="start even without the energy of the first step")
+    run_metered.add_options(parser)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,17 +137,25 @@ class Setup:
     converter: Converter
     storage: Storage
     settings: SessionSettings
+    refit: RefitOptions | None = None
 
 
 def run(args: argparse.Namespace) -> int:
     """Run the command; return the exit code."""
+    if args.meter is not None:
+        return run_metered.run_metered(args)
+    if args.trace is None or args.policy is None:
+        raise UsageError("give --trace and --policy, or --meter for a run of this machine in real time")
+    for name in ("power_cap", "budget_j", "horizon", "dvfs"):
+        if getattr(args, name) is not None:
+            raise UsageError(f"--{name.replace('_', '-')} goes with --meter: what is kept to must be measured")
     check_folder(args.out)
     policy = make_policy(args.policy)
     setup = prepare(args)
     virtual = args.engine.startswith("virtual:")
     if args.survive and not (virtual and isinstance(policy, (Shadow, Fixed))):
         raise UsageError("--survive goes with --engine virtual:BOARD and the policies shadow and fixed")
-    if virtual and (isinstance(policy, Shadow) or (args.survive and isinstance(policy, Fixed))):
+    if virtual and (isinstance(policy, Shadow) or ((args.survive or args.refit) and isinstance(policy, Fixed))):
         record = _on_board(args, setup, policy)
     else:
         record = _here(args, setup, policy)
@@ -156,8 +172,15 @@ def _here(args: argparse.Namespace, setup: Setup, policy: Policy) -> RunRecord:
     with open_engine(args.model, args.engine) as engine:
         if not isinstance(engine, (HostEngine, BoardEngine)):
             raise UsageError(f"--engine {args.engine} has no exits to decide at; joulet infer takes it")
-        return run_session(
-            Answers(engine, setup.inputs, setup.labels, setup.costs.prefixes),
+        answers, learning = Answers(engine, setup.inputs, setup.labels, setup.costs.prefixes), None
+        if setup.refit is not None:
+            if not isinstance(engine, HostEngine):
+                raise UsageError(
+                    f"--refit goes with the host's engine and virtual boards, not with --engine {args.engine}"
+                )
+            learning, answers = learning_of(setup.refit, engine, setup.inputs, setup.labels, setup.costs.prefixes)
+        record = run_session(
+            answers,
             setup.costs,
             setup.board.load,
             harvester=setup.harvester,
@@ -169,12 +192,16 @@ def _here(args: argparse.Namespace, setup: Setup, policy: Policy) -> RunRecord:
             model_hash=engine.model_hash,
             provenance=_provenance(setup.board),
             progress=_progress(),
+            learning=learning,
         )
+    if setup.refit is None or learning is None:
+        return record
+    return with_judgement(record, setup.container.data, setup.refit, setup.inputs, learning.learner.learned)
 
 
 def _on_board(args: argparse.Namespace, setup: Setup, policy: Shadow | Fixed) -> RunRecord:
     """Run the firmware's own loop on a virtual board."""
-    from joulet.live.run import Job, run_on_board
+    from joulet.live.run import Job, Refit, run_on_board
     from joulet.live.survive import survival_for
 
     job = Job(
@@ -185,7 +212,8 @@ def _on_board(args: argparse.Namespace, setup: Setup, policy: Shadow | Fixed) ->
         labels=setup.labels,
         costs=setup.costs,
     )
-    return run_on_board(
+    options = setup.refit
+    record = run_on_board(
         job,
         setup.board,
         harvester=setup.harvester,
@@ -194,9 +222,20 @@ def _on_board(args: argparse.Namespace, setup: Setup, policy: Shadow | Fixed) ->
         policy=policy,
         settings=setup.settings,
         survival=survival_for(setup.container, setup.board, setup.storage, args.survive),
+        refit=None
+        if options is None
+        else Refit(
+            exit=options.exit,
+            rule=options.rule,
+            surplus_v=options.surplus_v,
+            labelled=options.labelled,
+            cycles=round(options.cycles),
+            keep_every=max(1, options.keep_every),
+        ),
         provenance=_provenance(setup.board),
         progress=_progress(),
     )
+    return record if options is None else with_judgement(record, setup.container.data, options, setup.inputs, None)
 
 
 def _provenance(board: Board) -> dict[str, str]:
@@ -212,15 +251,16 @@ def _board_of(args: argparse.Namespace) -> Board:
     return load_board(where)
 
 
-def _costs(args: argparse.Namespace, board: Board, container: Container, inputs: Sequence[Array]) -> CostTable:
-    """Return costs: measured on a virtual board, else from a table in the container, else by the board's model."""
+def _costs(
+    args: argparse.Namespace, board: Board, container: Container, inputs: Sequence[Array]
+) -> tuple[CostTable, Board]:
+    """Return costs and the board that goes with them: run on a virtual board, else as :mod:`joulet.plan.measured` finds them."""
     if args.engine.startswith("virtual:"):
         from joulet.live.measure import measured_costs
 
-        return cost_table(container, measured_costs(container.data, board.name, tuple(x[0] for x in inputs)))
-    # a table that travels with the model wins over one made now
-    costs = next((c for c in container.boards if c.name == board.name), None) or board_costs(container, board)
-    return cost_table(container, costs)
+        found = measured_costs(container.data, board.name, tuple(x[0] for x in inputs))
+        return cost_table(container, found), board
+    return priced(container, board)
 
 
 def prepare(args: argparse.Namespace) -> Setup:
@@ -235,11 +275,14 @@ def prepare(args: argparse.Namespace) -> Setup:
     container = engine.container
     if args.engine.startswith("virtual:"):
         container = Container.from_bytes(planned_for(container.data, board.name, work_bytes=work_of(board.name)))
+    labels = load_labels(args.input, len(inputs[0]))
+    costs, board = _costs(args, board, container, inputs)
     return Setup(
         container=container,
         inputs=inputs,
-        labels=load_labels(args.input, len(inputs[0])),
-        costs=_costs(args, board, container, inputs),
+        labels=labels,
+        refit=options_of(args, engine, board, labels),
+        costs=costs,
         board=board,
         harvester=harvester,
         converter=converter_of(args),
@@ -379,6 +422,8 @@ def _result(record: RunRecord) -> dict[str, Any]:
         "ledger_closes": record.ledger.closes,
         "residual_fraction": record.ledger.residual_fraction,
         "not_modelled": list(record.ledger.not_modelled),
+        "refit": {key.removeprefix("refit_"): v for key, v in record.settings.items() if key.startswith("refit_")}
+        or None,
     }
 
 
@@ -413,6 +458,9 @@ def _text(record: RunRecord, folder: Path) -> str:
         f"{name} {format_quantity(value, 'J')}" for name, value in stack.items() if value and name != "residual"
     )
     lines.append(f"  energy     {parts}")
+    learned = line_of(record)
+    if learned is not None:
+        lines.append(f"  {learned}")
     closes = "closes" if record.ledger.closes else "DOES NOT CLOSE"
     lines.append(f"  ledger     {closes}, residual {record.ledger.residual_fraction:.1e} of what went through")
     lines.append(f"  not in it  {', '.join(record.ledger.not_modelled)}")

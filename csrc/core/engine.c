@@ -6,7 +6,9 @@
 #include "core/bands.h"
 #include "core/call.h"
 #include "core/confidence.h"
+#include "core/head.h"
 #include "core/quantise.h"
+#include "core/weights.h"
 #include "kernels/variants.h"
 
 static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
@@ -133,10 +135,7 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   return JLT_OK;
 }
 
-static jlt_weights_t weights_of(const jlt_engine_t *e, const jlt_op_t *op) {
-  const jlt_container_t *c = e->container;
-  const jlt_weight_t *w = &c->weights[op->weight];
-  const jlt_layer_t *layer = layer_of(c, e->path, op);
+jlt_weights_t jlt_weights_at(const jlt_container_t *c, const jlt_weight_t *w, const jlt_layer_t *layer) {
   jlt_weights_t weights = {.record = w};
   if (layer->bits == 32) {
     weights.f32 = (const float *)(const void *)(c->data_f32 + w->f32_offset);
@@ -170,8 +169,9 @@ jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jl
     call->in[i] = is_const ? c->pool + t->const_offset : tensor_at(engine, op->inputs[i]);
   }
   if (op->weight != JLT_NO_INDEX) {
-    call->weights = weights_of(engine, op);
-    bits = layer_of(c, engine->path, op)->bits;
+    const jlt_layer_t *layer = layer_of(c, engine->path, op);
+    call->weights = jlt_weights_at(c, &c->weights[op->weight], layer);
+    bits = layer->bits;
   }
   if (runs_f32(engine)) {
     call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, c->f32_arena->scratch_f32_bytes);
@@ -186,6 +186,12 @@ jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jl
 static JLT_NO_INLINE void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
   jlt_call_t call;
   const jlt_kernel_t run = jlt_call_prepare(e, op, &call);
+#if JLT_WITH_REFIT
+  if (e->head && !runs_f32(e) && op == &e->container->ops[e->head->op]) {
+    jlt_head_run(e->head, call.params, call.in[0], call.out);
+    return;
+  }
+#endif
   call.begin = e->unit;
   call.end = end;
   run(&call);

@@ -45,7 +45,8 @@ enum {
   JLT_SECTION_BOARD = 32,
   JLT_SECTION_NVM = 33,
   JLT_SECTION_PACKED = 34,
-  JLT_SECTION_BANDS = 35,
+  JLT_SECTION_MEASURED = 35,
+  JLT_SECTION_BANDS = 36,
 };
 
 enum {
@@ -268,6 +269,14 @@ typedef struct {
   uint32_t n_ops;  // columns of the table
 } jlt_board_t;
 _Static_assert(sizeof(jlt_board_t) == 48, "Board: layout");
+
+// Measured: costs that were measured on one board
+typedef struct {
+  uint8_t name[32];  // ASCII, padded with 0
+  uint32_t json_bytes;  // of the JSON that follows [bytes]
+  uint32_t reserved;  // 0
+} jlt_measured_t;
+_Static_assert(sizeof(jlt_measured_t) == 40, "Measured: layout");
 
 // NvmPlan: how an inference outlives power cuts on one board
 typedef struct {

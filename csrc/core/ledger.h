@@ -17,7 +17,8 @@ enum {
   JLT_ACCOUNT_CONVERSION = 7,
   JLT_ACCOUNT_LEAKAGE = 8,
   JLT_ACCOUNT_CLIPPED = 9,
-  JLT_ACCOUNTS = 10,
+  JLT_ACCOUNT_REFIT = 10,
+  JLT_ACCOUNTS = 11,
 };
 
 // 2^64 pJ are 18 MJ: a 1 W source fills an account in seven months, a harvester in centuries.

@@ -16,6 +16,8 @@
 #define JLT_WIRE_SLOT_MAGIC 1280592970u
 #define JLT_WIRE_SAMPLES_MAGIC 1398033482u
 #define JLT_WIRE_SESSION_MAGIC 1129075786u
+#define JLT_WIRE_REFIT_MAGIC 1179929674u
+#define JLT_WIRE_ANY_EVENT 4294967295u
 #define JLT_WIRE_ACTIVATIONS_AT 64u
 #define JLT_WIRE_JOURNAL_AT 192u
 #define JLT_WIRE_BLOCK_NONE 255u
@@ -35,6 +37,7 @@ enum {
   JLT_WIRE_MESSAGE_RUN = 12,
   JLT_WIRE_MESSAGE_PCM = 13,
   JLT_WIRE_MESSAGE_ROLLBACK = 14,
+  JLT_WIRE_MESSAGE_LABEL = 15,
   JLT_WIRE_MESSAGE_EVENT = 32,
   JLT_WIRE_MESSAGE_LOG = 33,
   JLT_WIRE_MESSAGE_NACK = 127,
@@ -55,6 +58,7 @@ enum {
   JLT_WIRE_READ_FEATURES = 3,
   JLT_WIRE_READ_SENSORS = 4,
   JLT_WIRE_READ_FIRMWARE = 5,
+  JLT_WIRE_READ_REFIT = 6,
 };
 
 enum {
@@ -65,11 +69,22 @@ enum {
   JLT_WIRE_CAP_F32 = 16,
   JLT_WIRE_CAP_ENERGY_MODE = 32,
   JLT_WIRE_CAP_SIGNED = 64,
+  JLT_WIRE_CAP_REFIT = 128,
+};
+
+enum {
+  JLT_WIRE_REFIT_FLAG_LABELLED = 1,
+  JLT_WIRE_REFIT_FLAG_DISTIL = 2,
 };
 
 enum {
   JLT_WIRE_INPUT_FLASH = 0,
   JLT_WIRE_INPUT_LINK = 1,
+};
+
+enum {
+  JLT_WIRE_MARK_EXIT = 1,
+  JLT_WIRE_MARK_STEPS = 2,
 };
 
 enum {
@@ -122,7 +137,8 @@ _Static_assert(sizeof(jlt_wire_hello_t) == 4, "Hello: layout");
 // Start: START: begin an inference with the content of the INPUT slot
 typedef struct {
   uint16_t path;  // of the container
-  uint16_t reserved;  // 0
+  uint8_t marks;  // Mark bits: what the marker pins are to show besides, held long enough for a meter to see
+  uint8_t reserved;  // 0
 } jlt_wire_start_t;
 _Static_assert(sizeof(jlt_wire_start_t) == 4, "Start: layout");
 
@@ -137,7 +153,7 @@ _Static_assert(sizeof(jlt_wire_step_t) == 4, "Step: layout");
 typedef struct {
   uint16_t path;  // of the container
   uint8_t exit;  // index, or 255: stop by confidence
-  uint8_t reserved;  // 0
+  uint8_t marks;  // as in Start
 } jlt_wire_infer_t;
 _Static_assert(sizeof(jlt_wire_infer_t) == 4, "Infer: layout");
 
@@ -279,6 +295,14 @@ typedef struct {
 } jlt_wire_pcm_reply_t;
 _Static_assert(sizeof(jlt_wire_pcm_reply_t) == 8, "PcmReply: layout");
 
+// Label: LABEL: what an inference should have answered
+typedef struct {
+  uint32_t index;  // of the event; ANY_EVENT for the last inference
+  uint16_t label;  // class
+  uint16_t reserved;  // 0
+} jlt_wire_label_t;
+_Static_assert(sizeof(jlt_wire_label_t) == 8, "Label: layout");
+
 // Nack: NACK: a request that was understood and refused
 typedef struct {
   int32_t status;  // negative status
@@ -332,6 +356,45 @@ typedef struct {
 } jlt_wire_session_t;
 _Static_assert(sizeof(jlt_wire_session_t) == 96, "Session: layout");
 
+// Refit: may follow the Session: a head is fitted again on the device, by firmware that can
+typedef struct {
+  uint32_t magic;  // REFIT_MAGIC
+  uint8_t exit;  // whose head
+  uint8_t flags;  // RefitFlag bits: labels follow the samples in their slot, u16 each; the last exit teaches
+  uint16_t sure_q15;  // DISTIL: least confidence of the last exit
+  float forgetting;  // weight of a sample when the next one comes, 0.9..1
+  float prior;  // 1 / the samples that the factory head weighs, 1e-6..1e3
+  float target;  // logit of the right class [steps]; 0: as the head was fitted
+  uint32_t surplus_mv;  // store from which on it is fitted [mV]; 0: where the policy's price is at its floor
+  uint32_t cycles;  // of one fit, kept [cycles]
+  uint32_t keep_every;  // fits between two that are kept, 1 or more
+} jlt_wire_refit_t;
+_Static_assert(sizeof(jlt_wire_refit_t) == 32, "Refit: layout");
+
+// RefitHead: in front of a head's state in non-volatile memory; a CRC-32 of both follows the state
+typedef struct {
+  uint32_t magic;  // REFIT_MAGIC
+  uint32_t sequence;  // the highest one counts
+  uint32_t updates;  // samples learned from
+  uint32_t plan_crc32;  // of the Refit record; under another one the state does not count
+  uint8_t model_hash[16];  // first 16 bytes of the model's
+} jlt_wire_refit_head_t;
+_Static_assert(sizeof(jlt_wire_refit_head_t) == 32, "RefitHead: layout");
+
+// RefitState: READ REFIT: this, then bias, multipliers and shifts (i32 a class) and weights (i8) of the head that runs
+typedef struct {
+  int32_t status;  // 0; ABSENT without a Refit record; what the record, the exit or the memory failed in
+  uint32_t updates;  // samples learned from
+  uint32_t sequence;  // of what is kept; 0: nothing is
+  uint32_t refused;  // labels that were not learned from since power-up
+  uint16_t n_features;  // that the head reads
+  uint16_t n_classes;  // that it answers with
+  uint8_t kept;  // 1: what is learned outlives a power cut
+  uint8_t exit;  // whose head
+  uint16_t reserved;  // 0
+} jlt_wire_refit_state_t;
+_Static_assert(sizeof(jlt_wire_refit_state_t) == 24, "RefitState: layout");
+
 // EventRecord: one event, as the board keeps it in non-volatile memory
 typedef struct {
   uint32_t index;  // of the event
@@ -369,10 +432,10 @@ _Static_assert(sizeof(jlt_wire_sensors_t) == 24, "Sensors: layout");
 
 // LedgerRecord: what the board counted itself since power-up
 typedef struct {
-  uint64_t pj[10];  // harvested (estimated), compute, redone, abandoned, sleep, sensing, policy, conversion, leakage, clipped
+  uint64_t pj[11];  // harvested (estimated), compute, redone, abandoned, sleep, sensing, policy, conversion, leakage, clipped, refit
   uint64_t stored_delta_pj;  // two's complement
   uint64_t time_us;  // of the board's timer
 } jlt_wire_ledger_record_t;
-_Static_assert(sizeof(jlt_wire_ledger_record_t) == 96, "LedgerRecord: layout");
+_Static_assert(sizeof(jlt_wire_ledger_record_t) == 104, "LedgerRecord: layout");
 
 #endif

@@ -49,7 +49,11 @@ SECTIONS = {
     "BOARD": (32, "plan part: one Board record, then u32 cycles, precision-major, for each op"),
     "NVM": (33, "plan part: one NvmPlan record, then a u32 offset [bytes] for each tensor (NO_OFFSET where not kept)"),
     "PACKED": (34, "plan part: one Packed record, a Packing record for each weight, then weights as kernels read them"),
-    "BANDS": (35, "plan part: BandGroup records of a part with PACKED, in order of first_op; may be left out"),
+    "MEASURED": (
+        35,
+        "plan part: one Measured record, then UTF-8 JSON: costs measured on a board; a board never reads it",
+    ),
+    "BANDS": (36, "plan part: BandGroup records of a part with PACKED, in order of first_op; may be left out"),
 }
 
 CODES = {
@@ -247,6 +251,14 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("energy_pj_per_cycle", "u32", "[pJ]"),
             _f("n_precisions", "u32", "rows of the table"),
             _f("n_ops", "u32", "columns of the table"),
+        ),
+    ),
+    "Measured": (
+        "costs that were measured on one board",
+        (
+            _f("name", "u8", "ASCII, padded with 0", 32),
+            _f("json_bytes", "u32", "of the JSON that follows [bytes]"),
+            _f("reserved", "u32", "0"),
         ),
     ),
     "NvmPlan": (

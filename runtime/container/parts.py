@@ -7,11 +7,15 @@ import numpy as np
 
 from joulet.container import layout
 from joulet.container.assemble import PartSection, assemble, read_table
+from joulet.container.measured import measured_section
 from joulet.container.nvm_plan import NvmPlan, nvm_section
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
+from joulet.measured import MeasuredCosts
 from joulet.records import BoardCosts
+
+_OF_BOARD = ("BOARD", "NVM", "MEASURED")  # sections that begin with the name of a board
 
 
 def board_section(board: BoardCosts, n_precisions: int, n_ops: int) -> bytes:
@@ -72,6 +76,23 @@ def with_nvm_plan(container: bytes, plan: NvmPlan) -> bytes:
     return _with_section(container, "NVM", nvm_section(plan, len(Container.from_bytes(container).tensors)))
 
 
+def with_measured(container: bytes, costs: MeasuredCosts) -> bytes:
+    """Return the container with a board's measured costs as a plan part; those of the same board are replaced.
+
+    A container without its low planes is returned as it is: what it lacks cannot be laid out again.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    PlanError
+        For costs of another model.
+    """
+    if costs.model_hash != Container.from_bytes(container).model_hash.hex():
+        raise PlanError(f"costs were measured on model {costs.model_hash[:16]}, the container is of another one")
+    return _with_section(container, "MEASURED", measured_section(costs))
+
+
 def _with_section(container: bytes, code: str, content: bytes) -> bytes:
     """Add a section that begins with a board's name, in that board's part where there is one."""
     table = read_table(container)
@@ -81,7 +102,7 @@ def _with_section(container: bytes, code: str, content: bytes) -> bytes:
     kept, part = [], None
     for section in table.sections:
         data = container[section.offset : section.offset + section.size_bytes]
-        of_board = section.name in ("BOARD", "NVM") and data.startswith(name)
+        of_board = section.name in _OF_BOARD and data.startswith(name)
         if of_board and section.name != code:
             part = section.part
         if not (of_board and section.name == code):

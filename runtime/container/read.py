@@ -14,12 +14,14 @@ import numpy.typing as npt
 
 from joulet.container import layout
 from joulet.container.assemble import SectionInfo, Table, read_table
+from joulet.container.measured import read_measured
 from joulet.container.nvm_plan import NvmPlan, read_nvm_plan
 from joulet.errors import ContainerError, UsageError
+from joulet.measured import MeasuredCosts
 from joulet.records import BoardCosts
 
 Records = npt.NDArray[np.void]
-_OPTIONAL = frozenset({"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM", "PACKED", "BANDS"})
+_OPTIONAL = frozenset({"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM", "PACKED", "MEASURED", "BANDS"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -47,6 +49,7 @@ class Container:
     arena_offsets: npt.NDArray[np.uint32]
     boards: tuple[BoardCosts, ...]
     nvm_plans: tuple[NvmPlan, ...]
+    measured: tuple[MeasuredCosts, ...]
 
     @property
     def model_hash(self) -> bytes:
@@ -113,6 +116,11 @@ class Container:
                 read_nvm_plan(data[s.offset : s.offset + s.size_bytes], s.part, int(model["n_tensors"]))
                 for s in table.sections
                 if s.name == "NVM"
+            ),
+            measured=tuple(
+                read_measured(data[s.offset : s.offset + s.size_bytes], s.part, table.model_hash)
+                for s in table.sections
+                if s.name == "MEASURED"
             ),
             **records,
         )

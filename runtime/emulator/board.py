@@ -24,6 +24,7 @@ _PERIPHERALS, _PRIVATE = 0x4000_0000, 0xE000_0000
 _SPI = 0x2_0000  # of the peripherals: answered in C
 _MAGIC, _UNLOCK = 0x5654_4C4A, 0x4F50_454E  # firmware/drivers/drivers.h
 _GRAY = {bits ^ bits >> 1: bits for bits in range(8)}
+_PHASES = {int(phase): phase for phase in Phase}
 _ERASE_S, _PROGRAM_S = 22e-3, 82e-6  # of a page and of eight bytes: typical of STM32L4 (DS12023, flash characteristics)
 _NO_ALARM = (1 << 64) - 1
 
@@ -55,6 +56,8 @@ class VirtualBoard:
         (time [s], :class:`Phase`) of each change on the marker pins when ``trace_phases`` is set.
     on_phase
         Called with the phases before and after each change, if set.
+    on_pins
+        Called with the four marker pins whenever they change, if set.
     resets
         Times the core has started, the first one among them.
     op_cycles
@@ -94,6 +97,7 @@ class VirtualBoard:
         self.trace_phases = False
         self.phases: list[tuple[float, Phase]] = []
         self.on_phase: Callable[[Phase, Phase], None] | None = None
+        self.on_pins: Callable[[int], None] | None = None
         self.phase = Phase.IDLE
         self.resets = 0
         self.on = False
@@ -390,10 +394,12 @@ class VirtualBoard:
         return True
 
     def _marked(self, out: int) -> None:
-        phase = Phase(_GRAY.get(out & 7, 0)) if _GRAY.get(out & 7, 0) <= max(Phase) else Phase.IDLE
+        phase = _PHASES.get(_GRAY[out & 7], Phase.IDLE)
+        self.settle()
+        if self.on_pins is not None:
+            self.on_pins(out & 15)
         if phase is self.phase:
             return
-        self.settle()
         self._flash_open = None
         before = self.phase
         if before is Phase.COMMIT and isinstance(self.power, HarvestedSupply):

@@ -19,6 +19,8 @@ class Phase(IntEnum):
     DECIDE = 2
     COMMIT = 3
     SENSE = 4
+    REFIT = 5
+    EXIT = 7
 
 
 class Power(Protocol):
@@ -127,7 +129,8 @@ class HarvestedSupply:
         if phase is Phase.INFER:
             self._open_j += self.supply.last_drawn_j
         else:
-            self.supply.ledger.post("sensing" if phase is Phase.SENSE else "policy", self.supply.last_drawn_j)
+            account = {Phase.SENSE: "sensing", Phase.REFIT: "refit"}.get(phase, "policy")
+            self.supply.ledger.post(account, self.supply.last_drawn_j)
         return alive or self._lost()
 
     def slept(self, until_s: float) -> bool:

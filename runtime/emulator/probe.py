@@ -14,7 +14,7 @@ from joulet.records import LoadFigures
 
 
 class ProbedSupply(BenchSupply):
-    """A bench supply that remembers what was drawn when, until it has been asked for.
+    """A bench supply that remembers what was drawn when, and what the marker pins showed, until it has been asked for.
 
     Parameters
     ----------
@@ -27,18 +27,23 @@ class ProbedSupply(BenchSupply):
     def __init__(self, load: LoadFigures, voltage_v: float) -> None:
         super().__init__(load)
         self.voltage_v = voltage_v
+        self._levels = 0
         # ends of stretches: time, energy drawn up to there, levels of the marker pins within
         self._ends: list[tuple[float, float, int]] = [(0.0, 0.0, 0)]
 
     def ran(self, seconds: float, phase: Phase) -> bool:
         super().ran(seconds, phase)
-        self._ends.append((self.now_s, self.drawn_j, phase ^ phase >> 1))  # Gray code, as the firmware shows it
+        self._ends.append((self.now_s, self.drawn_j, self._levels))
         return True
 
     def slept(self, until_s: float) -> bool:
         super().slept(until_s)
-        self._ends.append((self.now_s, self.drawn_j, 0))
+        self._ends.append((self.now_s, self.drawn_j, self._levels))
         return True
+
+    def show(self, levels: int) -> None:
+        """Let the marker pins have other levels from now on."""
+        self._levels = levels
 
     def seen(self, edges_s: npt.NDArray[np.float64]) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.uint8]]:
         """Return mean current [A] between times that rise from call to call, and the pins at the beginning of each stretch."""

@@ -168,6 +168,7 @@ class Supply:
             "conversion": self.converter.provenance,
             "leakage": self.storage.provenance,
             "clipped": self.storage.provenance,
+            "refit": sources.get("refit_cycles", "none: no head was fitted on the device"),
         }
 
     def _post(self, flows: Flows, account: str | None) -> None:

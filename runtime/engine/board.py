@@ -52,6 +52,11 @@ class BoardEngine(Borders):
     progress : callable, optional
         Told (what, done, total) during the upload.
 
+    Attributes
+    ----------
+    marks
+        Mark bits of the wire: what the board's marker pins show of each inference besides its phase; 0 for nothing.
+
     Raises
     ------
     EngineError
@@ -70,6 +75,7 @@ class BoardEngine(Borders):
         super().__init__(Container.from_bytes(data))
         self.board = board
         self._counter: Counter = counter or BoardCounter()
+        self.marks = 0
         self._sent: bytes | None = None
         self._reached: Reached | None = None
         if board.hello.model_hash != self.model_hash or board.hello.model_status != 0:
@@ -113,7 +119,7 @@ class BoardEngine(Borders):
         for index in range(n):
             self._send([array[index] for array in arrays])
             self._counter.begin()
-            reached = self.board.infer(path, None if exit == AUTO else exit)
+            reached = self.board.infer(path, None if exit == AUTO else exit, self.marks)
             result.instructions[index], result.cycles[index] = self._counter.read(reached)
             result.exit[index], result.confidence_q15[index] = reached.exit, reached.confidence_q15
             result.macs[index] = reached.macs
@@ -124,7 +130,7 @@ class BoardEngine(Borders):
         """Begin one inference along a path; each array holds one sample."""
         self._send([array[0] for array in self.check_inputs([np.asarray(array)[np.newaxis] for array in inputs])])
         self._counter.begin()
-        self.board.start(path)
+        self.board.start(path, self.marks)
         self._reached = None
 
     def run_to_exit(self, exit: int) -> ExitEvent:

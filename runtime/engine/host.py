@@ -152,6 +152,7 @@ class HostEngine(Borders):
         arena = ffi.from_buffer("uint8_t[]", self._arena)
         check_status(lib.jlt_engine_init(self._engine, self._checked, arena, arena_bytes), "engine")
         self._event = ffi.new("jlt_event_t *")
+        self._refit: Any | None = None
         self._staging = np.zeros(max(info.bytes for info in self.inputs), dtype=np.uint8)
         self._staging_c = ffi.from_buffer("uint8_t[]", self._staging)
 
@@ -211,6 +212,16 @@ class HostEngine(Borders):
         check_status(lib.jlt_host_run_to_exit(self._engine, exit, self._event), f"exit {exit}")
         event = self._event
         return ExitEvent(exit=event.exit, confidence_q15=event.confidence_q15, macs=event.macs)
+
+    @property
+    def checked(self) -> Any:
+        """The checked container, for what else in C reads it."""
+        return self._checked
+
+    def use_head(self, refit: Any | None) -> None:
+        """Answer at one exit with a head of :class:`joulet.engine.refit.HeadRefit`, or None for the container's own."""
+        self._refit = refit  # kept alive as long as C points to it
+        self._engine.head = ffi.NULL if refit is None else ffi.addressof(refit, "head")
 
     def switch(self, path: int) -> None:
         """Continue along another path that agrees in all segments already run."""

@@ -26,13 +26,10 @@ class LiteRTEngine:
     """
 
     def __init__(self, model: bytes | Path, *, threads: int = 1) -> None:
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise MissingDependencyError("the litert engine needs LiteRT: pip install 'joulet[tflite]'") from error
+        make = _interpreter()
         data = model.read_bytes() if isinstance(model, Path) else bytes(model)
         try:
-            self._interpreter = Interpreter(model_content=data, num_threads=threads)
+            self._interpreter = make(model_content=data, num_threads=threads)
             self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
@@ -78,35 +75,64 @@ class LiteRTEngine:
         )
 
 
+def _interpreter() -> Any:
+    """Return the class of LiteRT, else of its predecessor tflite-runtime, whose last release needs numpy 1.
+
+    Raises
+    ------
+    MissingDependencyError
+        If neither is installed, or the latter beside numpy 2, with which it fails on its first array.
+    """
+    try:
+        from ai_edge_litert.interpreter import Interpreter
+    except ImportError as error:
+        try:
+            from tflite_runtime.interpreter import Interpreter as Legacy
+        except ImportError:
+            raise MissingDependencyError("the litert engine needs LiteRT: pip install 'joulet[tflite]'") from error
+        if int(np.__version__.partition(".")[0]) >= 2:
+            raise MissingDependencyError(
+                f"tflite-runtime does not work with numpy {np.__version__}: pip install 'numpy<2', or 'joulet[tflite]' instead"
+            ) from error
+        return Legacy
+    return Interpreter
+
+
 class LiteRTLadder:
     """Several .tflite files for one task, each an operating point: a path named after its file, with one exit.
+
+    With several numbers of threads each file is several paths: ``small/1t``, ``small/2t``.
 
     Parameters
     ----------
     models : sequence of Path
-        The files, two or more; their inputs must be the same, their outputs of one shape and type.
-    threads : int
+        The files; their inputs must be the same, their outputs of one shape and type. There must be two operating points or
+        more.
+    threads : int or sequence of int
         XNNPACK threads of each.
 
     Raises
     ------
     UsageError
-        For fewer than two files, two of one name, or files that do not take and give the same.
+        For fewer than two points, two files of one name, or files that do not take and give the same.
     """
 
-    def __init__(self, models: Sequence[Path], *, threads: int = 1) -> None:
+    def __init__(self, models: Sequence[Path], *, threads: int | Sequence[int] = 1) -> None:
+        numbers = (threads,) if isinstance(threads, int) else tuple(threads)
         names = [model.stem for model in models]
-        if len(models) < 2 or len(set(names)) != len(names):
+        if len(models) * len(numbers) < 2 or len(set(names)) != len(names):
             raise UsageError("a ladder needs two or more .tflite files of different names, separated by commas")
         self._rungs = []
         for model in models:
             try:
-                self._rungs.append(LiteRTEngine(model, threads=threads))
+                self._rungs += [LiteRTEngine(model, threads=number) for number in numbers]
             except OSError as error:
                 raise UsageError(f"cannot read '{model}': {error.strerror or error}; give a .tflite file") from error
         first = self._rungs[0]
-        for model, rung in zip(models, self._rungs, strict=True):
+        for model, rung in zip(models, self._rungs[:: len(numbers)], strict=True):
             _check_alike(models[0], first, model, rung)
+        if len(numbers) > 1:
+            names = [f"{name}/{number}t" for name in names for number in numbers]
         self.inputs, self.outputs = first.inputs, first.outputs
         self.exit_names = ("last",)
         self.path_names = tuple(names)

@@ -66,7 +66,7 @@ class FirmwareFacts:
     """What a build of the firmware needs to know of a board.
 
     ``flags`` are GCC's and ``zig_flags`` clang's; ``sources`` are paths below ``firmware/``; ``board_sources`` lie beside
-    board.toml.
+    board.toml. ``refit``: with what fits a head again.
     """
 
     name: str
@@ -78,6 +78,7 @@ class FirmwareFacts:
     slots: Mapping[str, Slot]
     ram: Slot
     table: Mapping[str, Any]
+    refit: bool = False
 
 
 def firmware_facts(name: str) -> FirmwareFacts:

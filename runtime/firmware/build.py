@@ -32,6 +32,8 @@ _FIRMWARE = (
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 # reference kernels are what remains where an instruction set's own take an op not
 _OPTIMISE = {"csrc": "-Os", "kernels": "-O2", "front": "-O2", "firmware": "-Os", "monocypher": "-Os"}
+# of csrc and firmware; left out unless asked for
+_REFIT = ("head.c", "rls.c", "refit.c")
 _MONOCYPHER_DEFINES = ("-DBLAKE2_NO_UNROLLING",)
 
 
@@ -130,6 +132,7 @@ def firmware_recipe(
     energy_mode: bool = False,
     key: bytes | None = None,
     broken_commit: bool = False,
+    refit: bool = False,
 ) -> Iterator[Recipe]:
     """Give how a board's firmware is made; its paths hold as long as the context.
 
@@ -138,7 +141,7 @@ def firmware_recipe(
     UsageError
         If there is no such board, or no compiler.
     """
-    facts = firmware_facts(board)
+    facts = with_refit(firmware_facts(board)) if refit else firmware_facts(board)
     compiler = find_toolchain(toolchain)
     monocypher = monocypher_source(cache_folder()) if key is not None else None
     with resources.as_file(core_source()) as core, resources.as_file(firmware_source()) as firmware:
@@ -165,6 +168,7 @@ def build_firmware(
     energy_mode: bool = False,
     key: bytes | None = None,
     broken_commit: bool = False,
+    refit: bool = False,
 ) -> Firmware:
     """Build the firmware of a board, or return it from the cache when nothing has changed.
 
@@ -180,6 +184,8 @@ def build_firmware(
         Public key, 32 bytes: models and policies that come over the link are taken only when signed with its other half.
     broken_commit : bool
         A firmware that commits progress before what it stands for: a fixture for the tests of the power-cut runner.
+    refit : bool
+        With what fits an exit's head again on the board.
 
     Raises
     ------
@@ -187,13 +193,20 @@ def build_firmware(
         If there is no such board, no compiler, or the compiler fails.
     """
     with firmware_recipe(
-        board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit
+        board, toolchain=toolchain, energy_mode=energy_mode, key=key, broken_commit=broken_commit, refit=refit
     ) as recipe:
         folder = cache_folder() / "firmware" / f"{board}-{recipe.build_id.hex()}"
         elf = folder / "firmware.elf"
         if not elf.is_file():
             _make(recipe, folder)
     return Firmware(board=board, build_id=recipe.build_id, elf=elf, folder=folder, toolchain=recipe.toolchain)
+
+
+def with_refit(facts: FirmwareFacts) -> FirmwareFacts:
+    """Return a board whose firmware can fit a head again, with the options that takes."""
+    # float32 with one rounding an operation, on every compiler: csrc/core/rls.h
+    extra = ("-DJLT_WITH_REFIT=1", "-ffp-contract=off")
+    return replace(facts, flags=(*facts.flags, *extra), zig_flags=(*facts.zig_flags, *extra), refit=True)
 
 
 def work_bytes(firmware: Firmware) -> int:
@@ -221,9 +234,11 @@ def _units(facts: FirmwareFacts, core: Path, firmware: Path, monocypher: Path | 
     for folder in _ROOMS:
         for path in sorted((core / folder).rglob("*.c")):
             room = _room(path.relative_to(core))
+            if folder == "core" and path.name in _REFIT and not facts.refit:
+                continue
             if not path.stem.endswith("_f32") and room not in without:
                 yield Unit(f"csrc/{path.relative_to(core)}", path, room)
-    for name in (*_FIRMWARE, *facts.sources):
+    for name in (*_FIRMWARE, *(("refit.c",) if facts.refit else ()), *facts.sources):
         yield Unit(f"firmware/{name}", firmware / name, "firmware")
     for name in facts.board_sources:
         yield Unit(f"firmware/boards/{facts.name}/{name}", firmware / "boards" / facts.name / name, "firmware")

@@ -40,8 +40,11 @@ def policy_slot(table: bytes, model_hash: bytes) -> bytes:
     return slot("POLICY", table)
 
 
-def samples_slot(inputs: Sequence[npt.NDArray[np.generic]]) -> bytes:
-    """Return samples for their slot; one array ``(n, …)`` an input of the model, in the model's own types."""
+def samples_slot(inputs: Sequence[npt.NDArray[np.generic]], labels: npt.NDArray[np.integer] | None = None) -> bytes:
+    """Return samples for their slot; one array ``(n, …)`` an input of the model, in the model's own types.
+
+    ``labels`` ``(n,)`` follow them, for a session that fits a head again.
+    """
     if not inputs or len({len(array) for array in inputs}) != 1 or len(inputs[0]) == 0:
         raise DataError("samples are needed: one or more, the same number for every input")
     count = len(inputs[0])
@@ -58,13 +61,26 @@ def samples_slot(inputs: Sequence[npt.NDArray[np.generic]]) -> bytes:
     header = np.zeros((), wire.dtype("Samples"))
     header["magic"], header["count"] = wire.SAMPLES_MAGIC, count
     header["bytes_each"], header["stride"] = each, stride
-    return slot("SAMPLES", header.tobytes() + content.tobytes())
+    behind = b"" if labels is None else np.asarray(labels, "<u2").tobytes()
+    return slot("SAMPLES", header.tobytes() + content.tobytes() + behind)
 
 
-def session_slot(**fields: int) -> bytes:
-    """Return a session plan for its slot; fields of the Session record. Without ``fixed_path`` the policy is asked."""
+def session_slot(refit: bytes = b"", **fields: int) -> bytes:
+    """Return a session plan for its slot; fields of the Session record. Without ``fixed_path`` the policy is asked.
+
+    ``refit`` is the Refit record that follows, of :func:`refit_record`.
+    """
     record = np.zeros((), wire.dtype("Session"))
     record["magic"], record["fixed_path"] = wire.SESSION_MAGIC, ASK_POLICY
     for name, value in fields.items():
         record[name] = value
-    return slot("SESSION", record.tobytes())
+    return slot("SESSION", record.tobytes() + refit)
+
+
+def refit_record(**fields: float) -> bytes:
+    """Return how a head is fitted again, to follow a session plan; fields of the Refit record."""
+    record = np.zeros((), wire.dtype("Refit"))
+    record["magic"], record["keep_every"] = wire.REFIT_MAGIC, 1
+    for name, value in fields.items():
+        record[name] = value
+    return record.tobytes()

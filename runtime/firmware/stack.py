@@ -38,6 +38,7 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/activation.c": ("nvm", "flash"),
     "firmware/journal.c": ("nvm",),
     "firmware/progress.c": ("nvm",),
+    "firmware/refit.c": ("nvm",),
     "firmware/ring.c": ("flash",),
     "firmware/session.c": ("counter", "jlt_input_flash", "jlt_input_link"),
     "firmware/store.c": ("store",),

@@ -149,17 +149,17 @@ class Board:
                     return
         recover(self._port, _AGAIN_S)  # it may have left: what is in ASCII must get no more frames
 
-    def start(self, path: int) -> None:
-        """Begin an inference with the input that was uploaded."""
-        self.request("START", self._pack("Start", path=path))
+    def start(self, path: int, marks: int = 0) -> None:
+        """Begin an inference with the input that was uploaded; ``marks`` are Mark bits of the wire."""
+        self.request("START", self._pack("Start", path=path, marks=marks))
 
     def step(self, exit: int) -> Reached:
         """Run to an exit."""
         return self._reached(self.request("STEP", self._pack("Step", exit=exit), _COMPUTE_S))
 
-    def infer(self, path: int, exit: int | None) -> Reached:
-        """Run one inference to an exit, or with None until its confidence suffices."""
-        payload = self._pack("Infer", path=path, exit=255 if exit is None else exit)
+    def infer(self, path: int, exit: int | None, marks: int = 0) -> Reached:
+        """Run one inference to an exit, or with None until its confidence suffices; ``marks`` as for :meth:`start`."""
+        payload = self._pack("Infer", path=path, exit=255 if exit is None else exit, marks=marks)
         return self._reached(self.request("INFER", payload, _COMPUTE_S))
 
     def switch(self, path: int) -> None:
@@ -184,6 +184,22 @@ class Board:
         """Return what the board's sensors say, a Sensors record."""
         record = wire.dtype("Sensors")
         return self._record("Sensors", self.read("SENSORS", record.itemsize))
+
+    def label(self, label: int, event: int = wire.ANY_EVENT) -> None:
+        """Tell what an inference should have answered: the last one, or that of an event of the session.
+
+        Raises
+        ------
+        LinkError
+            If the firmware fits no head again, or that inference is over, or did not come by the exit that is fitted.
+        """
+        self.request("LABEL", self._pack("Label", index=event, label=label), _COMPUTE_S)
+
+    def refit(self) -> tuple[np.void, bytes]:
+        """Return (RefitState, the head that runs: bias, multipliers and shifts as i32, weights as i8)."""
+        raw = self.read("REFIT")
+        size = wire.dtype("RefitState").itemsize
+        return self._record("RefitState", raw), raw[size:]
 
     def price(self, energy_q16: int, spend_q16: int) -> tuple[int, int]:
         """Return (worth, price) of energy in levels of the policy, in right answers times 2^gain_q."""

@@ -21,6 +21,8 @@ REPLY = 0x80  # type of a reply = type of its request | REPLY
 SLOT_MAGIC = 0x4C544C4A  # "JLTL"
 SAMPLES_MAGIC = 0x53544C4A  # "JLTS"
 SESSION_MAGIC = 0x434C544A  # "JTLC"
+REFIT_MAGIC = 0x46544C4A  # "JLTF"
+ANY_EVENT = 0xFFFF_FFFF  # of a LABEL: whatever inference came last
 ACTIVATIONS_AT = 64  # two of them in memory that is written byte by byte, each with 64 bytes of room
 JOURNAL_AT = 192  # first record of the journal in that memory
 BLOCK_NONE = 0xFF
@@ -41,14 +43,17 @@ CODES = {
         "RUN": 12,
         "PCM": 13,
         "ROLLBACK": 14,
+        "LABEL": 15,
         "EVENT": 32,
         "LOG": 33,
         "NACK": 127,
     },
     "Slot": {"INPUT": 0, "MODEL": 1, "POLICY": 2, "SAMPLES": 3, "SESSION": 4},
-    "Read": {"ANSWER": 0, "LEDGER": 1, "EVENTS": 2, "FEATURES": 3, "SENSORS": 4, "FIRMWARE": 5},
-    "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32, "SIGNED": 64},
+    "Read": {"ANSWER": 0, "LEDGER": 1, "EVENTS": 2, "FEATURES": 3, "SENSORS": 4, "FIRMWARE": 5, "REFIT": 6},
+    "Cap": {"CYCLES": 1, "NVM": 2, "POWER": 4, "FLASH": 8, "F32": 16, "ENERGY_MODE": 32, "SIGNED": 64, "REFIT": 128},
+    "RefitFlag": {"LABELLED": 1, "DISTIL": 2},
     "Input": {"FLASH": 0, "LINK": 1},
+    "Mark": {"EXIT": 1, "STEPS": 2},
     "Strategy": {"PLANNED": 0, "IN_NVM": 1, "JIT_COPY": 2, "RESTART_FROM_EXIT": 3, "NONE": 4},
     "EventStatus": {"RUNNING": 1, "ANSWERED": 2, "DROPPED": 3, "EXPIRED": 4, "CUT": 5},
 }
@@ -92,7 +97,15 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
     ),
     "Start": (
         "START: begin an inference with the content of the INPUT slot",
-        (_f("path", "u16", "of the container"), _f("reserved", "u16", "0")),
+        (
+            _f("path", "u16", "of the container"),
+            _f(
+                "marks",
+                "u8",
+                "Mark bits: what the marker pins are to show besides, held long enough for a meter to see",
+            ),
+            _f("reserved", "u8", "0"),
+        ),
     ),
     "Step": (
         "STEP: run to an exit, evaluating no other head",
@@ -103,7 +116,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         (
             _f("path", "u16", "of the container"),
             _f("exit", "u8", "index, or 255: stop by confidence"),
-            _f("reserved", "u8", "0"),
+            _f("marks", "u8", "as in Start"),
         ),
     ),
     "Reached": (
@@ -227,6 +240,14 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("ready", "u32", "1: the INPUT slot holds the features of the last 49"),
         ),
     ),
+    "Label": (
+        "LABEL: what an inference should have answered",
+        (
+            _f("index", "u32", "of the event; ANY_EVENT for the last inference"),
+            _f("label", "u16", "class"),
+            _f("reserved", "u16", "0"),
+        ),
+    ),
     "Nack": (
         "NACK: a request that was understood and refused",
         (_f("status", "i32", "negative status"), _f("type", "u8", "of the request"), _f("reserved", "u8", "0", 3)),
@@ -280,6 +301,53 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f("fixed_exit", "u16", "with fixed_path: to this exit; plus 256: the exits before it answer too"),
         ),
     ),
+    "Refit": (
+        "may follow the Session: a head is fitted again on the device, by firmware that can",
+        (
+            _f("magic", "u32", "REFIT_MAGIC"),
+            _f("exit", "u8", "whose head"),
+            _f(
+                "flags",
+                "u8",
+                "RefitFlag bits: labels follow the samples in their slot, u16 each; the last exit teaches",
+            ),
+            _f("sure_q15", "u16", "DISTIL: least confidence of the last exit"),
+            _f("forgetting", "f32", "weight of a sample when the next one comes, 0.9..1"),
+            _f("prior", "f32", "1 / the samples that the factory head weighs, 1e-6..1e3"),
+            _f("target", "f32", "logit of the right class [steps]; 0: as the head was fitted"),
+            _f(
+                "surplus_mv",
+                "u32",
+                "store from which on it is fitted [mV]; 0: where the policy's price is at its floor",
+            ),
+            _f("cycles", "u32", "of one fit, kept [cycles]"),
+            _f("keep_every", "u32", "fits between two that are kept, 1 or more"),
+        ),
+    ),
+    "RefitHead": (
+        "in front of a head's state in non-volatile memory; a CRC-32 of both follows the state",
+        (
+            _f("magic", "u32", "REFIT_MAGIC"),
+            _f("sequence", "u32", "the highest one counts"),
+            _f("updates", "u32", "samples learned from"),
+            _f("plan_crc32", "u32", "of the Refit record; under another one the state does not count"),
+            _f("model_hash", "u8", "first 16 bytes of the model's", 16),
+        ),
+    ),
+    "RefitState": (
+        "READ REFIT: this, then bias, multipliers and shifts (i32 a class) and weights (i8) of the head that runs",
+        (
+            _f("status", "i32", "0; ABSENT without a Refit record; what the record, the exit or the memory failed in"),
+            _f("updates", "u32", "samples learned from"),
+            _f("sequence", "u32", "of what is kept; 0: nothing is"),
+            _f("refused", "u32", "labels that were not learned from since power-up"),
+            _f("n_features", "u16", "that the head reads"),
+            _f("n_classes", "u16", "that it answers with"),
+            _f("kept", "u8", "1: what is learned outlives a power cut"),
+            _f("exit", "u8", "whose head"),
+            _f("reserved", "u16", "0"),
+        ),
+    ),
     "EventRecord": (
         "one event, as the board keeps it in non-volatile memory",
         (
@@ -322,8 +390,8 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
                 "pj",
                 "u64",
                 "harvested (estimated), compute, redone, abandoned, sleep, sensing, policy, conversion, leakage, "
-                "clipped",
-                10,
+                "clipped, refit",
+                11,
             ),
             _f("stored_delta_pj", "u64", "two's complement"),
             _f("time_us", "u64", "of the board's timer"),

@@ -18,10 +18,12 @@ from joulet.emulator.power import HarvestedSupply
 from joulet.energy.capacitor import Capacitor
 from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.energy.supply import Supply
+from joulet.engine.refit import RefitRule
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
 from joulet.events import Event, summarise
-from joulet.firmware.slots import ASK_POLICY, policy_slot, samples_slot, session_slot
+from joulet.firmware.build import build_firmware
+from joulet.firmware.slots import ASK_POLICY, policy_slot, refit_record, samples_slot, session_slot
 from joulet.link import wire
 from joulet.live.journal import read_journal
 from joulet.policies.fixed import Fixed
@@ -57,6 +59,49 @@ class Survival:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Refit:
+    """An exit's head that the board fits again.
+
+    Attributes
+    ----------
+    exit, rule
+        Which, and how.
+    surplus_v
+        Voltage of the store from which on it does so; None for when the policy's table says that the energy is worth nothing
+        else [V].
+    labelled
+        The samples' labels teach; else the last exit does, from a confidence of ``sure_q15`` on.
+    cycles
+        Of one fit, by the board's figures.
+    keep_every
+        Fits between two heads that are kept.
+    """
+
+    exit: int
+    rule: RefitRule
+    surplus_v: float | None
+    labelled: bool
+    cycles: int
+    sure_q15: int = 32000
+    keep_every: int = 8
+
+    def record(self) -> bytes:
+        """Return what follows the session's plan."""
+        flags = wire.CODES["RefitFlag"]
+        return refit_record(
+            exit=self.exit,
+            flags=flags["LABELLED" if self.labelled else "DISTIL"],
+            sure_q15=self.sure_q15,
+            forgetting=self.rule.forgetting,
+            prior=self.rule.prior,
+            target=self.rule.target,
+            surplus_mv=0 if self.surplus_v is None else round(self.surplus_v * 1e3),
+            cycles=self.cycles,
+            keep_every=self.keep_every,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What runs: a container, samples ``(n, …)`` an input, labels ``(n,)`` or None, and what it costs on the board."""
 
@@ -78,6 +123,7 @@ def run_on_board(
     policy: Shadow | Fixed,
     settings: SessionSettings,
     survival: Survival | None = None,
+    refit: Refit | None = None,
     provenance: Mapping[str, str] | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> RunRecord:
@@ -97,6 +143,8 @@ def run_on_board(
         Periodic events; a queue of one.
     survival : Survival, optional
         What of an inference survives a power cut; nothing without.
+    refit : Refit, optional
+        An exit's head that is fitted again.
 
     Raises
     ------
@@ -113,6 +161,7 @@ def run_on_board(
     survival = survival or Survival()
     order = _order(settings, len(job.inputs[0]))
     session = session_slot(
+        b"" if refit is None else refit.record(),
         autostart=1,
         period_us=round(settings.period_s * _US),
         deadline_us=round(deadline_s * _US),
@@ -132,12 +181,12 @@ def run_on_board(
         fixed_exit=fixed[1],
     )
     power = HarvestedSupply(supply, duration_s)
-    virtual = VirtualBoard(board.name)
+    virtual = VirtualBoard(board.name, firmware=build_firmware(board.name, refit=refit is not None))
     _load(virtual, "model", job.container)
     if isinstance(policy, Shadow):
         assert policy.table is not None
         _load(virtual, "policy", policy_slot(policy.table.to_bytes(), job.model_hash))
-    _load(virtual, "samples", samples_slot([np.ascontiguousarray(x[order]) for x in job.inputs]))
+    _load(virtual, "samples", _samples(job, order, refit))
     # as after flashing: started once beside a host, the board has checked all sums and remembers that
     virtual.power_on()
     virtual.run()
@@ -191,9 +240,30 @@ def run_on_board(
             "nvm_line_writes": int(virtual.fram.writes.sum()),
             "nvm_most_writes_of_a_line": int(virtual.fram.writes.max()),
             "firmware_build": virtual.firmware.build_id.hex(),
+            **({} if refit is None else _refit_settings(virtual)),
         },
         provenance={**sources, "harvest": harvester.provenance, "converter": converter.provenance},
     )
+
+
+def _samples(job: Job, order: npt.NDArray[np.int64], refit: Refit | None) -> bytes:
+    labels = None
+    if refit is not None and refit.labelled:
+        if job.labels is None:
+            raise UsageError("the samples have no labels to learn from; let the last exit teach")
+        labels = job.labels[order]
+    return samples_slot([np.ascontiguousarray(x[order]) for x in job.inputs], labels)
+
+
+def _refit_settings(virtual: VirtualBoard) -> dict[str, float | int | str | None]:
+    """Return what the board says of the head that it has fitted, from its memory: the newer of two whole states."""
+    head, found = wire.dtype("RefitHead"), np.zeros(0, wire.dtype("RefitHead"))
+    kept = virtual.kept()
+    for at in range(0, len(kept) - head.itemsize, 8):
+        if kept[at : at + 4] == wire.REFIT_MAGIC.to_bytes(4, "little"):
+            found = np.append(found, np.frombuffer(kept, head, 1, at))
+    newest = int(found["updates"][found["sequence"].argmax()]) if len(found) else 0
+    return {"refit_kept_updates": newest}
 
 
 def _cap_kcycles(settings: SessionSettings, board: Board) -> int:

@@ -16,6 +16,7 @@ from joulet.meters.hwmon import find_devices, find_iio, hwmon_channels, iio_chan
 from joulet.meters.ina import InaMeter
 from joulet.meters.ina_chips import CHIPS
 from joulet.meters.jetson import find_rails, open_jetson
+from joulet.meters.joulescope import Joulescope
 from joulet.meters.lpm01a import USB_ID as LPM01A_ID
 from joulet.meters.lpm01a import Lpm01a
 from joulet.meters.machine import Machine
@@ -42,6 +43,7 @@ OPENERS: dict[str, Opener] = {
     "max17048": Max17048,
     "ppk2": lambda machine, spec, allow: Ppk2(machine, spec),
     "lpm01a": lambda machine, spec, allow: Lpm01a(machine, spec),
+    "joulescope": lambda machine, spec, allow: Joulescope(machine, spec),
     "replay": lambda machine, spec, allow: ReplayMeter(machine, spec),
     "board": lambda machine, spec, allow: BoardMeter(machine, spec),
     "simulated": lambda machine, spec, allow: SimulatedMeter(machine, spec),

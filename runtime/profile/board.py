@@ -15,7 +15,17 @@ from joulet.errors import DataError
 from joulet.link import Board, Reached
 from joulet.profile.figures import Row, Sync, interval
 from joulet.profile.recorder import Recorder, Trace
-from joulet.profile.sync import ClockFit, busy_around, find_pulses, fit_arrivals, fit_clock, group_runs, place_windows
+from joulet.profile.sync import (
+    ClockFit,
+    busy_around,
+    energy_up_to,
+    find_pulses,
+    fit_arrivals,
+    fit_clock,
+    group_runs,
+    place_windows,
+)
+from joulet.profile.ticks import Told, known_levels, read_told, runs_between
 
 _SLACK_S = 0.02  # how far USB may hold samples or frames back without telling
 _CRYSTAL = 100e-6  # by which a meter's clock may be off, and so a length and an energy by it
@@ -29,6 +39,7 @@ class Stamp:
     after_s: float = 0.0
     ticks: int = 0
     cycles: int = 0
+    exit: int = -1
 
 
 @dataclass
@@ -46,6 +57,7 @@ class StampCounter:
         """The exit is reached."""
         stamp = self.stamps[-1]
         stamp.after_s, stamp.ticks, stamp.cycles = self.clock(), reached.ticks, reached.cycles
+        stamp.exit = reached.exit
         return 0, reached.cycles
 
 
@@ -81,9 +93,9 @@ def take(
     Rounds rather than blocks: what drifts touches all cases alike.
     """
     arrays = [array[:1] for array in sample]
+    recorder.begin()
     engine.infer(arrays, path=cases[0].path, depth=cases[0].exit)  # the input is on the board from here on
     counter.stamps.clear()
-    recorder.poll()
     questions = [_ask_clock(board, counter.clock)]
     done = 0
     for _ in range(repeats):
@@ -95,7 +107,7 @@ def take(
         questions.append(_ask_clock(board, counter.clock))
     return Taken(
         cases=tuple(cases), repeats=repeats, stamps=tuple(counter.stamps), questions=np.array(questions),
-        trace=recorder.stop(), tick_hz=board.hello.tick_hz,
+        trace=recorder.trace(), tick_hz=board.hello.tick_hz,
     )  # fmt: skip
 
 
@@ -105,20 +117,61 @@ def _ask_clock(board: Board, clock: Callable[[], float]) -> tuple[float, float, 
     return device_s, before_s, clock()
 
 
-def windows_by_markers(taken: Taken, first_line: int, n_lines: int = 3) -> tuple[npt.NDArray[np.float64], Sync]:
+def windows_by_markers(taken: Taken, first_line: int, n_lines: int = 4) -> tuple[npt.NDArray[np.float64], Sync]:
     """Return ``(k, 2)`` ends of each inference in samples, by the pins that show the board's phase.
+
+    Parameters
+    ----------
+    taken : Taken
+        One recording.
+    first_line : int
+        Digital input of the meter that the first marker pin goes to.
+    n_lines : int
+        Pins that are wired: 1, 3 (the phase), or 4 (also which exit was reached).
 
     Raises
     ------
     DataError
-        If the pins do not show as many inferences as there were.
+        If the pins do not show as many inferences as there were, or show other exits than the board says.
     """
-    trace = taken.trace
-    starts, ends = find_pulses(trace.logic, first_line, n_lines)
-    runs = group_runs(starts, ends, 1 + len(taken.stamps))[1:]  # the first one brought the input
-    lines = f"D{first_line}" + (f" to D{first_line + n_lines - 1}" if n_lines > 1 else "")
-    detail = f"phase of the firmware on {lines}, {len(starts)} ops seen in {len(runs)} inferences"
-    return runs.astype(float), Sync(method="markers", error_s=trace.period_s, detail=detail)
+    trace, count = taken.trace, 1 + len(taken.stamps)
+    starts, ends = find_pulses(trace.logic, first_line, min(n_lines, 3))
+    logic = known_levels(trace.logic, trace.power_w)
+    told = read_told(logic, first_line, ticks=n_lines > 3) if n_lines >= 3 else []
+    error_s = trace.period_s
+    if len(told) == count:
+        runs = runs_between(starts, ends, told)
+        # what the last op left behind that was too short to be seen
+        error_s *= max(1, *(each.end - int(end) for each, (_, end) in zip(told, runs, strict=True)))
+    else:
+        runs = group_runs(starts, ends, count)
+        told = []
+    exits, how = _exits_by(taken, told[1:], first_line, n_lines)
+    lines = f"D{first_line}" + (f" to D{first_line + min(n_lines, 3) - 1}" if n_lines > 1 else "")
+    detail = f"phase of the firmware on {lines}, {len(starts)} pulses seen in {count - 1} inferences; {how}"
+    return runs[1:].astype(float), Sync(method="markers", error_s=error_s, detail=detail, exits=exits)
+
+
+def _exits_by(taken: Taken, told: Sequence[Told], first_line: int, n_lines: int) -> tuple[str, str]:
+    """Return what tells the exits, and a word on it; inferences with lost samples prove nothing."""
+    line = f"D{first_line + 3}"
+    if n_lines < 4:
+        return "device records", f"exits by the board's word, the fourth pin is not wired to {line}"
+    if not told or all(each.exit < 0 for each in told):
+        return "device records", f"exits by the board's word, {line} tells none"
+    holes = np.concatenate([[0], np.cumsum(~np.isfinite(taken.trace.power_w))])
+    read = 0
+    for index, (each, stamp) in enumerate(zip(told, taken.stamps, strict=True)):
+        after = told[index + 1].begin if index + 1 < len(told) else len(holes) - 1
+        if holes[after] != holes[each.begin]:
+            continue
+        if each.exit != stamp.exit:
+            raise DataError(
+                f"inference {index}: the markers show exit {each.exit}, the board says {stamp.exit}; are its four marker pins in "
+                f"D{first_line} to {line} in their order?"
+            )
+        read += 1
+    return "markers", f"exits on {line}, {read} read and as the board says"
 
 
 def windows_by_clock(taken: Taken) -> tuple[npt.NDArray[np.float64], Sync, npt.NDArray[np.float64]]:
@@ -161,8 +214,7 @@ def _doubt_j(
 
 
 def _energy_j(cumulative_j: npt.NDArray[np.float64], windows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    at = np.arange(len(cumulative_j), dtype=float)
-    return np.asarray(np.interp(windows[:, 1], at, cumulative_j) - np.interp(windows[:, 0], at, cumulative_j))
+    return energy_up_to(cumulative_j, windows[:, 1]) - energy_up_to(cumulative_j, windows[:, 0])
 
 
 def _say(device: ClockFit, stream: ClockFit, stamps: npt.NDArray[np.float64]) -> str:

@@ -20,18 +20,25 @@ _POINTS = 20_000  # of power in a trace: more does not show
 
 
 def rows_csv(profile: Profile) -> str:
-    """Return a line for each path and exit."""
+    """Return a line for each path and exit, and one for each step where there are any: with a precision for the path."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(
         ["model", "engine", "path", "exit", "n", "excluded", "energy_j", "energy_low_j", "energy_high_j", "latency_s",
-         "latency_low_s", "latency_high_s", "power_w", "sync", "provenance"]
+         "latency_low_s", "latency_high_s", "power_w", "sync", "provenance", "step"]
     )  # fmt: skip
     for row in profile.rows:
         e, t = row.energy_j, row.latency_s
         writer.writerow(
             [profile.model, profile.engine, row.path, row.exit, row.n, row.excluded, e.mean, e.low, e.high, t.mean, t.low, t.high,
-             row.power_w, profile.sync.method, profile.provenance]
+             row.power_w, profile.sync.method, profile.provenance, ""]
+        )  # fmt: skip
+    for step in profile.steps.rows if profile.steps is not None else ():
+        assert profile.steps is not None
+        e, t = step.energy_j, step.latency_s
+        writer.writerow(
+            [profile.model, profile.engine, step.precision, step.exit or "", step.n, "", e.mean, e.low, e.high, t.mean, t.low,
+             t.high, step.power_w, profile.steps.method, profile.steps.provenance, step.name]
         )  # fmt: skip
     return out.getvalue()
 

@@ -54,12 +54,14 @@ class Sync:
 
     ``method`` is ``markers`` (pins of the board in the meter's digital inputs), ``clock fit`` (time stamps of the board and the
     host's clock) or ``host window`` (many inferences between two readings). ``error_s`` bounds where an end of a window may lie;
-    for a host window it is the time between readings.
+    for a host window it is the time between readings. ``exits`` says what tells which exit an inference reached: ``markers``
+    (the pins show it, and the board agrees) or ``device records`` (the board alone).
     """
 
     method: str
     error_s: float
     detail: str
+    exits: str = "device records"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +78,35 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StepRow:
+    """One op at one precision, ``n`` times; ``exit`` names the head it belongs to, None for the backbone."""
+
+    precision: str
+    op: int
+    name: str
+    exit: str | None
+    n: int
+    energy_j: Interval
+    latency_s: Interval
+    power_w: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Steps:
+    """Every op at every integer precision, all heads among them; ``method`` says how they were told apart."""
+
+    method: str
+    provenance: str
+    rows: tuple[StepRow, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """What was measured.
 
     ``inside`` says what a window holds. ``idle_w`` is the power between inferences, None where it was not measured; the
-    energies include it. ``coverage`` is the share of samples that arrived.
+    energies include it. ``coverage`` is the share of samples that arrived. ``steps`` are there where they were asked for, with a
+    provenance of their own. ``board`` names the board, empty for this machine.
     """
 
     model: str
@@ -94,6 +120,8 @@ class Profile:
     coverage: float
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
+    steps: Steps | None = None
+    board: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as what JSON holds; what is infinite becomes null."""
@@ -138,6 +166,8 @@ def load_profile(path: Path) -> Profile:
             idle_w=table["idle_w"],
             rows=tuple(_row(each) for each in table["rows"]),
             notes=tuple(table["notes"]),
+            steps=_steps(table.get("steps")),
+            board=str(table.get("board", "")),
         )
     except OSError as error:
         raise DataError(f"cannot read '{path}': {error.strerror or error}") from error
@@ -150,6 +180,20 @@ def _row(table: dict[str, Any]) -> Row:
         path=str(table["path"]), exit=str(table["exit"]), n=int(table["n"]), excluded=int(table["excluded"]),
         energy_j=_interval(table["energy_j"]), latency_s=_interval(table["latency_s"]), power_w=float(table["power_w"]),
     )  # fmt: skip
+
+
+def _steps(table: dict[str, Any] | None) -> Steps | None:
+    if table is None:
+        return None
+    rows = tuple(
+        StepRow(
+            precision=str(each["precision"]), op=int(each["op"]), name=str(each["name"]),
+            exit=None if each["exit"] is None else str(each["exit"]), n=int(each["n"]),
+            energy_j=_interval(each["energy_j"]), latency_s=_interval(each["latency_s"]), power_w=float(each["power_w"]),
+        )
+        for each in table["rows"]
+    )  # fmt: skip
+    return Steps(method=str(table["method"]), provenance=str(table["provenance"]), rows=rows)
 
 
 def _interval(table: dict[str, Any]) -> Interval:

@@ -46,8 +46,16 @@ class Trace:
         return np.concatenate([[0.0], np.cumsum(known) * self.period_s])
 
 
+_CAUGHT_UP = 1.5  # times as fast as time: what comes faster was taken earlier
+_LOOK_S = 0.1
+_PATIENCE_S = 10.0
+
+
 class Recorder:
-    """Takes a stream down from when it is made until :meth:`stop`.
+    """Takes a stream down from when it is made until :meth:`stop`; what came before :meth:`begin` is forgotten.
+
+    A meter keeps little: where nobody reads while a model is being sent, it loses samples, or they come late. So a recorder is
+    made as soon as the meter is open.
 
     Parameters
     ----------
@@ -63,6 +71,8 @@ class Recorder:
         self._stream, self._clock = stream, clock
         self._parts: list[Samples] = []
         self._arrivals: list[tuple[int, float]] = []
+        self._first = self._count = 0
+        self._lock = threading.Lock()
         self._error: JouletError | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True) if threaded else None
@@ -78,15 +88,31 @@ class Recorder:
             self._error = error
 
     def _take(self, part: Samples) -> bool:
-        if part.count or part.uncertain:
-            self._parts.append(part)
-            self._arrivals.append((part.first + part.count, self._clock()))
+        with self._lock:
+            if part.count or part.uncertain:
+                self._parts.append(part)
+                self._count = part.first + part.count
+                self._arrivals.append((self._count, self._clock()))
         return bool(part.count)
 
     @property
     def count(self) -> int:
-        """Samples so far, the lost ones among them."""
-        return sum(part.count for part in self._parts)
+        """Samples since :meth:`begin`, the lost ones among them."""
+        return self._count - self._first
+
+    def begin(self) -> None:
+        """Forget what has been taken down.
+
+        Raises
+        ------
+        MeterError
+            If the meter was lost.
+        """
+        self.poll()
+        with self._lock:
+            self._parts.clear()
+            self._arrivals.clear()
+            self._first = self._count
 
     def poll(self) -> None:
         """Take down what there is, where no thread does.
@@ -102,21 +128,51 @@ class Recorder:
             while self._take(self._stream.samples(0.0)):
                 pass
 
+    def _catch_up(self) -> None:
+        """Wait until samples come no faster than they are taken: the last ones are still on their way."""
+        until_s = self._clock() + _PATIENCE_S
+        while self._error is None:
+            before, began_s = self._count, self._clock()
+            self._stop.wait(_LOOK_S)
+            passed_s = self._clock() - began_s
+            came_s = (self._count - before) * self._parts[0].period_s if self._parts else 0.0
+            if came_s <= _CAUGHT_UP * passed_s:
+                return
+            if self._clock() > until_s:
+                raise DataError(
+                    f"meter '{self._stream.source}' is {_PATIENCE_S:g} s behind: this machine takes its samples too slowly"
+                )
+
+    def close(self) -> None:
+        """End the thread, whatever was taken down; the stream stays open."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def stop(self) -> Trace:
-        """End and return the trace.
+        """End and return the trace; see :meth:`trace`."""
+        try:
+            return self.trace()
+        finally:
+            self.close()
+
+    def trace(self) -> Trace:
+        """Return what has been taken down since :meth:`begin`; recording goes on.
 
         Raises
         ------
         MeterError
             If the meter was lost meanwhile.
         DataError
-            If there are no samples.
+            If there are no samples, or they come more slowly than they were taken.
         """
         if self._thread is not None:
-            self._stop.wait(0.1)  # the last samples are still on their way
-            self._stop.set()
-            self._thread.join()
+            self._catch_up()
         self.poll()
+        with self._lock:
+            return self._joined()
+
+    def _joined(self) -> Trace:
         if not any(part.count for part in self._parts):
             raise DataError(f"meter '{self._stream.source}' gave no samples")
         voltage_v = self._parts[0].voltage_v
@@ -125,7 +181,7 @@ class Recorder:
             logic=np.concatenate([part.logic for part in self._parts]),
             period_s=self._parts[0].period_s,
             voltage_v=voltage_v,
-            arrivals=np.array(self._arrivals, float),
+            arrivals=np.array(self._arrivals, float) - (self._first, 0.0),
             lost=sum(part.lost for part in self._parts),
             uncertain=sum(part.uncertain for part in self._parts),
         )

@@ -117,12 +117,37 @@ def fit_arrivals(index: Samples1, arrived_s: Samples1, period_s: float) -> Clock
     if len(index) < 2 or float(np.ptp(index)) <= 0.0:
         raise DataError("a stream's clock cannot be fitted from fewer than two arrivals")
     meter_s = index * period_s
-    rate, offset = np.polyfit(meter_s, arrived_s, 1)
-    late_s = arrived_s - (offset + rate * meter_s)
-    offset += float(late_s.min())  # the line lies below: what is late is latency
+    left, right = _edge_below(meter_s, arrived_s)
+    rate = (arrived_s[right] - arrived_s[left]) / (meter_s[right] - meter_s[left])
+    offset_s = arrived_s[left] - rate * meter_s[left]
+    late_s = arrived_s - (offset_s + rate * meter_s)
     return ClockFit(
-        rate=float(rate), offset_s=float(offset), error_s=float(np.median(late_s - late_s.min())), n=len(index)
+        rate=float(rate), offset_s=float(offset_s), error_s=float(np.median(late_s - late_s.min())), n=len(index)
     )
+
+
+def _edge_below(x: Samples1, y: Samples1) -> tuple[int, int]:
+    """Return the ends of that edge of the lower convex hull which lies under the middle of ``x``; ``x`` does not fall.
+
+    Of all lines with every point on or above them it is the closest to the points on average.
+    """
+    hull: list[int] = []
+    for k in range(len(x)):
+        if hull and x[hull[-1]] == x[k]:
+            if y[hull[-1]] <= y[k]:
+                continue
+            hull.pop()
+        while len(hull) > 1 and _turns_up(x, y, hull[-2], hull[-1], k):
+            hull.pop()
+        hull.append(k)
+    middle = int(np.searchsorted(x[hull], float(np.mean(x)), side="right"))
+    right = min(max(middle, 1), len(hull) - 1)
+    return hull[right - 1], hull[right]
+
+
+def _turns_up(x: Samples1, y: Samples1, a: int, b: int, c: int) -> bool:
+    """Tell whether ``b`` lies on or above the line from ``a`` to ``c``."""
+    return bool((y[b] - y[a]) * (x[c] - x[a]) >= (y[c] - y[a]) * (x[b] - x[a]))
 
 
 def place_windows(
@@ -168,9 +193,25 @@ def place_windows(
 
 def _held_j(cumulative_j: Samples1, period_s: float, starts_s: Samples1, lengths_s: Samples1) -> Samples1:
     """Return the energy of windows [J]."""
-    at_s = np.arange(len(cumulative_j)) * period_s
-    after_j = np.interp(starts_s + lengths_s, at_s, cumulative_j)
-    return np.asarray(after_j - np.interp(starts_s, at_s, cumulative_j))
+    return energy_up_to(cumulative_j, (starts_s + lengths_s) / period_s) - energy_up_to(
+        cumulative_j, starts_s / period_s
+    )
+
+
+def energy_up_to(cumulative_j: Samples1, at: Samples1) -> Samples1:
+    """Return the energy up to places between samples, on straight lines from one to the next [J].
+
+    Parameters
+    ----------
+    cumulative_j : ndarray
+        ``(n + 1,)``: energy up to each sample [J].
+    at : ndarray
+        Places, in samples; outside of the recording nothing is added.
+    """
+    place = np.clip(at, 0.0, len(cumulative_j) - 1.0)
+    whole = np.minimum(place.astype(np.intp), len(cumulative_j) - 2)
+    low_j = cumulative_j[whole]
+    return np.asarray(low_j + (place - whole) * (cumulative_j[whole + 1] - low_j))
 
 
 def _top(where: Samples1, score: Samples1) -> float:

@@ -28,6 +28,7 @@ ENERGY_COLOURS = {
     "conversion": "#e9a820",
     "leakage": "#c9a46a",
     "clipped": "#d9dee5",
+    "refit": "#6b4fa8",
 }
 OUTCOME_NAMES = {
     "correct": "correct, on time",

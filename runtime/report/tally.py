@@ -12,7 +12,7 @@ from joulet.report.bootstrap import Interval
 from joulet.report.study import Cell, Study, store_size
 
 # what the load took from the store, and what of the harvest served nothing
-LOAD = ("compute", "redone", "abandoned", "sleep", "sensing", "policy")
+LOAD = ("compute", "redone", "abandoned", "sleep", "sensing", "policy", "refit")
 WASTED = ("redone", "abandoned", "clipped")
 LARGE_STORE = 5.0
 

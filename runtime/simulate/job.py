@@ -21,7 +21,7 @@ from joulet.engine.host import HostEngine
 from joulet.engine.outcomes import cached_outcomes
 from joulet.engine.samples import load_inputs, load_labels
 from joulet.errors import DataError, UsageError
-from joulet.plan.cost import board_costs, cost_table
+from joulet.plan.measured import priced
 from joulet.policies import make_policy
 from joulet.records import CostTable, LoadFigures, SampleOutcomes, SimulationRecord
 from joulet.simulate.arrivals import Arrivals, parse_arrivals
@@ -134,9 +134,7 @@ def prepare_model(
     labels = load_labels(data, len(inputs[0]))
     if labels is None:
         raise DataError(f"'{data}': has no labels; a score needs an array 'labels' with one class a sample")
-    container = engine.container
-    costs = next((c for c in container.boards if c.name == board.name), None) or board_costs(container, board)
-    table = cost_table(container, costs)
+    table, board = priced(engine.container, board)
     outcomes = cached_outcomes(engine, inputs, labels, table.prefixes, cache, progress)
     return Prepared(model.stem, board, table, outcomes)
 

@@ -136,8 +136,10 @@ def main() -> int:
         "w4": means["w4_loss_points"]["mean"] <= TARGETS["w4_loss_points"],
         "auto_saving": means["auto_saving_percent"]["mean"] >= TARGETS["auto_saving_percent"],
         # No loss that the splits can tell from none: a single split has no interval and counts as it is.
-        "auto_loss": means["auto_loss_points"]["mean"] - np.nan_to_num(means["auto_loss_points"]["half_width"])
-        <= TARGETS["auto_loss_points"],
+        "auto_loss": bool(
+            means["auto_loss_points"]["mean"] - np.nan_to_num(means["auto_loss_points"]["half_width"])
+            <= TARGETS["auto_loss_points"]
+        ),
     }
     if args.json:
         print(json.dumps({"targets": TARGETS, "met": met, "means": means, "splits": rows}, indent=1))

@@ -4,8 +4,9 @@
     python tests/studies/profile_exits.py [--shared ../shared] [--repeats 5]
 
 The kit's ADC is 14 bits in five ranges, dithered; its clock is 40 ppm off; the host takes 1 to 3 ms to ask. The truth is what
-the emulated board's supply gave between the edges of its markers, or from START on. The MLPerf Tiny models are tried where
-../shared is. Exit code 1 when a figure is off by more than 2 %.
+the emulated board's supply gave within what a window says that it holds: between the first op and the last by markers, from START
+on by the clock (some hundred cycles more, for the input). Both are found in one recording; the clock does not look at the pins.
+The MLPerf Tiny models are tried where ../shared is. Exit code 1 when a figure is off by more than 2 %.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from board_tools import container, samples
 from matrix import MODELS, container_of
 from matrix import samples as recorded
-from profile_truth import measure
+from profile_truth import judge, record
 
 BOUND = 0.02
 
@@ -47,11 +48,11 @@ def main() -> int:
     )
     for name, model, sample in jobs:
         for board in ("virtual_m4", "virtual_m0plus"):
+            recording = record(model, sample, args.repeats, board)
             for sync in ("markers", "clock"):
-                truth = measure(model, sample, sync, args.repeats, board, markers=sync == "markers")
-                true_j = np.array(truth.ops_j if sync == "markers" else truth.start_j)
-                found_j = np.array([row.energy_j.mean for row in truth.rows])
-                off = found_j / np.array(truth.ops_j) - 1.0
+                truth = judge(recording, sync)
+                true_j = np.array(truth.true_j)
+                off = np.array([row.energy_j.mean for row in truth.rows]) / true_j - 1.0
                 inside = np.mean(
                     [row.energy_j.low <= j <= row.energy_j.high for row, j in zip(truth.rows, true_j, strict=True)]
                 )
@@ -62,7 +63,7 @@ def main() -> int:
                     f"{100 * inside:>7.0f}% {100 * widest:>8.2f}%",
                     flush=True,
                 )
-    print(f"worst {100 * worst:.2f} % of the energy from the first op to the last (at most {100 * BOUND:.0f} %)")
+    print(f"worst {100 * worst:.2f} % of the true energy (at most {100 * BOUND:.0f} %)")
     return 0 if worst <= BOUND else 1
 
 
