@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import functools
 from dataclasses import replace
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -18,11 +20,13 @@ from joulet.container.band_view import walked_groups
 from joulet.container.isa_plan import IsaNeeds, arena_bytes, band_groups, isa_needs, with_isa_plan
 from joulet.container.parts import with_nvm_plan
 from joulet.container.read import Container
+from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
 from joulet.engine.seam import Array
-from joulet.errors import ContainerError
+from joulet.errors import ContainerError, UsageError
 from joulet.plan.nvm import plan_nvm
 from joulet.plan.nvm_layout import graph_of, layout_for
+from joulet.profile.steps import plan_steps
 
 ISAS = [name for name, code in layout.CODES["Isa"].items() if name != "REF" and lib.jlt_host_runs(code)]
 PLAIN = "ARMV6M"  # plain C: runs here
@@ -271,6 +275,13 @@ def test_in_nvm_a_group_lies_in_one_interval() -> None:
         engine = HostEngine(with_nvm_plan(planned, plan), isa=PLAIN)
         view = ffi.new("jlt_nvm_plan_view_t *")
         assert lib.jlt_nvm_plan_find(engine._checked, b"virtual_m4", 1 << 20, view) == status
+
+
+def test_steps_are_not_profiled_where_several_are_one() -> None:
+    planned = with_isa_plan(blocks(2, side=12), PLAIN, ram_bytes=0)
+    engine = SimpleNamespace(container=Container.from_bytes(planned), n_exits=1)
+    with pytest.raises(UsageError, match="run in bands"):
+        plan_steps(cast(BoardEngine, engine), None)
 
 
 def test_float_paths_of_the_same_container_run_whole() -> None:
