@@ -20,7 +20,9 @@ CSRC = ROOT / "csrc"
 SAMPLES = 2
 
 
-def build(to: Path, compiler: Sequence[str], flags: Sequence[str] = (), plain: str | None = None) -> Path:
+def build(
+    to: Path, compiler: Sequence[str], flags: Sequence[str] = (), plain: str | None = None, more: Sequence[str] = ()
+) -> Path:
     """Compile csrc and tests/c/run_kernels.c.
 
     Parameters
@@ -33,6 +35,8 @@ def build(to: Path, compiler: Sequence[str], flags: Sequence[str] = (), plain: s
         More of it, before ``-lm``.
     plain
         A room of csrc/kernels whose intrinsics come from tests/c/plain; unoptimised, as unrolling them takes compilers long.
+    more
+        Further files of tests/c.
     """
     objects = to.parent / f"{to.name}.o"
     objects.mkdir()
@@ -40,7 +44,7 @@ def build(to: Path, compiler: Sequence[str], flags: Sequence[str] = (), plain: s
     rooms = ("core", "kernels")
     sources = [path for room in rooms for path in sorted((CSRC / room).rglob("*.c"))]
     made = []
-    for path in [*sources, ROOT / "tests" / "c" / "run_kernels.c"]:
+    for path in [*sources, *(ROOT / "tests" / "c" / name for name in ("run_kernels.c", *more))]:
         made.append(objects / f"{path.parent.name}_{path.stem}.o")
         is_plain = plain is not None and path.parent.name == plain
         extra = ["-I", str(ROOT / "tests" / "c" / "plain"), "-DJLT_WITHOUT_TARGET", "-O0"] if is_plain else []

@@ -203,6 +203,7 @@ def _best_us(call: Callable[[], object], repeat: int) -> float:
     return best * 1e6
 
 
+@pytest.mark.wall_clock
 def test_prepared_calls_add_at_most_three_microseconds(engine: HostEngine) -> None:
     x = tiny_inputs(500)
     out = np.empty((500, CLASSES), np.int8)

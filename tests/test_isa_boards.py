@@ -84,14 +84,14 @@ def test_small_models_equal_the_reference(m4: Thumb, name: str) -> None:
 
 
 def conv_model(shape: tuple[int, int, int], weights: np.ndarray, *, code: str = "CONV_2D", stride: int = 1, same: bool = True,
-               zero: int = -7, scale: float = 0.3, act: int = 1) -> bytes:  # fmt: skip
+               zero: int = -7, scale: float = 0.3, act: int = 1, weight_scale: float | None = None) -> bytes:  # fmt: skip
     """Return a container of one layer whose weights are given."""
     depthwise = code == "DEPTHWISE_CONV_2D"
     out_c, k = (weights.shape[3], weights.shape[1:3]) if depthwise else (weights.shape[0], weights.shape[1:3])
     b = ModelBuilder("layer")
     rng = np.random.default_rng(weights.size)
     x = b.tensor("x", (1, *shape), scale=0.02, zero=zero)
-    scales = rng.uniform(0.002, 0.02, out_c).tolist()
+    scales = rng.uniform(0.002, 0.02, out_c).tolist() if weight_scale is None else [weight_scale] * out_c
     w = b.tensor("w", weights.shape, scale=scales, axis=3 if depthwise else 0, data=weights.astype(np.int8))
     bias = b.tensor("b", (out_c,), "INT32", data=rng.integers(-9000, 9000, out_c).astype(np.int32))
     sizes = [-(-n // stride) if same else (n - e) // stride + 1 for n, e in zip(shape[:2], k, strict=True)]
@@ -136,6 +136,16 @@ def test_rows_that_do_not_stack(m4: Thumb) -> None:
     assert assert_exact(m4, conv_model((3, 3, 24), ends)) == 1
     long = np.where(np.arange(2 * 300).reshape(2, 1, 1, 300) % 3, 127, 126)
     assert assert_exact(m4, conv_model((2, 2, 300), long, zero=-128)) == 1
+
+
+@pytest.mark.parametrize("act", [0, 1])
+def test_halves_are_rounded_away_from_zero(m4: Thumb, act: int) -> None:
+    """Every 32nd sum lies between two outputs; a ReLU's kernels may take those below zero to either."""
+    halves = {"scale": 0.02, "weight_scale": 2.0**-5, "act": act}
+    assert assert_exact(m4, conv_model((8, 9, 4), random_weights(6, 1, 1, 4, low=-9) % 9 - 4, **halves)) == 1
+    assert assert_exact(m4, conv_model((8, 9, 17), random_weights(5, 1, 1, 17, low=-9) % 9 - 4, **halves)) == 1
+    depthwise = random_weights(1, 3, 3, 6, low=-9) % 9 - 4
+    assert assert_exact(m4, conv_model((8, 9, 6), depthwise, code="DEPTHWISE_CONV_2D", **halves)) == 1
 
 
 def test_scales_out_of_the_ordinary(m4: Thumb) -> None:

@@ -57,6 +57,7 @@ def test_keeps_the_contract(spec: str, context: PolicyContext) -> None:
 
 
 @pytest.mark.parametrize("spec", SPECS)
+@pytest.mark.wall_clock
 def test_decides_within_twenty_microseconds(spec: str, context: PolicyContext) -> None:
     policy = make_policy(spec)
     policy.reset(context)

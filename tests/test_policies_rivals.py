@@ -104,6 +104,7 @@ def other_week() -> Rehearsal:
 
 
 @pytest.mark.parametrize("spec", RIVALS)
+@pytest.mark.wall_clock
 def test_fits_in_time_and_is_better_on_other_days(spec: str, week: Experience, other_week: Rehearsal) -> None:
     fitted = make_policy(spec)
     raw = other_week.run(fitted).score

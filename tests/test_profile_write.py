@@ -15,7 +15,7 @@ from profile_truth import judge, record
 
 from joulet.boards import load_board
 from joulet.container.measured import measured_section, read_measured
-from joulet.container.parts import with_measured
+from joulet.container.parts import with_measured, without_measured
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
 from joulet.errors import ContainerError, PlanError, UsageError
@@ -23,6 +23,7 @@ from joulet.measured import Figure, MeasuredCosts, MeasuredExit, MeasuredStep, m
 from joulet.plan.cost import board_costs, cost_table
 from joulet.plan.measured import apply, measured_on, priced
 from joulet.profile.figures import Interval, Profile, Row, Sync
+from joulet.tools.engines import planned_for
 from joulet.tools.main import main
 from joulet.tools.profile_write import measured_of, write_board, write_container
 
@@ -99,6 +100,9 @@ def test_a_section_holds_a_table_and_leaves_the_model_alone() -> None:
     HostEngine(whole)  # the C side takes it
     again = Container.from_bytes(with_measured(whole, costs(energy=3.0)))
     assert again.measured == (costs(energy=3.0),)
+    assert without_measured(whole) == container()
+    assert without_measured(container()) == container()
+    assert planned_for(whole, BOARD) == planned_for(container(), BOARD)  # a board's flash has better uses
     with pytest.raises(PlanError, match="of another one"):
         with_measured(container(), replace(costs(), model_hash="00" * 32))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import random
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,9 +18,11 @@ from joulet.engine.host import HostEngine
 from joulet.engine.refit import HeadRefit, RefitRule
 from joulet.errors import LinkError
 from joulet.firmware.build import Firmware, build_firmware
+from joulet.firmware.linked import Linked
 from joulet.firmware.slots import refit_record, session_slot
 from joulet.link import Board, connect, wire
 from joulet.link.frames import Frame, encode
+from joulet.tools.main import main
 
 RULE = RefitRule(forgetting=0.97, prior=2.0, target=96.0)
 BOARDS = ("virtual_m4", "virtual_m0plus")
@@ -177,6 +180,16 @@ def test_a_plan_that_comes_over_the_link_counts_at_once_and_another_begins_anew(
         assert board.refit()[1] == Twin(other).head()
         board.upload("SESSION", session())
         assert board.refit()[1] == twin.head()  # its state still lies there
+
+
+def test_only_a_build_that_asks_for_it_has_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    need_tools()
+    plain, asked = (build_firmware("virtual_m4", toolchain="gcc", refit=refit) for refit in (False, True))
+    assert [sum("jlt_rls" in name for name in Linked(each).symbols) > 0 for each in (plain, asked)] == [False, True]
+    (tmp_path / "tiny.jlt").write_bytes(tiny_container())
+    command = ["build", str(tmp_path / "tiny.jlt"), "--board", "virtual_m4", "--toolchain", "gcc", "--json"]
+    assert main([*command, "--refit", "--out", str(tmp_path / "out")]) == 0
+    assert asked.build_id.hex() in capsys.readouterr().out
 
 
 def test_a_firmware_without_it_refuses_labels_and_runs_the_same_plan() -> None:

@@ -211,6 +211,7 @@ def test_records_without_bounds_ratios_answers_or_energy_are_still_shown() -> No
         check(render_comparison(records, title="t"))
 
 
+@pytest.mark.wall_clock
 def test_a_large_study_stays_small_and_fast() -> None:
     records = make_study(days=20, ratios=(0.3, 1.0, 3.0, 10.0))
     assert len(records) >= 500 * 12

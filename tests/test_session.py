@@ -368,6 +368,7 @@ def test_bad_samples_are_refused() -> None:
         Answers(FakeEngine(), [np.zeros((3, 1), np.int8)], np.zeros(2, np.int64), PREFIXES)
 
 
+@pytest.mark.wall_clock
 def test_a_day_of_ten_thousand_events_takes_seconds() -> None:
     minutes = np.arange(1440.0) * 60.0
     sun_w = np.maximum(0.0, np.sin(minutes / 86400.0 * 2 * np.pi)) * 5e-4
@@ -380,6 +381,7 @@ def test_a_day_of_ten_thousand_events_takes_seconds() -> None:
     assert seconds < 10.0
 
 
+@pytest.mark.wall_clock
 def test_one_decision_of_the_loop_takes_at_most_twenty_microseconds(monkeypatch: pytest.MonkeyPatch) -> None:
     from joulet import session
 

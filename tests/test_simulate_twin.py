@@ -239,6 +239,7 @@ def test_many_powers_at_once_are_each_power_on_its_own(converter: Converter) -> 
         assert outputs_w(converter, powers_w, volts).tolist() == alone
 
 
+@pytest.mark.wall_clock
 def test_a_year_of_minutes_takes_less_than_a_second() -> None:
     minutes = 365 * 24 * 60
     sun = np.maximum(0.0, np.sin(np.arange(minutes) * 60.0 / 86400.0 * 2.0 * math.pi)) * 4e-6

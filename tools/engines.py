@@ -157,8 +157,10 @@ def planned_for(container: bytes, board: str, *, work_bytes: int | None = None, 
     """
     from joulet.boards import load_board
     from joulet.container.isa_plan import arena_bytes, band_groups, with_isa_plan
+    from joulet.container.parts import without_measured
     from joulet.firmware.board_files import firmware_facts
 
+    container = without_measured(container)
     isa = load_board(board).isa
     limits = [] if work_bytes is None else [work_bytes - _input_bytes(container)]
     if ram_limit is not None:

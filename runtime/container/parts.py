@@ -93,6 +93,25 @@ def with_measured(container: bytes, costs: MeasuredCosts) -> bytes:
     return _with_section(container, "MEASURED", measured_section(costs))
 
 
+def without_measured(container: bytes) -> bytes:
+    """Return the container without measured costs, which no board reads.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    """
+    table = read_table(container)
+    if not all(section.present for section in table.sections) or not any(s.name == "MEASURED" for s in table.sections):
+        return container
+    kept = [
+        PartSection(section.name, container[section.offset : section.offset + section.size_bytes], section.part)
+        for section in table.sections
+        if section.name != "MEASURED"
+    ]
+    return assemble(kept)
+
+
 def _with_section(container: bytes, code: str, content: bytes) -> bytes:
     """Add a section that begins with a board's name, in that board's part where there is one."""
     table = read_table(container)

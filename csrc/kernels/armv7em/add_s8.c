@@ -11,12 +11,22 @@
 #include "kernels/armv7em/simd.h"
 
 typedef struct {
+  int32_t multiplier;
+  int32_t power;  // -2^(32 - right shift): negative, as 2^31 is no int32
+} scale_t;
+
+typedef struct {
   int32_t zero_half;   // zero points where their tensors' values are shifted to
   int32_t zero_other;
-  jlt_v7_scale_t other;
-  jlt_v7_scale_t out;
+  scale_t other;
+  scale_t out;
   int32_t zero_point;
 } sum_t;
+
+// For shifts of -31..-1.
+static scale_t scale_of(int32_t multiplier, int32_t shift) {
+  return (scale_t){.multiplier = multiplier, .power = (int32_t)(0u - (1u << (uint32_t)(32 + shift)))};
+}
 
 static inline int32_t add(const sum_t *s, int32_t half, int32_t other) {
   __asm__(
@@ -43,8 +53,8 @@ void jlt_add_s8__armv7em(const jlt_call_t *call) {
   const sum_t s = {
       .zero_half = (first_halves ? p->a_zero_point : p->b_zero_point) * (1 << 19),
       .zero_other = (first_halves ? p->b_zero_point : p->a_zero_point) * (1 << 21),
-      .other = jlt_v7_scale(first_halves ? p->b_multiplier : p->a_multiplier, first_halves ? p->b_shift : p->a_shift),
-      .out = jlt_v7_scale(p->out_multiplier, p->out_shift),
+      .other = scale_of(first_halves ? p->b_multiplier : p->a_multiplier, first_halves ? p->b_shift : p->a_shift),
+      .out = scale_of(p->out_multiplier, p->out_shift),
       .zero_point = p->out_zero_point,
   };
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_ELEMENTS, call->out_tensor->elements);

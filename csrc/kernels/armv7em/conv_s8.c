@@ -3,7 +3,8 @@
 //
 // Tensors and arithmetic as ref/conv_s8.c. Packed weights: a head, then for every two output channels, of each group of four
 // elements in the order of gather.h, two words (8 bits: first and second row's element 0, then 2; then 1 and 3) or one (4 bits:
-// nibbles of elements 0 and 1 in the low lane, 2 and 3 in the high one), then two scales. Scratch: four widened patches.
+// nibbles of elements 0 and 1 in the low lane, 2 and 3 in the high one), then two scales. A single last row is the second of two.
+// Scratch: four widened patches.
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
@@ -12,7 +13,8 @@
 #include "kernels/armv7em/requantise.h"
 #include "kernels/armv7em/simd.h"
 
-enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: bytes of code behind the jump
+enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a table of jumps [bytes]
+enum { ANY = 0, RELU = 4 };                    // kinds of activations: likewise
 
 typedef struct {
   const jlt_call_t *call;
@@ -24,7 +26,8 @@ typedef struct {
   int8_t *out;                  // of channel 0
   int32_t less[JLT_V7_PIXELS];  // at 4 bits: q = 16u - 120, so 16 times the sum of u x, less 120 times that of x
   uint32_t kind;
-  uint32_t entry;     // where the loop is entered: bytes of code behind the jump
+  uint32_t behind;  // where the loop is entered [bytes of code]
+  uint32_t clamp;
   int32_t zero_point;
   uint32_t step;  // between pixels of the output
   bool quick;
@@ -35,8 +38,8 @@ typedef struct {
 #define E "%[power]"
 #define X "%[out]"
 #define Y "%[step]"
-#define WEIGHTS "%[zero_point]"
-#define PATCHES "%[twice_bias]"
+#define WEIGHTS "%[weights]"
+#define PATCHES "%[zero_point]"
 #define E0 "%[e0]"
 #define E1 "%[e1]"
 #define E2 "%[e2]"
@@ -46,34 +49,34 @@ typedef struct {
 #define B2 "%[b2]"
 #define B3 "%[b3]"
 
-#define ADD8                                  \
-  "smlad " E0 ", " E ", " X ", " E0 "\n\t"    \
-  "smlad " B0 ", " W ", " X ", " B0 "\n\t"    \
-  "smlad " E1 ", " E ", " Y ", " E1 "\n\t"    \
-  "smlad " B1 ", " W ", " Y ", " B1 "\n\t"    \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"  \
-  "smlad " E2 ", " E ", " X ", " E2 "\n\t"    \
-  "smlad " B2 ", " W ", " X ", " B2 "\n\t"    \
-  "smlad " E3 ", " E ", " Y ", " E3 "\n\t"    \
-  "smlad " B3 ", " W ", " Y ", " B3 "\n\t"
-#define BEGIN8                                \
-  "smuad " E0 ", " E ", " X "\n\t"            \
-  "smuad " B0 ", " W ", " X "\n\t"            \
-  "smuad " E1 ", " E ", " Y "\n\t"            \
-  "smuad " B1 ", " W ", " Y "\n\t"            \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"  \
-  "smuad " E2 ", " E ", " X "\n\t"            \
-  "smuad " B2 ", " W ", " X "\n\t"            \
-  "smuad " E3 ", " E ", " Y "\n\t"            \
-  "smuad " B3 ", " W ", " Y "\n\t"
-#define PAIR8(second_row, sums)               \
-  "ldr " W ", [" WEIGHTS "], #4\n\t"          \
-  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"  \
+// One product of both rows with all four pixels. Sums begin with a register; that of the fourth pixel's may be its own.
+#define PRODUCTS(e0, e1, e2, e3, b0, b1, b2, b3)  \
+  "smlad " B0 ", " W ", " X ", " b0 "\n\t"       \
+  "smlad " E0 ", " E ", " X ", " e0 "\n\t"       \
+  "smlad " B1 ", " W ", " Y ", " b1 "\n\t"       \
+  "smlad " E1 ", " E ", " Y ", " e1 "\n\t"       \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"     \
+  "smlad " B2 ", " W ", " X ", " b2 "\n\t"       \
+  "smlad " E2 ", " E ", " X ", " e2 "\n\t"       \
+  "smlad " B3 ", " W ", " Y ", " b3 "\n\t"       \
+  "smlad " E3 ", " E ", " Y ", " e3 "\n\t"
+#define ADD8 PRODUCTS(E0, E1, E2, E3, B0, B1, B2, B3)
+#define PAIR8(second_row, sums)                \
+  "ldr " W ", [" WEIGHTS "], #4\n\t"           \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"   \
   "sxtb16 " E ", " W "\n\t" second_row sums
-#define SECOND_APART "sxtb16 " W ", " W ", ror #8\n\t"
 #define GROUP8 PAIR8("", ADD8) PAIR8("", ADD8)
-#define FIRST_GROUP8 PAIR8("", BEGIN8) PAIR8("", ADD8)
+#define SECOND_APART "sxtb16 " W ", " W ", ror #8\n\t"
 #define GROUP8_APART PAIR8(SECOND_APART, ADD8) PAIR8(SECOND_APART, ADD8)
+
+// Stacked, both rows' sums begin with the first one's bias: what is between them is then 256 times the second row's sum.
+#define FIRST_GROUP8                                                \
+  "ldr " E3 ", [" X "]\n\t"                                         \
+  PAIR8("", PRODUCTS(E3, E3, E3, E3, E3, E3, E3, E3)) PAIR8("", ADD8)
+#define FIRST_GROUP8_APART                                          \
+  "ldrd " E3 ", " B3 ", [" X "], #8\n\t"                             \
+  "str " X ", %[bias_at]\n\t"                                        \
+  PAIR8(SECOND_APART, PRODUCTS(E3, E3, E3, E3, B3, B3, B3, B3)) PAIR8(SECOND_APART, ADD8)
 
 // Four elements of both rows are the nibbles of one word; the odd nibble, with the even one below it, is 16 times the second row's.
 #define GROUP4_OF(op, last)                    \
@@ -83,11 +86,11 @@ typedef struct {
   op E0 ", " E ", " X last(E0)                 \
   op E1 ", " E ", " Y last(E1)                 \
   "uxtb16 " E ", " W "\n\t"                    \
-  op B0 ", " E ", " X last(B0)                 \
-  op B1 ", " E ", " Y last(B1)                 \
+  "smlad " B0 ", " E ", " X ", " B0 "\n\t"     \
+  "smlad " B1 ", " E ", " Y ", " B1 "\n\t"     \
   "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"   \
-  op B2 ", " E ", " X last(B2)                 \
-  op B3 ", " E ", " Y last(B3)                 \
+  "smlad " B2 ", " E ", " X ", " B2 "\n\t"     \
+  "smlad " B3 ", " E ", " Y ", " B3 "\n\t"     \
   "and " E ", " E ", #0x000F000F\n\t"          \
   op E2 ", " E ", " X last(E2)                 \
   op E3 ", " E ", " Y last(E3)                 \
@@ -98,97 +101,114 @@ typedef struct {
 #define NO_SUM(sum) "\n\t"
 #define TO_SUM(sum) ", " sum "\n\t"
 #define GROUP4 GROUP4_OF("smlad ", TO_SUM)
-#define FIRST_GROUP4 GROUP4_OF("smuad ", NO_SUM)
+// The second row's sums begin with `less`, which the first one's cannot: they are multiplied in the end.
+#define FIRST_GROUP4                          \
+  "ldrd " B0 ", " B1 ", %[less01]\n\t"        \
+  "ldrd " B2 ", " B3 ", %[less23]\n\t"        \
+  GROUP4_OF("smuad ", NO_SUM)
 
-#define UNTIL_END(loop)            \
-  "ldr " X ", %[patches_end]\n\t"   \
-  "cmp " PATCHES ", " X "\n\t"       \
+#define UNTIL_END(loop)               \
+  "ldr " X ", %[patches_end]\n\t"     \
+  "cmp " PATCHES ", " X "\n\t"        \
   "bne " loop "\n\t"
 
-#define APART8(even, odd) "sub " odd ", " odd ", " even "\n\tasr " odd ", " odd ", #8\n\t"
-#define WEIGH4(even, odd, less)         \
-  "sub " odd ", " odd ", " even "\n\t"  \
-  "add " odd ", " odd ", " less "\n\t"  \
-  "add " even ", " less ", " even ", lsl #4\n\t"
+// Both rows' biases to W and Y.
+#define BIASES                          \
+  "ldr " X ", %[bias_at]\n\t"            \
+  "ldrd " W ", " Y ", [" X "], #8\n\t"   \
+  "str " X ", %[bias_at]\n\t"
+#define APART8(even, odd) "sub " odd ", " odd ", " even "\n\tadd " odd ", " Y ", " odd ", asr #8\n\t"
+#define WEIGH4(even, odd)                            \
+  "sub " odd ", " odd ", " even "\n\t"               \
+  "add " even ", " W ", " even ", lsl #4\n\t"        \
+  "add " odd ", " odd ", " Y "\n\t"
+#define LESS4(even0, even1)                          \
+  "add " even0 ", " even0 ", " X "\n\t"              \
+  "add " even1 ", " even1 ", " Y "\n\t"
 
-// Pairs of rows until `out` comes to its end. A jump leads to the weights' kind, whose first group begins the sums; another enters
-// the loop of the rest. `add pc` counts from behind the nop. Eight sums, two pointers and four operands are all registers there
-// are; all else lies in memory, by twos where it is wanted by twos. The odd row of a pair goes first, at a distance of 1; with one
-// of 0 the even one lies over it, which is how a last single row is done, as a single pixel is with a step of 0.
-#define JUMP(place) "ldr " X ", %[" #place "]\n\tadd pc, " X "\n\tnop.n\n"
+// Pairs of rows until `out` comes to its end. `first` leads to the weights' kind, whose first group begins the sums, `entry` into
+// the loop of the rest, `put` to what is done with the sums; `add pc` counts from behind the nop. Eight sums, two pointers and four
+// operands are all registers there are; all else lies in memory, by twos where it is wanted by twos.
+#define FIND_PLACES                                                            \
+  "ldrd " X ", " Y ", %[kinds]\n\t"                                            \
+  JLT_V7_PLACE(X, W, "7f") "str " X ", %[first]\n\t"                           \
+  JLT_V7_PLACE(Y, W, "9f") "str " Y ", %[put]\n\t"                             \
+  "ldr " X ", %[behind]\n\t"                                                   \
+  JLT_V7_PLACE(X, W, "1f") "str " X ", %[entry]\n"
 #define ROWS                                                                                       \
   "0:\n\t"                                                                                         \
-  "ldr " WEIGHTS ", %[weights_at]\n\t"                                                             \
   "ldr " PATCHES ", %[patches_at]\n\t"                                                             \
-  JUMP(kind)                                                                                       \
-  "\tb.w 4f\n\t"                                                                                   \
+  "ldr " X ", %[bias_at]\n\t"                                                                      \
+  "ldr.w pc, %[first]\n"                                                                           \
+  "7:\n\t"                                                                                         \
+  "b.w 4f\n\t"                                                                                     \
   "b.w 2f\n\t"                                                                                     \
-  FIRST_GROUP8 JUMP(entry)                                                                         \
+  FIRST_GROUP8 "ldr.w pc, %[entry]\n"                                                              \
   "1:\n\t" GROUP8 GROUP8 GROUP8 GROUP8 UNTIL_END("1b")                                             \
-  APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)                                      \
-  "b 6f\n"                                                                                         \
-  "2:\n\t"                                                                                         \
-  "mov " E0 ", #0\n\tmov " E1 ", #0\n\tmov " E2 ", #0\n\tmov " E3 ", #0\n\t"                       \
-  "mov " B0 ", #0\n\tmov " B1 ", #0\n\tmov " B2 ", #0\n\tmov " B3 ", #0\n"                         \
-  "3:\n\t" GROUP8_APART UNTIL_END("3b")                                                            \
-  "b 6f\n"                                                                                         \
-  "4:\n\t" FIRST_GROUP4 JUMP(entry)                                                                \
+  BIASES APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)                               \
+  "ldr.w pc, %[put]\n"                                                                             \
+  "2:\n\t" FIRST_GROUP8_APART "b 8f\n"                                                             \
+  "3:\n\t" GROUP8_APART "8:\n\t" UNTIL_END("3b")                                                   \
+  "ldr.w pc, %[put]\n"                                                                             \
+  "4:\n\t" FIRST_GROUP4                                                                            \
+  "ldr " X ", %[behind]\n\tadd pc, " X "\n\tnop.n\n"                                               \
   "5:\n\t" GROUP4 GROUP4 GROUP4 GROUP4 UNTIL_END("5b")                                             \
-  "ldrd " W ", " E ", %[less01]\n\t"                                                               \
-  "ldrd " X ", " Y ", %[less23]\n\t"                                                               \
-  WEIGH4(E0, B0, W) WEIGH4(E1, B1, E) WEIGH4(E2, B2, X) WEIGH4(E3, B3, Y)                          \
-  "6:\n\t"
+  BIASES WEIGH4(E0, B0) WEIGH4(E1, B1) WEIGH4(E2, B2) WEIGH4(E3, B3)                               \
+  "ldrd " X ", " Y ", %[less01]\n\t" LESS4(E0, E1)                                                 \
+  "ldrd " X ", " Y ", %[less23]\n\t" LESS4(E2, E3)                                                 \
+  "ldr.w pc, %[put]\n"
 
-#define PUT_ROWS                                                                                                    \
-  "str " WEIGHTS ", %[weights_at]\n\t"                                                                               \
-  "ldrd %[multiplier], %[power], [" WEIGHTS ", #8]\n\t"                                                              \
-  "ldrd %[out], %[step], %[moving]\n\t"                                                                             \
-  "ldr %[twice_bias], %[distance]\n\t"                                                                              \
-  "add %[out], %[out], %[twice_bias]\n\t"                                                                           \
-  "ldr %[twice_bias], [%[step], #4]\n\t"                                                                            \
-  "ldrd %[zero_point], %[step], %[fixed]\n\t"                                                                       \
-  "lsl %[twice_bias], %[twice_bias], #1\n\t"                                                                        \
-  JLT_V7_PUT_FOUR(B0, B1, B2, B3)                                                               \
-  "ldr " B0 ", %[weights_at]\n\t"                                                                                    \
-  "ldrd %[multiplier], %[power], [" B0 "], #16\n\t"                                                                  \
-  "str " B0 ", %[weights_at]\n\t"                                                                                    \
-  "ldrd %[out], " B1 ", %[moving]\n\t"                                                                               \
-  "ldr %[twice_bias], [" B1 "], #8\n\t"                                                                              \
-  "lsl %[twice_bias], %[twice_bias], #1\n\t"                                                                        \
-  JLT_V7_PUT_FOUR(E0, E1, E2, E3)                                                               \
-  "add %[out], %[out], #2\n\t"                                                                                      \
-  "strd %[out], " B1 ", %[moving]\n\t"                                                                               \
-  "ldr " B0 ", %[out_end]\n\t"                                                                                       \
-  "cmp %[out], " B0 "\n\t"                                                                                           \
+// The second row's outputs lie `distance` from the first one's: 1, or 0 where it is a single last row, which then lies over what
+// the first one would be, as the first pixel does over the others with a step of 0.
+#define PUT_ROWS(requantise)                                                                       \
+  "ldrd %[multiplier], %[power], [" WEIGHTS "], #8\n\t"                                            \
+  "ldrd %[zero_point], %[step], %[fixed]\n\t"                                                      \
+  "ldr %[out], %[out_at]\n\t"                                                                      \
+  JLT_V7_PUT_FOUR(requantise, E0, E1, E2, E3)                                                      \
+  "ldrd %[multiplier], %[power], [" WEIGHTS "], #8\n\t"                                            \
+  "ldrd " E2 ", " E3 ", %[ends]\n\t"                                                               \
+  "add %[out], %[out], " E2 "\n\t"                                                                 \
+  JLT_V7_PUT_FOUR(requantise, B0, B1, B2, B3)                                                      \
+  "add %[out], %[out], #1\n\t"                                                                     \
+  "str %[out], %[out_at]\n\t"                                                                      \
+  "cmp %[out], " E3 "\n\t"                                                                         \
   "bne 0b\n\t"
+#define PUT                                                                                        \
+  "9:\n\t"                                                                                         \
+  "b.w 6f\n\t"                                                                                     \
+  PUT_ROWS(JLT_V7_REQUANTISE_RELU) "b 9f\n"                                                        \
+  "6:\n\t" PUT_ROWS(JLT_V7_REQUANTISE)                                                             \
+  "9:\n\t"
 #define PAIR(first) (*(int32_t(*)[2])(void *)&(first))
 
 // `bias` and `out`: of the first of the rows.
 static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias, int8_t *out, uint32_t pairs,
                  uint32_t distance) {
-  const int8_t *const out_end = out + 2u * pairs;
   const uint32_t *const patches = b->patches;
   const uint32_t *const patches_end = b->patches_end;
-  const uint32_t kind = b->kind;
-  const uint32_t entry = b->entry;
+  const struct {
+    uint32_t weights;
+    uint32_t clamp;
+  } kinds = {b->kind, b->clamp};
+  const uint32_t behind = b->behind;
   int32_t less[JLT_V7_PIXELS] = {b->less[0], b->less[1], b->less[2], b->less[3]};
-  struct {
-    int8_t *out;
-    const int32_t *bias;
-  } moving = {out, bias};
+  uintptr_t first, entry, put;
+  const struct {
+    uint32_t distance;
+    const int8_t *out_end;
+  } ends = {distance, out + pairs * (1u + distance)};
   const struct {
     int32_t zero_point;
     uint32_t step;
   } fixed = {b->zero_point, b->step};
-  int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13;
-  __asm__ volatile(ROWS PUT_ROWS
+  int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12;
+  __asm__ volatile(FIND_PLACES ROWS PUT
                    : [e0] "=&r"(t0), [e1] "=&r"(t1), [e2] "=&r"(t2), [e3] "=&r"(t3), [b0] "=&r"(t4), [b1] "=&r"(t5),
                      [b2] "=&r"(t6), [b3] "=&r"(t7), [multiplier] "=&r"(t8), [power] "=&r"(t9), [out] "=&r"(t10),
-                     [step] "=&r"(t11), [zero_point] "=&r"(t12), [twice_bias] "=&r"(t13), [weights_at] "+m"(weights),
-                     [moving] "+m"(moving)
-                   : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end), [kind] "m"(kind),
-                     [entry] "m"(entry), [out_end] "m"(out_end), [distance] "m"(distance), [less01] "m"(PAIR(less[0])),
-                     [less23] "m"(PAIR(less[2]))
+                     [step] "=&r"(t11), [zero_point] "=&r"(t12), [weights] "+r"(weights), [bias_at] "+m"(bias),
+                     [out_at] "+m"(out), [first] "=m"(first), [entry] "=m"(entry), [put] "=m"(put)
+                   : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end), [kinds] "m"(kinds),
+                     [behind] "m"(behind), [ends] "m"(ends), [less01] "m"(PAIR(less[0])), [less23] "m"(PAIR(less[2]))
                    : "cc", "memory");
 }
 
@@ -208,8 +228,10 @@ static void pixel_slowly(const block_t *b, const uint32_t *weights, uint32_t cha
   } else if (b->kind == STACKED) {
     sums[1] = (sums[1] - sums[0]) >> 8;
   }
-  for (uint32_t row = 0; row < 2 && channel + row < b->channels.end; row++) {
-    jlt_v7_requantise_slow(b->call, channel + row, &sums[row], 1, b->out + pixel * b->step + channel + row);
+  const bool is_single = channel + 1u == b->channels.end;
+  for (uint32_t row = is_single; row < 2; row++) {
+    const uint32_t o = channel + row - is_single;
+    jlt_v7_requantise_slow(b->call, o, &sums[row], 1, b->out + pixel * b->step + o);
   }
 }
 
@@ -230,7 +252,7 @@ static void run_block(const block_t *b) {
     rows(b, weights, b->call->weights.bias + span.begin, b->out + span.begin, pairs, 1);
   }
   if ((span.end - span.begin) % 2u) {
-    const int32_t bias[2] = {b->call->weights.bias[span.end - 1u]};
+    const int32_t bias[2] = {0, b->call->weights.bias[span.end - 1u]};
     rows(b, weights + pairs * words, bias, b->out + span.end - 1, 1, 0);
   }
 }
@@ -257,7 +279,8 @@ static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t chan
       .channels = channels,
       .groups = groups,
       .kind = kind,
-      .entry = jlt_v7_behind(groups - 1u, is_4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
+      .behind = jlt_v7_behind(groups - 1u, is_4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
+      .clamp = p->act_min >= p->out_zero_point ? RELU : ANY,
       .zero_point = p->out_zero_point,
       .quick = jlt_v7_is_quick(&call->weights, channels.begin, channels.end),
   };

@@ -21,4 +21,10 @@ static inline uint32_t jlt_v7_behind(uint32_t groups, uint32_t group_bytes) {
   return (groups == 0 ? JLT_V7_TURN : (0u - groups) % JLT_V7_TURN) * group_bytes;
 }
 
+// What code lies `at` bytes behind a label: its address, for a load to pc. `t` is free.
+#define JLT_V7_PLACE(at, t, label)         \
+  "adr.w " t ", " label "\n\t"            \
+  "add " at ", " at ", " t "\n\t"         \
+  "orr " at ", " at ", #1\n\t"
+
 #endif

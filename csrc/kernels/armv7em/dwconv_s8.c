@@ -9,8 +9,6 @@
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_ARMV7EM) && defined(__ARM_FEATURE_DSP) && JLT_IS_M_PROFILE
-#include <string.h>
-
 #include "kernels/armv7em/packed.h"
 #include "kernels/armv7em/requantise.h"
 #include "kernels/armv7em/simd.h"
@@ -87,53 +85,54 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
 #define Y "%[power]"
 #define A0 "%[zero_point]"
 #define A1 "%[step]"
-#define A2 "%[twice_bias]"
+#define A2 "%[a2]"
 #define B0 "%[out]"
 #define B1 "%[bias]"
 #define B2 "%[b2]"
 
-#define WEIGHTS                                       \
-  "ldrd " A0 ", " B0 ", [%[weights]]\n\t"             \
-  "ldrd " A1 ", " B1 ", [%[weights], #8]\n\t"         \
-  "ldrd " A2 ", " B2 ", [%[weights], #16]\n\t"
+// Sums begin with the bias, which lies in the register of the last one.
+#define BIAS_TO(last) "ldr %[" last "], %[bias_at]\n\tldr %[" last "], [%[" last "]]\n\t"
+#define WEIGHTS                                  \
+  "ldrd " A0 ", " B0 ", [%[weights]], #8\n\t"   \
+  "ldrd " A1 ", " B1 ", [%[weights]], #8\n\t"   \
+  "ldrd " A2 ", " B2 ", [%[weights]], #8\n\t"
 #define COLUMN_AT(n) "ldrd " X ", " Y ", [%[from], #" #n "*24]\n\t"
-#define BEGIN(sum) "smuad %[" sum "], " X ", " A0 "\n\tsmlad %[" sum "], " Y ", " B0 ", %[" sum "]\n\t"
-#define ADD(sum, k) \
-  "smlad %[" sum "], " X ", " A##k ", %[" sum "]\n\tsmlad %[" sum "], " Y ", " B##k ", %[" sum "]\n\t"
+#define SUM(sum, begin, k) \
+  "smlad %[" sum "], " X ", " A##k ", %[" begin "]\n\tsmlad %[" sum "], " Y ", " B##k ", %[" sum "]\n\t"
+#define ADD(sum, k) SUM(sum, sum, k)
 
-#define FOUR_CLOSE                                                                                           \
-  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
-  BEGIN("s2") COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) BEGIN("s3") COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1)      \
-  COLUMN_AT(5) ADD("s3", 2)
-#define FOUR_APART                                                                                           \
-  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2) BEGIN("s1") COLUMN_AT(3)      \
-  ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) BEGIN("s2") COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) ADD("s2", 2)     \
-  BEGIN("s3") COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
-#define FIVE                                                                                                 \
-  COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) BEGIN("s1") COLUMN_AT(2) ADD("s0", 2) ADD("s1", 1)      \
-  BEGIN("s2") COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) BEGIN("s3") COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1)      \
-  BEGIN("weights") COLUMN_AT(5) ADD("s3", 2) ADD("weights", 1) COLUMN_AT(6) ADD("weights", 2)
-#define ONE COLUMN_AT(0) BEGIN("s0") COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
-
-// What the sums need in the end, in the registers of weights and columns. The scale is behind the weights.
-#define SCALE "ldrd %[multiplier], %[power], [%[weights], #24]\n\tadd %[weights], %[weights], #32\n\t"
-#define PLACE                                             \
-  "ldrd %[zero_point], %[step], %[fixed]\n\t"             \
-  "ldrd %[out], %[bias], %[moving]\n\t"                   \
-  "ldr %[twice_bias], [%[bias]], #4\n\t"                  \
-  "lsl %[twice_bias], %[twice_bias], #1\n\t"
-#define PUT_FOUR SCALE PLACE JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")
-#define PUT_ONE SCALE PLACE JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
-
+#define FOUR_CLOSE                                                                                              \
+  BIAS_TO("s3") WEIGHTS                                                                                         \
+  COLUMN_AT(0) SUM("s0", "s3", 0) COLUMN_AT(1) ADD("s0", 1) SUM("s1", "s3", 0) COLUMN_AT(2) ADD("s0", 2)        \
+  ADD("s1", 1) SUM("s2", "s3", 0) COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1) ADD("s3", 0) COLUMN_AT(4) ADD("s2", 2) \
+  ADD("s3", 1) COLUMN_AT(5) ADD("s3", 2)
+#define FOUR_APART                                                                                              \
+  BIAS_TO("s3") WEIGHTS                                                                                         \
+  COLUMN_AT(0) SUM("s0", "s3", 0) COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2) SUM("s1", "s3", 0)        \
+  COLUMN_AT(3) ADD("s1", 1) COLUMN_AT(4) ADD("s1", 2) SUM("s2", "s3", 0) COLUMN_AT(5) ADD("s2", 1) COLUMN_AT(6) \
+  ADD("s2", 2) ADD("s3", 0) COLUMN_AT(7) ADD("s3", 1) COLUMN_AT(8) ADD("s3", 2)
 // The fifth sum is where the pointer to the weights was.
-#define KEEP_WEIGHTS "str %[weights], %[weights_at]\n\t"
-#define PUT_FIVE                                          \
-  "ldr %[b2], %[weights_at]\n\t"                          \
-  "ldrd %[multiplier], %[power], [%[b2], #24]\n\t"        \
-  PLACE                                                   \
-  JLT_V7_REQUANTISE("%[weights]") "strb %[weights], [%[out], %[step], lsl #2]\n\t" \
-  JLT_V7_PUT_FOUR("%[s0]", "%[s1]", "%[s2]", "%[s3]")     \
-  "add %[weights], %[b2], #32\n\t"
+#define FIVE                                                                                                    \
+  WEIGHTS "str %[weights], %[weights_at]\n\t" BIAS_TO("weights")                                                \
+  COLUMN_AT(0) SUM("s0", "weights", 0) COLUMN_AT(1) ADD("s0", 1) SUM("s1", "weights", 0) COLUMN_AT(2)           \
+  ADD("s0", 2) ADD("s1", 1) SUM("s2", "weights", 0) COLUMN_AT(3) ADD("s1", 2) ADD("s2", 1)                      \
+  SUM("s3", "weights", 0) COLUMN_AT(4) ADD("s2", 2) ADD("s3", 1) ADD("weights", 0) COLUMN_AT(5) ADD("s3", 2)    \
+  ADD("weights", 1) COLUMN_AT(6) ADD("weights", 2)
+#define ONE BIAS_TO("s0") WEIGHTS COLUMN_AT(0) ADD("s0", 0) COLUMN_AT(1) ADD("s0", 1) COLUMN_AT(2) ADD("s0", 2)
+
+// The scale is behind the weights.
+#define PLACE(weights)                                              \
+  "ldrd %[multiplier], %[power], [%[" weights "]], #8\n\t"          \
+  "ldrd %[zero_point], %[step], %[fixed]\n\t"                       \
+  "ldrd %[out], %[bias], %[moving]\n\t"
+#define PUT_FOUR PLACE("weights") JLT_V7_PUT_FOUR(JLT_V7_REQUANTISE, "%[s0]", "%[s1]", "%[s2]", "%[s3]")
+#define PUT_ONE PLACE("weights") JLT_V7_REQUANTISE("%[s0]") "strb %[s0], [%[out]]\n\t"
+#define PUT_FIVE                                                                        \
+  "ldr %[b2], %[weights_at]\n\t"                                                        \
+  PLACE("b2")                                                                           \
+  JLT_V7_REQUANTISE("%[weights]") "strb %[weights], [%[out], %[step], lsl #2]\n\t"      \
+  JLT_V7_PUT_FOUR(JLT_V7_REQUANTISE, "%[s0]", "%[s1]", "%[s2]", "%[s3]")                                   \
+  "mov %[weights], %[b2]\n\t"
 
 // From pixels to the next ones, where the loop is entered; then all channels, whose words are 3, -2 and 3 apart.
 #define CHANNELS(pixels, put)                                                                                       \
@@ -151,8 +150,9 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
       "ldrd %[s0], %[s1], %[all]\n\t"                                                                               \
       "strd %[s0], %[s1], %[left]\n\t"                                                                              \
       "ldr %[weights], %[packed]\n"                                                                                 \
-      "1:\n\t" WEIGHTS pixels put                                                                                   \
+      "1:\n\t" pixels put                                                                                           \
       "add %[out], %[out], #1\n\t"                                                                                  \
+      "add %[bias], %[bias], #4\n\t"                                                                                \
       "strd %[out], %[bias], %[moving]\n\t"                                                                         \
       "ldrd %[s0], %[s1], %[left]\n\t"                                                                              \
       "add %[from], %[from], %[s1], lsl #2\n\t"                                                                     \
@@ -165,64 +165,89 @@ static void clear_rows(uint32_t *to, const uint32_t *end, uint32_t keep, bool ke
       "str %[s0], %[times]\n\t"                                                                                     \
       "bne 0b\n\t"                                                                                                  \
       : [s0] "=&r"(t0), [s1] "=&r"(t1), [s2] "=&r"(t2), [s3] "=&r"(t3), [multiplier] "=&r"(t4), [power] "=&r"(t5),  \
-        [zero_point] "=&r"(t6), [step] "=&r"(t7), [twice_bias] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10),       \
+        [zero_point] "=&r"(t6), [step] "=&r"(t7), [a2] "=&r"(t8), [out] "=&r"(t9), [bias] "=&r"(t10),       \
         [b2] "=&r"(t11), [weights] "=&r"(t12), [from] "=&r"(t13), [start] "+m"(start), [first] "+m"(first),         \
-        [times] "+m"(times), [moving] "=m"(moving), [left] "=m"(left), [weights_at] "=m"(weights_at)                \
+        [times] "+m"(times), [moving] "=m"(moving), [bias_at] "=m"(moving.bias), [left] "=m"(left), [weights_at] "=m"(weights_at)                \
       : [fixed] "m"(fixed), [all] "m"(all), [packed] "m"(packed), [out_step] "m"(out_step),                         \
         [from_step] "m"(from_step)                                                                                  \
       : "cc", "memory")
 
+static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+
 static const uint32_t *first_words(const uint32_t *columns, uint32_t lane) { return columns + lane / 2u + lane % 2u * 3u; }
 
-typedef struct {
-  int8_t *out;
-  const int32_t *bias;
-} place_t;
+// A group of channels, from `at` on, into scratch.
+static void widen_group(const block_t *b, uint32_t at, uint32_t *columns) {
+  uint32_t *const first = columns + b->begin * COLUMN;
+  const uint32_t *const end = columns + b->end * COLUMN;
+  if (first < end) {
+    widen_columns(b, b->from + at, first, end);
+    if (b->keep != UINT32_MAX || !b->keep_third) {
+      clear_rows(first, end, b->keep, b->keep_third);
+    }
+  }
+}
 
-// Both runs of a block; the second goes pixel by pixel.
-__attribute__((noinline)) static void convolve(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
+// Both runs of a block, group by group; the second goes pixel by pixel.
+__attribute__((noinline)) static void convolve(const block_t *b, uint32_t *columns) {
   const struct {
     int32_t zero_point;
     uint32_t step;
   } fixed = {b->p->out_zero_point, b->p->out_c};
-  const struct {
+  struct {
     uint32_t channels;
     int32_t words;  // to the next one's
-  } all = {LANES - lane, lane % 2u ? -2 : 3};
-  const uint32_t *const packed = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-  uint32_t out_step = b->run.pixels * fixed.step;
-  uint32_t from_step = b->run.pixels * b->p->stride_w * (COLUMN * 4u);
-  place_t start = {b->out + channel - out_step, b->call->weights.bias + channel};
-  uintptr_t first = (uintptr_t)first_words(columns, lane) - from_step;
-  uint32_t times = b->run.times;
-  place_t moving;
+  } all = {LANES, 3};
+  struct {
+    int8_t *out;
+    const int32_t *bias;
+  } start, moving;
+  const uint32_t channels = fixed.step;
+  const uint32_t one_step = b->p->stride_w * (COLUMN * 4u);
+  const uint32_t *packed = b->call->weights.packed;
   const uint32_t *weights_at;
   uint32_t left[2];
   int32_t t0, t1, t2, t3, t4, t5, t6, t7, t8, t9, t10, t11, t12, t13;
-  if (b->run.pixels == 5) {
-    CHANNELS(KEEP_WEIGHTS FIVE, PUT_FIVE);
-  } else if (times > 0 && b->p->stride_w == 1) {
-    CHANNELS(FOUR_CLOSE, PUT_FOUR);
-  } else if (times > 0) {
-    CHANNELS(FOUR_APART, PUT_FOUR);
-  }
-  times = b->singles;
-  if (times > 0) {
-    start.out += out_step - fixed.step;
-    first += from_step;
-    from_step = b->p->stride_w * (COLUMN * 4u);
-    first -= from_step;
-    out_step = fixed.step;
-    CHANNELS(ONE, PUT_ONE);
+  for (uint32_t c = 0; c < channels; c += LANES, packed += LANES * JLT_V7_DW_WORDS) {
+    uint32_t lane = 0;
+    if (c + LANES > channels) {
+      lane = c + LANES - channels;
+      all.channels = LANES - lane;
+      all.words = lane % 2u ? -2 : 3;
+    }
+    widen_group(b, c - lane, columns);
+    uint32_t out_step = b->run.pixels * fixed.step;
+    uint32_t from_step = b->run.pixels * one_step;
+    uint32_t times = b->run.times;
+    uintptr_t first = (uintptr_t)first_words(columns, lane) - from_step;
+    start.out = b->out + c - out_step;
+    start.bias = b->call->weights.bias + c;
+    if (b->run.pixels == 5) {
+      CHANNELS(FIVE, PUT_FIVE);
+    } else if (times > 0 && b->p->stride_w == 1) {
+      CHANNELS(FOUR_CLOSE, PUT_FOUR);
+    } else if (times > 0) {
+      CHANNELS(FOUR_APART, PUT_FOUR);
+    }
+    times = b->singles;
+    if (times > 0) {
+      start.out += out_step - fixed.step;
+      first += from_step - one_step;
+      from_step = one_step;
+      out_step = fixed.step;
+      CHANNELS(ONE, PUT_ONE);
+    }
   }
 }
 
 // The same for scales out of the ordinary.
-__attribute__((noinline)) static void convolve_slowly(const block_t *b, uint32_t channel, uint32_t lane, const uint32_t *columns) {
-  for (; lane < LANES; lane++, channel++) {
+static void convolve_slowly(const block_t *b, uint32_t *columns) {
+  for (uint32_t channel = 0; channel < b->p->out_c; channel++) {
+    const uint32_t at = least(channel / LANES * LANES, b->p->out_c - LANES);
     const uint32_t *w = (const uint32_t *)b->call->weights.packed + (size_t)channel * JLT_V7_DW_WORDS;
-    const uint32_t *from = first_words(columns, lane);
+    const uint32_t *from = first_words(columns, channel - at);
     int8_t *out = b->out + channel;
+    widen_group(b, at, columns);
     for (uint32_t i = 0; i < b->pixels; i++, from += b->p->stride_w * COLUMN, out += b->p->out_c) {
       int32_t sum = 0;
       for (uint32_t k = 0; k < 3; k++) {
@@ -234,32 +259,23 @@ __attribute__((noinline)) static void convolve_slowly(const block_t *b, uint32_t
   }
 }
 
-static void run_block(const block_t *b) {
-  uint32_t *columns = b->call->scratch;
-  const uint32_t channels = b->p->in_c;
-  uint32_t *const first = columns + b->begin * COLUMN;
-  const uint32_t *const end = columns + b->end * COLUMN;
-  if (b->begin > 0 || b->end < b->columns) {
-    memset(columns, 0, b->columns * COLUMN * sizeof(*columns));
+static void clear_columns(uint32_t *to, const uint32_t *end) {
+  while (to < end) {
+    *to++ = 0;
   }
-  for (uint32_t c = 0; c < channels; c += LANES) {
-    const uint32_t at = c + LANES <= channels ? c : channels - LANES;
-    if (first < end) {
-      widen_columns(b, b->from + at, first, end);
-    }
-    if (b->keep != UINT32_MAX || !b->keep_third) {
-      clear_rows(first, end, b->keep, b->keep_third);
-    }
-    if (b->quick) {
-      convolve(b, c, c - at, columns);
-    } else {
-      convolve_slowly(b, c, c - at, columns);
-    }
-  }
-  jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * channels);
 }
 
-static uint32_t least(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static void run_block(const block_t *b) {
+  uint32_t *columns = b->call->scratch;
+  clear_columns(columns, columns + b->begin * COLUMN);
+  clear_columns(columns + b->end * COLUMN, columns + b->columns * COLUMN);
+  if (b->quick) {
+    convolve(b, columns);
+  } else {
+    convolve_slowly(b, columns);
+  }
+  jlt_v7_clamp(b->p->act_min, b->p->act_max, b->out, b->pixels * b->p->out_c);
+}
 
 // Where the three rows from y0 on lie: those outside the input are read where another one is.
 static const int8_t *set_rows(block_t *b, const int8_t *image, int32_t y0) {
@@ -299,9 +315,10 @@ void jlt_dwconv_s8__armv7em(const jlt_call_t *call) {
       b.run = run_of(b.pixels, p->stride_w);
       b.singles = b.pixels - b.run.pixels * b.run.times;
       b.columns = (b.pixels - 1u) * p->stride_w + 3u;
-      b.begin = x0 < 0 ? (uint32_t)-x0 : 0u;
-      b.end = (int32_t)p->in_w > x0 ? least(b.columns, (uint32_t)((int32_t)p->in_w - x0)) : 0u;
-      b.from = first_row + (x0 + (int32_t)b.begin) * (int32_t)p->in_c;
+      const jlt_inside_t inside = jlt_inside(x0, b.columns, p->in_w);
+      b.begin = inside.before;
+      b.end = inside.before + inside.count;
+      b.from = first_row + inside.from * p->in_c;
       run_block(&b);
     }
   }

@@ -14,22 +14,7 @@ static inline uint32_t *widen_word(uint32_t *to, uint32_t minus, uint32_t word) 
   return to + GROUP;
 }
 
-static inline uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, uint32_t groups) {
-  for (; groups >= 4; groups -= 4, from += 16) {
-    to = widen_word(to, minus, jlt_word_at(from));
-    to = widen_word(to, minus, jlt_word_at(from + 4));
-    to = widen_word(to, minus, jlt_word_at(from + 8));
-    to = widen_word(to, minus, jlt_word_at(from + 12));
-  }
-  if (groups & 2u) {
-    to = widen_word(to, minus, jlt_word_at(from));
-    to = widen_word(to, minus, jlt_word_at(from + 4));
-    from += 8;
-  }
-  return groups & 1u ? widen_word(to, minus, jlt_word_at(from)) : to;
-}
-
-// What is left of the kernel rows, then the zero point.
+// What the last group of a patch has, from the first kernel row's end on: what is left of the kernel rows, then the zero point.
 static inline uint32_t joined_word(const jlt_v7_gather_t *g, const int8_t *from) {
   uint32_t word = g->left_points;
   for (uint32_t ky = g->p->k_h; ky > 0; ky--) {
@@ -38,72 +23,165 @@ static inline uint32_t joined_word(const jlt_v7_gather_t *g, const int8_t *from)
   return word;
 }
 
-// Pixels whose windows lie inside. What is left of a kernel row is the end of the word that ends with it, then the zero point. A
-// function of its own, so that its loops have all registers.
-__attribute__((noinline)) static void inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t count, uint32_t *to) {
+// What is left of a kernel row is the end of the word that ends with it, then the zero point.
+static inline uint32_t left_word(const jlt_v7_gather_t *g, const int8_t *row) {
+  return g->left_points | jlt_word_at(row + g->left_at) >> g->left_shift;
+}
+
+// Groups of one pixel.
+__attribute__((noinline)) static uint32_t *widen(uint32_t *to, uint32_t minus, const int8_t *from, uint32_t groups) {
+#pragma GCC unroll 4
+  for (; groups > 0; groups--, from += 4) {
+    to = widen_word(to, minus, jlt_word_at(from));
+  }
+  return to;
+}
+
+// One pixel whose window lies inside.
+__attribute__((noinline)) static void one_inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t *to) {
   const uint32_t minus = g->minus;
-  for (; count > 0; count--, to++, from += g->step) {
-    const int8_t *row = from;
-    uint32_t *group = to;
-    for (uint32_t ky = g->p->k_h; ky > 0; ky--, row += g->in_row) {
-      group = widen(group, minus, row, g->patch.whole);
-      if (g->left_at > 0) {
-        group = widen_word(group, minus, g->left_points | jlt_word_at(row + g->left_at) >> g->left_shift);
+  const int8_t *const ends = from + 4u * g->patch.whole;
+  for (uint32_t ky = g->p->k_h;;) {
+    to = widen(to, minus, from, g->patch.whole);
+    if (g->left_at > 0) {
+      to = widen_word(to, minus, left_word(g, from));
+    }
+    if (--ky == 0) {
+      break;
+    }
+    from += g->in_row;
+  }
+  if (g->patch.joined) {
+    widen_word(to, minus, joined_word(g, ends));
+  }
+}
+
+// A group of four pixels.
+#define LOAD_FOUR                             \
+  "ldr r5, [%[from], %[step]]\n\t"            \
+  "ldr r6, [%[from], %[step], lsl #1]\n\t"    \
+  "ldr r4, [%[from]], #4\n\t"                 \
+  "ldr r8, [%[last]], #4\n\t"
+#define WIDEN_FOUR                            \
+  "sxtab16 r0, %[minus], r4\n\t"              \
+  "sxtab16 r1, %[minus], r5\n\t"              \
+  "sxtab16 r2, %[minus], r6\n\t"              \
+  "sxtab16 r3, %[minus], r8\n\t"              \
+  "stmia %[to]!, {r0-r3}\n\t"                 \
+  "sxtab16 r4, %[minus], r4, ror #8\n\t"      \
+  "sxtab16 r5, %[minus], r5, ror #8\n\t"      \
+  "sxtab16 r6, %[minus], r6, ror #8\n\t"      \
+  "sxtab16 r8, %[minus], r8, ror #8\n\t"      \
+  "stmia %[to]!, {r4, r5, r6, r8}\n\t"
+
+// One kernel row's whole groups of four pixels, at least one; an odd count enters the loop in its middle. A function of its own, as it
+// takes all registers.
+__attribute__((noinline)) static uint32_t *widen_four(const jlt_v7_gather_t *g, const int8_t *from, uint32_t step, uint32_t *to) {
+  const int8_t *last = from + 3u * step;
+  uint32_t groups = g->patch.whole;
+  __asm__ volatile(
+      "lsrs r0, %[groups], #1\n\t"
+      "add %[groups], %[from], %[groups], lsl #2\n\t"
+      "bcs 2f\n"
+      "1:\n\t" LOAD_FOUR WIDEN_FOUR
+      "2:\n\t" LOAD_FOUR WIDEN_FOUR
+      "cmp %[from], %[groups]\n\t"
+      "bne 1b\n\t"
+      : [to] "+r"(to), [from] "+r"(from), [last] "+r"(last), [groups] "+r"(groups)
+      : [step] "r"(step), [minus] "r"(g->minus)
+      : "r0", "r1", "r2", "r3", "r4", "r5", "r6", "r8", "cc", "memory");
+  return to;
+}
+
+// joined_word of four pixels.
+static inline void join_four(const jlt_v7_gather_t *g, const int8_t *from, uint32_t step, uint32_t *to) {
+  uint32_t word0 = g->left_points;
+  uint32_t word1 = word0;
+  uint32_t word2 = word0;
+  uint32_t word3 = word0;
+  for (uint32_t ky = g->p->k_h; ky > 0; ky--) {
+    const uint8_t *end = (const uint8_t *)from + (ky - 1u) * g->in_row;
+    word0 = word0 << 8 | end[0];
+    word1 = word1 << 8 | end[step];
+    word2 = word2 << 8 | end[2u * step];
+    word3 = word3 << 8 | end[3u * step];
+  }
+  widen_word(to, g->minus, word0);
+  widen_word(to + 1, g->minus, word1);
+  widen_word(to + 2, g->minus, word2);
+  widen_word(to + 3, g->minus, word3);
+}
+
+// Four pixels whose windows lie inside, `step` bytes apart.
+static void four_inside(const jlt_v7_gather_t *g, const int8_t *from, uint32_t step, uint32_t *to) {
+  const int8_t *const ends = from + 4u * g->patch.whole;
+  for (uint32_t ky = g->p->k_h;;) {
+    if (g->patch.whole > 0) {
+      to = widen_four(g, from, step, to);
+    }
+    if (g->left_at > 0) {
+      for (uint32_t i = 0; i < PAIRS; i++) {
+        widen_word(to + i, g->minus, left_word(g, from + i * step));
       }
+      to += GROUP;
     }
-    if (g->patch.joined) {
-      widen_word(group, minus, joined_word(g, from + 4u * g->patch.whole));
+    if (--ky == 0) {
+      break;
     }
+    from += g->in_row;
+  }
+  if (g->patch.joined) {
+    join_four(g, ends, step, to);
   }
 }
 
-static inline void put(uint32_t *to, uint32_t element, int32_t value) {
-  int16_t *pair = (int16_t *)(to + element / 4u * GROUP + (element & 1u) * PAIRS);
-  pair[element >> 1 & 1u] = (int16_t)value;
+static inline uint32_t *clear(uint32_t *to, uint32_t groups) {
+  for (; groups > 0; groups--, to += GROUP) {
+    to[0] = to[PAIRS] = 0;
+  }
+  return to;
 }
 
-// Kernel row `ky`, of which the elements [begin, end) lie in the input; `from` is where element 0 would.
-static void row_at_border(const jlt_v7_gather_t *g, uint32_t ky, const int8_t *from, uint32_t begin, uint32_t end,
-                          uint32_t *to) {
-  const uint32_t whole = 4u * g->patch.whole;
-  const uint32_t left = g->patch.left;
-  const uint32_t row_elements = left > 0 && !g->patch.joined ? whole + 4u : whole;
-  uint32_t *row = to + ky * row_elements / 4u * GROUP;
-  if ((begin | end | left) % 4u == 0) {
-    for (uint32_t i = 0; i < row_elements / 4u; i++) {
-      row[i * GROUP] = row[i * GROUP + PAIRS] = 0;
+// A kernel row of which `count` elements, from element `begin` on, lie in the input, at `from`. The zero point stands for the others.
+static uint32_t *row_at_border(const jlt_v7_gather_t *g, const int8_t *from, uint32_t begin, uint32_t count, uint32_t *to) {
+  const uint32_t groups = g->patch.whole + (g->patch.left > 0 && !g->patch.joined);
+  if ((begin | count | g->patch.left) % 4u == 0) {
+    return clear(widen(clear(to, begin / 4u), g->minus, from, count / 4u), groups - (begin + count) / 4u);
+  }
+  for (uint32_t i = 0; i < 4u * groups; i += 4) {
+    uint32_t word = 0;
+    for (uint32_t k = 4; k > 0; k--) {
+      const uint32_t at = i + k - 1u - begin;
+      word = word << 8 | (uint8_t)(at < count ? from[at] : g->p->in_zero_point);
     }
-    widen(row + begin / 4u * GROUP, g->minus, from + begin, (end - begin) / 4u);
-    return;
+    to = widen_word(to, g->minus, word);
   }
-  for (uint32_t i = 0; i < row_elements; i++) {
-    put(row, i, i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
-  }
-  for (uint32_t i = whole; g->patch.joined && i < whole + left; i++) {
-    put(to, g->p->k_h * whole + ky * left + i - whole, i >= begin && i < end ? from[i] - g->p->in_zero_point : 0);
-  }
+  return to;
 }
 
-__attribute__((noinline)) static void at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0,
-                                                uint32_t *to) {
+__attribute__((noinline)) static void one_at_border(const jlt_v7_gather_t *g, const int8_t *image, int32_t y0, int32_t x0,
+                                                    uint32_t *to) {
   const jlt_conv_params_t *p = g->p;
-  const int32_t k_w = p->k_w;
-  const int32_t room = (int32_t)p->in_w - x0;
-  const int32_t first = x0 < 0 ? (-x0 < k_w ? -x0 : k_w) : 0;
-  const int32_t end = room < k_w ? (room > first ? room : first) : k_w;
-  for (uint32_t i = 0; g->patch.joined && i < 4; i++) {
-    put(to, 4u * (g->patch.groups - 1u) + i, 0);
-  }
+  const jlt_inside_t columns = jlt_inside(x0, p->k_w, p->in_w);
+  const uint32_t begin = columns.before * p->in_c;
+  const uint32_t end_at = 4u * g->patch.whole - begin;  // where what is left of a kernel row is, if that lies in the input
+  uint32_t ends = g->left_points;  // what is left of every row, shifted in from above
   for (uint32_t ky = 0; ky < p->k_h; ky++) {
-    const int32_t y = y0 + (int32_t)ky;
-    const bool is_in = y >= 0 && y < (int32_t)p->in_h;
-    row_at_border(g, ky, image + (y * (int32_t)p->in_w + x0) * (int32_t)p->in_c, is_in ? (uint32_t)first * p->in_c : 0u,
-                  is_in ? (uint32_t)end * p->in_c : 0u, to);
+    const uint32_t y = (uint32_t)(y0 + (int32_t)ky);
+    const bool is_in = y < p->in_h;
+    const int8_t *from = image + (is_in ? y * g->in_row + columns.from * p->in_c : 0u);
+    const uint32_t count = is_in ? columns.count * p->in_c : 0u;
+    to = row_at_border(g, from, begin, count, to);
+    ends = ends >> 8 | (uint32_t)(uint8_t)(end_at < count ? from[end_at] : p->in_zero_point) << 24;
+  }
+  if (g->patch.joined) {
+    widen_word(to, g->minus, ends >> (32u - 8u * p->k_h) | ends << 8u * p->k_h % 32u);
   }
 }
 
 jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in) {
   const jlt_v7_patch_t patch = jlt_v7_patch(p);
+  const bool is_readable = patch.whole > 0 || patch.left == 0 || patch.joined;  // else the word would begin before the row
   return (jlt_v7_gather_t){
       .p = p,
       .in = in,
@@ -114,12 +192,13 @@ jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in) {
       .left_at = patch.left > 0 && !patch.joined ? 4u * patch.whole + patch.left - 4u : 0u,
       .left_shift = 32u - 8u * patch.left,
       .left_points = ((uint32_t)(uint8_t)p->in_zero_point * 0x01010101u) << (patch.joined ? 0u : 8u * patch.left),
-      // else the word would begin before the row
-      .end_inside = patch.whole > 0 || patch.left == 0 || patch.joined ? (int32_t)p->in_w - p->k_w : -1,
+      .end_inside = is_readable ? (int32_t)p->in_w - p->k_w : -1,
+      .is_flat = is_readable && p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->in_h == p->out_h &&
+                 p->in_w == p->out_w,
   };
 }
 
-// Pixels of one row of the output.
+// `count` pixels of one row of the output, 1 or 4.
 static void gather_row(const jlt_v7_gather_t *g, uint32_t row, uint32_t x, uint32_t count, uint32_t *to) {
   const jlt_conv_params_t *p = g->p;
   const uint32_t image_index = row / p->out_h;
@@ -127,28 +206,33 @@ static void gather_row(const jlt_v7_gather_t *g, uint32_t row, uint32_t x, uint3
   const int32_t y0 = (int32_t)((row - image_index * p->out_h) * p->stride_h) - p->pad_top;
   const bool rows_inside = y0 >= 0 && y0 + p->k_h <= (int32_t)p->in_h;
   int32_t x0 = (int32_t)(x * p->stride_w) - p->pad_left;
-  for (uint32_t n; count > 0; count -= n, to += n) {
-    const int8_t *from = image + (y0 * (int32_t)p->in_w + x0) * (int32_t)p->in_c;
-    const bool is_inside = rows_inside && x0 >= 0 && x0 <= g->end_inside;
-    int32_t next = x0 + p->stride_w;
-    for (n = 1; is_inside && n < count && next <= g->end_inside; n++) {
-      next += p->stride_w;
-    }
-    if (is_inside) {
-      inside(g, from, n, to);
+  if (count == PAIRS && rows_inside && x0 >= 0 && x0 + 3 * p->stride_w <= g->end_inside) {
+    four_inside(g, image + (uint32_t)y0 * g->in_row + (uint32_t)x0 * p->in_c, g->step, to);
+    return;
+  }
+  for (; count > 0; count--, to++, x0 += p->stride_w) {
+    if (rows_inside && x0 >= 0 && x0 <= g->end_inside) {
+      one_inside(g, image + (uint32_t)y0 * g->in_row + (uint32_t)x0 * p->in_c, to);
     } else {
-      at_border(g, image, y0, x0, to);
+      one_at_border(g, image, y0, x0, to);
     }
-    x0 = next;
   }
 }
 
 void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uint32_t *to) {
+  if (g->is_flat) {
+    four_inside(g, g->in + (size_t)first * g->step, count == 1 ? 0u : g->step, to);
+    return;
+  }
   const uint32_t width = g->p->out_w;
   uint32_t row = first / width;
   uint32_t x = first - row * width;
-  for (uint32_t n; count > 0; count -= n, to += n, x = 0, row++) {
-    n = width - x < count ? width - x : count;
+  for (uint32_t n; count > 0; count -= n, to += n, x += n) {
+    if (x == width) {
+      x = 0;
+      row++;
+    }
+    n = x + count <= width ? count : 1;
     gather_row(g, row, x, n, to);
   }
 }

@@ -18,11 +18,12 @@ typedef struct {
   uint32_t left_shift;
   uint32_t left_points;  // what its other bytes become
   int32_t end_inside;    // the last column at which a window inside may begin
+  bool is_flat;          // output pixels are those of the input, one to one
 } jlt_v7_gather_t;
 
 jlt_v7_gather_t jlt_v7_gatherer(const jlt_conv_params_t *p, const int8_t *in);
 
-// `count` pixels from `first` on, at most JLT_V7_PIXELS. What no pixel reaches is left as it is.
+// `count` pixels from `first` on, 1 or JLT_V7_PIXELS. A single one is the first; the places of the others hold anything.
 void jlt_v7_gather(const jlt_v7_gather_t *g, uint32_t first, uint32_t count, uint32_t *to);
 
 // Sums over a block's patches, a pixel each.

@@ -7,6 +7,18 @@
 
 #ifdef JLT_WITH_ARMV7EM
 
+__attribute__((noinline)) jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p) {
+  const uint32_t row = p->k_w * p->in_c;
+  const uint32_t left = row % 4u;
+  const bool joined = left == 1 && p->k_h > 1 && p->k_h <= 4;
+  return (jlt_v7_patch_t){
+      .whole = row / 4u,
+      .left = left,
+      .groups = joined ? p->k_h * (row / 4u) + 1u : p->k_h * ((row + 3u) / 4u),
+      .joined = joined,
+  };
+}
+
 static uint64_t depth(const jlt_conv_params_t *p) { return (uint64_t)p->k_h * p->k_w * p->in_c; }
 
 bool jlt_conv_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
@@ -31,7 +43,11 @@ bool jlt_fc_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
 }
 
 uint64_t jlt_fc_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
-  return jlt_v7_one_vector(params) ? 0u : jlt_conv_s8_scratch_bytes__armv7em(params, weight);
+  const jlt_conv_params_t *p = params;
+  if (!jlt_v7_one_vector(p)) {
+    return jlt_conv_s8_scratch_bytes__armv7em(params, weight);
+  }
+  return p->in_c % 4u > 0 ? (uint64_t)p->in_c / 4u * 4u + 4u : 0u;
 }
 
 uint64_t jlt_fc_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {

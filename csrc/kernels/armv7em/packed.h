@@ -11,7 +11,7 @@ enum {
   JLT_V7_DEPTH_LIMIT = 16384,  // elements of a sum: twice any sum stays below 2^30
   JLT_V7_HEAD_BYTES = 4,       // before the weights of a convolution or a matrix: 1 where rows are stacked, else 0
   JLT_V7_BYTES_LIMIT = 4096,   // weights of a convolution up to which those of 4 bits are packed as bytes
-  JLT_V7_SCALE_BYTES = 8,      // multiplier, and 2^(32 - right shift), of one channel
+  JLT_V7_SCALE_BYTES = 8,      // of one channel; requantise.h
   JLT_V7_DW_WORDS = 8,         // of a channel of a depthwise convolution: two for each kernel column, its scale
   JLT_V7_DW_COLUMN_WORDS = 6,  // of a widened column: 4 channels, 3 rows
   JLT_V7_DW_PIXELS = 8,        // of a depthwise block
@@ -26,17 +26,7 @@ typedef struct {
   bool joined;      // the last group has what is left of all rows
 } jlt_v7_patch_t;
 
-static inline jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p) {
-  const uint32_t row = p->k_w * p->in_c;
-  const uint32_t left = row % 4u;
-  const bool joined = left == 1 && p->k_h > 1 && p->k_h <= 4;
-  return (jlt_v7_patch_t){
-      .whole = row / 4u,
-      .left = left,
-      .groups = joined ? p->k_h * (row / 4u) + 1u : p->k_h * ((row + 3u) / 4u),
-      .joined = joined,
-  };
-}
+jlt_v7_patch_t jlt_v7_patch(const jlt_conv_params_t *p);
 
 static inline bool jlt_v7_one_vector(const jlt_conv_params_t *p) { return p->n * p->out_h * p->out_w == 1; }
 

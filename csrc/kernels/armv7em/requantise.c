@@ -17,7 +17,7 @@ bool jlt_v7_is_quick(const jlt_weights_t *weights, uint32_t begin, uint32_t end)
   }
   bool quick = most < 1u << 29;
   for (uint32_t o = per_channel ? begin : 0u; o < (per_channel ? end : 1u); o++) {
-    quick &= weights->shifts[o] < 0 || weights->multipliers[o] == 0;
+    quick &= (weights->shifts[o] < 0 && weights->multipliers[o] >= 1 << 30) || weights->multipliers[o] == 0;
   }
   return quick;
 }

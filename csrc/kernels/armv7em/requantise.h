@@ -1,46 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0
-// core/requantise.h in five instructions, for sums below 2^30 and right shifts; what is outside takes the long way.
+// core/requantise.h in four instructions, for sums below 2^30, multipliers of 2^30 and more and right shifts; what is outside takes
+// the long way.
 #ifndef JLT_KERNELS_ARMV7EM_REQUANTISE_H
 #define JLT_KERNELS_ARMV7EM_REQUANTISE_H
 
 #include "core/requantise.h"
 #include "kernels/kernels.h"
 
-typedef struct {
-  int32_t multiplier;
-  int32_t power;  // -2^(32 - right shift): negative, as 2^31 is no int32
-} jlt_v7_scale_t;
-
-// For shifts of -31..-1.
-static inline jlt_v7_scale_t jlt_v7_scale(int32_t multiplier, int32_t shift) {
-  return (jlt_v7_scale_t){.multiplier = multiplier, .power = (int32_t)(0u - (1u << (uint32_t)(32 + shift)))};
-}
-
-// Twice the sum times the multiplier, the high half rounded, is jlt_high_mul; the second rounding is a product too, and takes the
-// zero point along. The clamp is that of int8.
-#define JLT_V7_REQUANTISE(value)                             \
-  "add " value ", %[twice_bias], " value ", lsl #1\n\t"      \
-  "smmulr " value ", " value ", %[multiplier]\n\t"           \
-  "add " value ", " value ", " value ", asr #31\n\t"         \
-  "smmlsr " value ", " value ", %[power], %[zero_point]\n\t" \
+// The sum times 2^32, plus the sum times `multiplier`, which is 2^32 less than twice the real one, high half rounded: that is
+// jlt_high_mul. The second rounding is a product too, with `power` = -2^(32 - right shift), and takes the zero point along. The clamp
+// is that of int8. Both are packed with the weights; a real multiplier of 0 is a power of 0.
+#define JLT_V7_REQUANTISE(value)                               \
+  "smmlar " value ", " value ", %[multiplier], " value "\n\t" \
+  "add " value ", " value ", " value ", asr #31\n\t"          \
+  "smmlsr " value ", " value ", %[power], %[zero_point]\n\t"  \
   "ssat " value ", #8, " value "\n\t"
 
-static inline int32_t jlt_v7_requantise(int32_t sum, int32_t twice_bias, jlt_v7_scale_t scale, int32_t zero_point) {
-  __asm__(JLT_V7_REQUANTISE("%[sum]")
-          : [sum] "+r"(sum)
-          : [twice_bias] "r"(twice_bias), [multiplier] "r"(scale.multiplier), [power] "r"(scale.power),
-            [zero_point] "r"(zero_point));
-  return sum;
-}
+// The same without the correction that takes halves below zero away from it. A product below zero is 0 at most with it and without, so
+// where the activation's least value is no less than the zero point (a ReLU's), both are clamped to that.
+#define JLT_V7_REQUANTISE_RELU(value)                          \
+  "smmlar " value ", " value ", %[multiplier], " value "\n\t" \
+  "smmlsr " value ", " value ", %[power], %[zero_point]\n\t"  \
+  "ssat " value ", #8, " value "\n\t"
 
 // One channel of four pixels, sums s0 to s3, at `out` and `step` bytes on; s2 is spent. The first pixel goes last: with a step
 // of 0 it is the one that stays.
-#define JLT_V7_PUT_FOUR(s0, s1, s2, s3)                              \
-  JLT_V7_REQUANTISE(s1) "strb " s1 ", [%[out], %[step]]\n\t"         \
-  JLT_V7_REQUANTISE(s2) "strb " s2 ", [%[out], %[step], lsl #1]\n\t" \
-  "add " s2 ", %[out], %[step]\n\t"                                  \
-  JLT_V7_REQUANTISE(s3) "strb " s3 ", [" s2 ", %[step], lsl #1]\n\t" \
-  JLT_V7_REQUANTISE(s0) "strb " s0 ", [%[out]]\n\t"
+#define JLT_V7_PUT_FOUR(requantise, s0, s1, s2, s3)           \
+  requantise(s1) "strb " s1 ", [%[out], %[step]]\n\t"         \
+  requantise(s2) "strb " s2 ", [%[out], %[step], lsl #1]\n\t" \
+  "add " s2 ", %[out], %[step]\n\t"                           \
+  requantise(s3) "strb " s3 ", [" s2 ", %[step], lsl #1]\n\t" \
+  requantise(s0) "strb " s0 ", [%[out]]\n\t"
 
 // Whether that holds for all channels [begin, end).
 bool jlt_v7_is_quick(const jlt_weights_t *weights, uint32_t begin, uint32_t end);

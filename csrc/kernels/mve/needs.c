@@ -13,14 +13,16 @@ bool jlt_conv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
 
 uint64_t jlt_conv_s8_scratch_bytes__mve(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return JLT_MVE_PIXELS * (uint64_t)jlt_mve_length(params);
+  const jlt_conv_params_t *p = params;
+  const uint64_t patch = jlt_mve_length(p);
+  return jlt_mve_pixels(p) == 1 ? patch : JLT_MVE_PIXELS * patch + jlt_mve_scales_bytes(p);
 }
 
 uint64_t jlt_conv_s8_packed_bytes__mve(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   const jlt_conv_params_t *p = params;
   (void)weight;
   (void)bits;
-  return p->out_c * (4u + (uint64_t)jlt_mve_length(p));
+  return jlt_mve_rows(p) * (4u + (uint64_t)jlt_mve_length(p));
 }
 
 bool jlt_dwconv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
@@ -29,22 +31,29 @@ bool jlt_dwconv_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
 }
 
 uint64_t jlt_dwconv_s8_scratch_bytes__mve(const void *params, const jlt_weight_t *weight) {
-  (void)params;
   (void)weight;
-  return 0;
+  const jlt_conv_params_t *p = params;
+  return jlt_mve_scales_bytes(p) + (jlt_mve_is_small(p) ? JLT_MVE_STRIPS : 0u);
 }
 
 uint64_t jlt_dwconv_s8_packed_bytes__mve(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   const jlt_conv_params_t *p = params;
   (void)weight;
   (void)bits;
-  return p->out_c * (4u + (uint64_t)p->k_h * p->k_w);
+  return jlt_mve_rows(p) * (4u + (jlt_mve_is_small(p) ? JLT_MVE_BYTES : (uint64_t)p->k_h * p->k_w));
 }
 
 bool jlt_add_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
   const jlt_binary_params_t *p = params;
   (void)weight;
-  return jlt_is_dense(p->dims, p->stride_a) && jlt_is_dense(p->dims, p->stride_b) && p->left_shift == 20;
+  return jlt_is_dense(p->dims, p->stride_a) && jlt_is_dense(p->dims, p->stride_b) && p->left_shift == 20 &&
+         p->a_shift <= 0 && p->b_shift <= 0 && p->out_shift <= 0;
+}
+
+bool jlt_avgpool_s8_takes__mve(const void *params, const jlt_weight_t *weight) {
+  const jlt_pool_params_t *p = params;
+  (void)weight;
+  return (uint32_t)p->k_h * p->k_w <= 255;  // sums of int16
 }
 
 #endif

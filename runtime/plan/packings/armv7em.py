@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -89,7 +89,7 @@ def _grouped(weights: Weights, kernel_rows: int, bits: int, block: int) -> npt.N
         whole = rows.shape[2] - left
         ends = rows[:, :, whole:].reshape(len(rows), -1)
         rows = np.concatenate([rows[:, :, :whole].reshape(len(rows), -1), ends], axis=1)[:, np.newaxis]
-    padded = np.pad(rows, ((0, -len(rows) % block), (0, 0), (0, -rows.shape[2] % 4)))
+    padded = _fill_up(np.pad(rows, ((0, 0), (0, 0), (0, -rows.shape[2] % 4))), block)
     return padded.reshape(len(padded) // block, block, -1, 4)
 
 
@@ -108,9 +108,26 @@ def _lanes(nibbles: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint16]:
 
 
 def _with_scales(words: npt.NDArray[np.uint8], scales: Scales, block: int) -> bytes:
-    """Put each block's scales behind its words: the multiplier and -2^(32 - right shift), 0 where that is no int32."""
-    powers = [-(1 << 32 + shift) if -31 <= shift <= -1 else 0 for shift in scales.shifts.tolist()]
-    pairs = np.stack([scales.multipliers, np.array(powers, np.int64)], axis=1).astype("<i4")
-    pairs = np.pad(pairs, ((0, -len(pairs) % block), (0, 0))).reshape(-1, 2 * block)
-    blocks = words.reshape(len(pairs), -1)
-    return np.concatenate([blocks, pairs.view(np.uint8)], axis=1).tobytes()
+    """Put each block's scales behind its words: twice the multiplier less 2^32, and -2^(32 - right shift).
+
+    Both are 0 where they are no int32, and for a multiplier of 0.
+    """
+    ordinary = (scales.multipliers >= 1 << 30) & (scales.shifts >= -31) & (scales.shifts <= -1)
+    pairs = [
+        (2 * multiplier - (1 << 32), -(1 << 32 + shift)) if is_ordinary else (0, 0)
+        for multiplier, shift, is_ordinary in zip(
+            scales.multipliers.tolist(), scales.shifts.tolist(), ordinary, strict=True
+        )
+    ]
+    filled = _fill_up(np.array(pairs, "<i4"), block).reshape(-1, 2 * block)
+    blocks = words.reshape(len(filled), -1)
+    return np.concatenate([blocks, filled.view(np.uint8)], axis=1).tobytes()
+
+
+def _fill_up(rows: npt.NDArray[Any], block: int) -> npt.NDArray[Any]:
+    """Append rows of 0 up to whole blocks; of two rows the single last one is the second."""
+    missing = -len(rows) % block
+    filled = np.pad(rows, ((0, missing), *[(0, 0)] * (rows.ndim - 1)))
+    if block == 2 and missing:
+        filled[-2:] = filled[[-1, -2]]
+    return filled
