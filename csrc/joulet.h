@@ -61,6 +61,7 @@ typedef enum {
   JLT_ERR_DIGEST = -24,      // the bytes are not those that the digest was made of
   JLT_ERR_SIGNATURE = -25,   // no signature by the key that the firmware carries
   JLT_ERR_KERNEL = -26,      // an op, or the kernel that would run it, is not in this build, which was made for another model
+  JLT_ERR_BANDS = -27,       // a band group whose ops do not follow each other by rows, or with too few rows
 } jlt_status_t;
 
 // A checked container. Valid as long as the bytes under it; every pointer points into them or is null.
@@ -87,7 +88,9 @@ typedef struct {
   const uint32_t *f32_offsets;    // [bytes]
   const uint8_t *packed;          // of the plan part in use; null for reference kernels
   const jlt_packing_t *packings;  // one a weight
+  const jlt_band_group_t *bands;  // of the plan part in use; null without
   uint32_t packed_bytes;
+  uint32_t n_bands;
   uint32_t isa;                   // Isa of the plan part in use
   uint32_t n_confidence;
   uint32_t pool_bytes;
@@ -130,7 +133,7 @@ typedef struct {
 JLT_MUST_CHECK jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint16_t op,
                                           jlt_isa_needs_t *needs);
 
-// Units an op comes in, 1 or more; see jlt_engine_tile. 0 when there is no such op.
+// Units an op comes in, 1 or more; see jlt_engine_tile. 0 when there is no such op. A band group (core/bands.h) is one unit.
 uint32_t jlt_op_units(const jlt_container_t *container, uint16_t op, bool is_f32);
 
 enum { JLT_EVENT_LAYER = 1, JLT_EVENT_EXIT = 2, JLT_EVENT_TILE = 3 };
@@ -195,7 +198,7 @@ JLT_MUST_CHECK jlt_status_t jlt_engine_write(jlt_engine_t *engine, uint16_t inpu
 // Copies a tensor out in its own type. Only outputs of the exit just reached hold their values.
 JLT_MUST_CHECK jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *to, uint32_t bytes);
 
-// Runs one op, or the rest of one, and returns: every return is a safe point. Heads other than `exit`'s are skipped,
+// Runs one op, or the rest of one, or a band group, and returns: every return is a safe point. Of a group the last op is told. Heads other than `exit`'s are skipped,
 // `exit` may grow from call to call, and JLT_EVENT_EXIT says that it has been reached.
 JLT_MUST_CHECK jlt_status_t jlt_engine_step(jlt_engine_t *engine, uint8_t exit, jlt_event_t *event);
 

@@ -5,6 +5,8 @@
 
 #include "board.h"
 #include "clock.h"
+#include "core/bands.h"
+#include "core/live.h"
 #include "core/nvm_plan.h"
 #include "model.h"
 #include "port.h"
@@ -147,7 +149,7 @@ void jlt_survive_end(void) {
 
 /// What runs ///
 
-// What the next op reads is brought back, and what it has written so far.
+// What the next op, or band group, reads is brought back, and what it has written so far.
 static bool fetch_for_next(uint8_t target) {
   const jlt_container_t *c = &jlt_loaded.container;
   const jlt_engine_t *e = &jlt_loaded.engine;
@@ -155,12 +157,15 @@ static bool fetch_for_next(uint8_t target) {
   while (c->ops[index].exit != JLT_BACKBONE && c->ops[index].exit != target) {
     index++;
   }
-  const jlt_op_t *op = &c->ops[index];
+  const jlt_op_t *op = &c->ops[jlt_band_last(c, index)];
   bool ok = true;
-  for (uint32_t i = 0; ok && i < op->n_inputs; i++) {
-    if (!(c->tensors[op->inputs[i]].flags & JLT_TENSOR_FLAG_CONST) && !is_present(op->inputs[i])) {
-      ok = jlt_progress_fetch(op->inputs[i], UINT32_MAX);
-      set_present(op->inputs[i], true);
+  for (const jlt_op_t *each = &c->ops[index]; each <= op; each++) {
+    for (uint32_t i = 0; ok && i < each->n_inputs; i++) {
+      const uint16_t input = each->inputs[i];
+      if (!(c->tensors[input].flags & JLT_TENSOR_FLAG_CONST) && !is_present(input) && jlt_live_at(c, index, 0, input)) {
+        ok = jlt_progress_fetch(input, UINT32_MAX);
+        set_present(input, true);
+      }
     }
   }
   // memory that follows the arena anyway keeps the part that was written before the cut; else it is brought back too

@@ -24,6 +24,7 @@ HEADERS = (
     "core/format.h",
     "joulet.h",
     "core/live.h",
+    "core/bands.h",
     "core/head.h",
     "core/rls.h",
     "core/refit.h",

@@ -67,6 +67,11 @@ class ChipEngine:
         end = self.arena_bytes(0)
         return slice((end - int(needs.scratch_bytes)) // 16 * 16 + _EDGE, end + _EDGE)
 
+    def members(self, op: int) -> range:
+        """The ops that run when one ends: its band group, or itself."""
+        group = lib.jlt_band_group_of(self.checked, op)
+        return range(group.first_op, group.first_op + group.n_ops) if group else range(op, op + 1)
+
     def code(self, op: int) -> str:
         """Name of an op's code."""
         return _CODES[int(self.checked.ops[op].code)]
@@ -94,8 +99,10 @@ class ChipEngine:
         self.executed[op] = self.executed.get(op, 0) + count
         if self.guard:
             changed = self._memory() != before
-            changed[self.place(int(self.checked.ops[op].output))] = False
-            changed[self.scratch(op)] = False
+            for member in self.members(op):
+                begin = self.place(int(self.checked.ops[member].output)).start
+                changed[begin : begin + int(lib.jlt_band_room(self.checked, member))] = False
+                changed[self.scratch(member)] = False
             assert not changed.any(), f"op {op} {self.code(op)} wrote at {np.flatnonzero(changed) - _EDGE}"
         return kind, op
 

@@ -54,11 +54,11 @@ class Cases:
         values[extreme] = self.rng.choice([-most, most, most // 3, -most // 5], int(extreme.sum()))
         return self.builder.tensor("b", (channels,), "INT32", data=values.astype(np.int32))
 
-    def finish(self, inputs: list[int], outputs: list[int]) -> bytes:
+    def finish(self, inputs: list[int], outputs: list[int], paths: tuple[str, ...] = PATHS) -> bytes:
         """Return the container, with 8 and 4 bits where there are weights."""
         model = self.builder.finish(inputs, outputs)
         graph = load_tflite(model)
-        return write_container(bare_quant_graph(graph, PATHS if weighted_ops(graph) else ("w8",)))
+        return write_container(bare_quant_graph(graph, paths if weighted_ops(graph) else ("w8",)))
 
 
 def _window(c: Cases, most: int) -> tuple[tuple[int, int], tuple[int, int], bool]:

@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from band_cases import chain
 from tiny import tiny_quant_graph
 
 from joulet.container.isa_plan import with_isa_plan
@@ -44,6 +45,9 @@ def test_every_op_and_damaged_containers_stay_inside_their_buffers(harness: Path
         graph = load_tflite(path)
         content = write_container(bare_quant_graph(graph, ("w8", "w4", "f32")))
         containers[path.stem] = with_isa_plan(with_isa_plan(content, "ARMV6M"), "AVX2")
+    for seed in range(8):
+        planned = with_isa_plan(chain(seed), "ARMV6M", ram_bytes=0)
+        containers[f"bands{seed}"] = with_isa_plan(planned, "AVX2", ram_bytes=0)
     files = []
     for name, content in containers.items():
         files.append(tmp_path / f"{name}.jlt")

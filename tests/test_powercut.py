@@ -12,6 +12,7 @@ from powercut.scenario import Case, Machine
 
 import joulet
 from joulet.boards import load_board
+from joulet.container.isa_plan import band_groups
 from joulet.container.read import Container
 from joulet.energy.capacitor import Capacitor
 from joulet.energy.converter import ConstantConverter
@@ -40,6 +41,19 @@ def test_random_cuts_in_a_small_model(strategy: str, path: str) -> None:
     for number, case in enumerate(cases([TINY], "")):
         if case.name.split("/")[1] == strategy and case.path == path:
             tally.add(piece(case, "", 100 + number, 12))
+    assert tally.cuts >= 30
+    assert_clean(tally)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_random_cuts_where_ops_run_in_bands(strategy: str) -> None:
+    """A group is run again from its first op: nothing is lost but that, and no byte is another."""
+    need_board()
+    assert band_groups(model_of("bands", "")[0], load_board("virtual_m4").isa)
+    tally = Tally()
+    for number, case in enumerate(cases(["bands"], "")):
+        if case.name.split("/")[1] == strategy:
+            tally.add(piece(case, "", 300 + number, 16))
     assert tally.cuts >= 30
     assert_clean(tally)
 

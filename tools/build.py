@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulet.boards import load_board
-from joulet.container.isa_plan import arena_bytes
+from joulet.container.isa_plan import arena_bytes, band_groups
 from joulet.container.layout import MAGIC
 from joulet.container.parts import with_board, with_nvm_plan
 from joulet.container.read import Container
@@ -22,7 +22,7 @@ from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs
 from joulet.errors import UsageError
 from joulet.firmware.board_files import FirmwareFacts, firmware_facts
-from joulet.firmware.build import Firmware, build_firmware
+from joulet.firmware.build import Firmware, build_firmware, work_bytes
 from joulet.firmware.slots import policy_slot, samples_slot
 from joulet.flash.build import FORMAT, MANIFEST, default_folder
 from joulet.flash.image import MAX_SPAN_BYTES, Image, read_elf, write_hex
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from joulet.compile import CompileResult
 
 MODEL = "model.jlt"
+RAM_LIMIT_HELP = "RAM that tensors and scratch may take: ops run in bands of rows where whole tensors take more"
 EPILOG = """\
 The firmware finds the container, and a policy and samples where they are given, at fixed addresses. It has no kernels but
 those that the model runs, on all its paths, so another model that comes over the link must do with these; --kernels all
@@ -95,6 +96,7 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         metavar="PUBLIC",
         help="file or 64 hex digits: take updates over the link only when signed with this key",
     )
+    parser.add_argument("--ram-limit", type=int, metavar="BYTES", help=RAM_LIMIT_HELP)
     parser.add_argument("--capacitor", metavar="C", help="store that the board lives on between power cuts (1mF)")
     parser.add_argument("--strategy", choices=STRATEGY_NAMES, help="how to outlive power cuts (the cheapest)")
     parser.add_argument(
@@ -130,16 +132,24 @@ def run(args: argparse.Namespace) -> int:
     compiled = _compiled(args)
     engine = HostEngine(args.model if compiled is None else compiled.container, isa="REF")
     board = load_board(args.board)
-    container = with_board(engine.container.data, board_costs(engine.container, board))
     key = read_public(args.key) if args.key is not None else None
-    cuts = _power_cuts(engine.container, args)
+    make = partial(
+        build_firmware, args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key, refit=args.refit
+    )
+    whole = make()
+    priced = with_board(engine.container.data, board_costs(engine.container, board))
+    plan = partial(planned_for, board=args.board, work_bytes=work_bytes(whole), ram_limit=args.ram_limit)
+    container = plan(priced)
+    groups = band_groups(container, board.isa)
+    cuts = _power_cuts(engine.container, args, [(first, len(rows)) for first, rows in groups])
     if cuts is not None and cuts.plan is not None:
-        container = with_nvm_plan(container, cuts.plan)
-    container = planned_for(container, args.board)  # last: what fits of it depends on all others
+        container = plan(with_nvm_plan(priced, cuts.plan))  # packed weights give way
     planned = Container.from_bytes(container)
     container = with_board(container, board_costs(planned, board))  # as it was packed
     bills = copy_bills(planned, board, copies_on(planned, board))
-    firmware, saved_bytes = _firmware(args, container, key)
+    takes_any = (args.kernels or ("model" if key is None else "all")) == "all"
+    firmware = whole if takes_any else make(model=container)
+    saved_bytes = _flash_bytes(whole) - _flash_bytes(firmware)
     elf = read_elf(firmware.elf)
     pieces = [Piece("firmware", address, content, facts.slots["firmware"].size) for address, content in elf.segments]
     pieces.append(_piece(facts, "model", container))
@@ -169,22 +179,8 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _firmware(args: argparse.Namespace, container: bytes, key: bytes | None) -> tuple[Firmware, int]:
-    """Build the firmware; return it with the bytes of flash that it saves by having the model's kernels alone."""
-    make = partial(
-        build_firmware,
-        args.board,
-        toolchain=args.toolchain,
-        energy_mode=args.energy_mode,
-        key=key,
-        refit=args.refit,
-    )
-    whole = make()
-    if (args.kernels or ("model" if key is None else "all")) == "all":
-        return whole, 0
-    firmware = make(model=container)
-    sizes = [sum(len(data) for _, data in read_elf(each.elf).segments) for each in (whole, firmware)]
-    return firmware, sizes[0] - sizes[1]
+def _flash_bytes(firmware: Firmware) -> int:
+    return sum(len(data) for _, data in read_elf(firmware.elf).segments)
 
 
 def _compiled(args: argparse.Namespace) -> CompileResult | None:
@@ -207,13 +203,13 @@ def _compiled(args: argparse.Namespace) -> CompileResult | None:
     )
 
 
-def _power_cuts(container: Container, args: argparse.Namespace) -> NvmComparison | None:
+def _power_cuts(container: Container, args: argparse.Namespace, groups: list[tuple[int, int]]) -> NvmComparison | None:
     """Return how the model may outlive power cuts; None on a board without memory for that, when nobody asks."""
     board = load_board(args.board)
     if board.nvm is None and args.capacitor is None and args.strategy is None:
         return None
     capacitor_f = None if args.capacitor is None else parse_quantity(args.capacitor, "F", what="--capacitor")
-    return plan_nvm(container, board, capacitor_f=capacitor_f, strategy=args.strategy)
+    return plan_nvm(container, board, capacitor_f=capacitor_f, strategy=args.strategy, groups=groups)
 
 
 def _read(path: Path) -> bytes:
@@ -243,8 +239,6 @@ def check_memory(engine: HostEngine, arena: int, firmware: Firmware) -> dict[str
     UsageError
         If it does not fit.
     """
-    from joulet.firmware.build import work_bytes
-
     container = engine.container
     if all(_is_float(container, path) for path in range(len(engine.path_names))):
         raise UsageError("the container has float paths only; boards run integers: compile with --precisions w8,w4")

@@ -30,6 +30,7 @@ examples:
   joulet compile model.onnx --data cal.npz -o model.jlt
   joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
   joulet compile model.tflite --data cal.npz --board nucleo_l4r5zi --json -o model.jlt
+  joulet compile model.tflite --board virtual_m4 --ram-limit 30000 -o model.jlt
   joulet compile model.tflite --data cal.npz --recover trade --mix-bytes 60% -o model.jlt
 
 CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, optional labels and optional groups:
@@ -58,6 +59,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="out of w8, w4, mix, f32, separated by commas (default: w8,w4,mix)",
     )
     parser.add_argument("--board", metavar="NAME", help="add the cost table of this board")
+    parser.add_argument(
+        "--ram-limit",
+        type=int,
+        metavar="BYTES",
+        help="add a plan for the board named, with tensors and scratch in so many bytes: ops run in bands of rows "
+        "where whole tensors take more",
+    )
     parser.add_argument(
         "--recover",
         choices=("exact", "trade"),
@@ -98,6 +106,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"{args.output}: is a folder; give the name of a container to write, such as model.jlt")
     if not args.output.parent.is_dir():
         raise UsageError(f"{args.output}: there is no folder {args.output.parent}; make it first")
+    if args.ram_limit is not None and args.board is None:
+        raise UsageError("--ram-limit: what kernels need differs between boards; name one with --board")
     precisions = tuple(part.strip() for part in args.precisions.split(",") if part.strip())
     result = compile_model(
         args.model[0],
@@ -111,7 +121,12 @@ def run(args: argparse.Namespace) -> int:
         progress=progress_lines(),
         seed=args.seed,
     )
-    write_whole(args.output, result.container)
+    container = result.container
+    if args.ram_limit is not None:
+        from joulet.tools.engines import planned_for
+
+        container = planned_for(container, args.board, ram_limit=args.ram_limit)
+    write_whole(args.output, container)
     report = result.report.to_json()
     if args.json:
         print(json.dumps({"output": str(args.output), **report}, indent=2))

@@ -13,6 +13,7 @@ from joulet.engine.seam import Engine
 from joulet.errors import EngineError, LinkError, UsageError
 
 if TYPE_CHECKING:
+    from joulet.boards import Board as Figures
     from joulet.emulator.board import VirtualBoard
     from joulet.emulator.qemu import QemuBoard
     from joulet.engine.board import Counter
@@ -122,27 +123,90 @@ def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engin
     HostEngine(data, isa="REF")  # every byte is checked here, where errors have names
     if kind == "serial":
         board, counter = stack.enter_context(open_board(f"{kind}:{where}", {}))
-        data = planned_for(data, board.hello.board)
+        data = planned_for(data, board.hello.board, work_bytes=board.hello.work_bytes)
     else:
-        data = planned_for(data, where)
+        data = planned_for(data, where, work_bytes=work_of(where))
         board, counter = stack.enter_context(open_board(f"{kind}:{where}", {"model": data}))
     return BoardEngine(data, board, counter=counter, progress=_progress() if kind == "serial" else None)
 
 
-def planned_for(container: bytes, board: str) -> bytes:
-    """Return a container as a board gets it: with those weights packed for its kernels that fit its slot and save most."""
+def work_of(board: str) -> int:
+    """Return the RAM that a board's firmware leaves to arena and inputs [bytes]."""
+    from joulet.firmware.build import build_firmware, work_bytes
+
+    return work_bytes(build_firmware(board))
+
+
+def planned_for(container: bytes, board: str, *, work_bytes: int | None = None, ram_limit: int | None = None) -> bytes:
+    """Return a container as a board gets it: with those weights packed for its kernels that fit its slot and save most.
+
+    Parameters
+    ----------
+    container : bytes
+        A .jlt container.
+    board : str
+        Name of a board.
+    work_bytes : int, optional
+        RAM that its firmware leaves to arena and inputs: ops run in bands where whole tensors do not fit.
+    ram_limit : int, optional
+        Most that tensors and scratch may take [bytes].
+
+    Raises
+    ------
+    UsageError
+        When ``ram_limit`` cannot be kept.
+    """
     from joulet.boards import load_board
-    from joulet.container.isa_plan import with_isa_plan
+    from joulet.container.isa_plan import arena_bytes, band_groups
     from joulet.container.parts import without_measured
-    from joulet.container.read import Container
-    from joulet.plan.copies import planned_copies
 
     container = without_measured(container)
     chosen = load_board(board)
-    if chosen.isa == "REF":
-        return container
-    copies = planned_copies(Container.from_bytes(container), chosen)
-    return container if copies is None else with_isa_plan(container, chosen.isa, copies=copies)
+    isa = chosen.isa
+    limits = [] if work_bytes is None else [work_bytes - _input_bytes(container)]
+    if ram_limit is not None:
+        limits.append(ram_limit)
+    elif band_groups(container, isa):  # it was compiled under a limit
+        limits.append(arena_bytes(container, isa))
+    ram_bytes = max(min(limits), 0) if limits else None
+    planned = container
+    if isa != "REF":
+        planned = _packed(container, chosen, ram_bytes)
+    if ram_limit is not None and arena_bytes(planned, isa) > ram_limit:
+        raise UsageError(
+            f"--ram-limit {ram_limit}: tensors and scratch take {arena_bytes(planned, isa):,} bytes on {board} at the least; "
+            "give that, or a model with a smaller input"
+        )
+    return planned
+
+
+def _packed(container: bytes, board: Figures, ram_bytes: int | None) -> bytes:
+    """Return a container with its plan part for a board, of which packed weights give way to the rest where the slot is short."""
+    from joulet.container.isa_plan import with_isa_plan
+    from joulet.container.read import Container
+    from joulet.plan.copies import planned_copies
+
+    spare_bytes = 0
+    while True:
+        copies = planned_copies(Container.from_bytes(container), board, spare_bytes=spare_bytes)
+        if copies is None:
+            return container
+        planned = with_isa_plan(container, board.isa, copies=copies, ram_bytes=ram_bytes)
+        over = 0 if board.model_bytes is None else len(planned) - board.model_bytes
+        if over <= 0:
+            return planned
+        spare_bytes += over  # groups of bands take room too
+
+
+def _input_bytes(container: bytes) -> int:
+    """Return what the firmware keeps of RAM for inputs [bytes]."""
+    from joulet.container.layout import CODES
+    from joulet.container.read import Container
+
+    decoded = Container.from_bytes(container)
+    inputs = [decoded.tensors[tensor] for tensor in decoded.model["inputs"][: int(decoded.model["n_inputs"])]]
+    total = sum(int(each["elements"]) * (1 if int(each["dtype"]) == CODES["DType"]["S8"] else 4) for each in inputs)
+    return -(-total // 16) * 16
 
 
 @contextmanager

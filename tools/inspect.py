@@ -11,7 +11,8 @@ from typing import Any
 from joulet.boards import DEFAULT_BOARD
 from joulet.container.describe import describe
 from joulet.container.read import Container
-from joulet.tools.inspect_costs import costs, memory, packed, render_memory, rows
+from joulet.errors import UsageError
+from joulet.tools.inspect_costs import BAND_HEAD, band_rows, costs, memory, packed, render_memory, rows
 from joulet.tools.inspect_measured import measured_rows
 
 _NAME_WIDTH = 40
@@ -22,7 +23,11 @@ A container holds a canonical part (covered by the model hash) and plan parts fo
   joulet inspect kws.jlt            tables for people
   joulet inspect kws.jlt --json     one JSON object
   joulet inspect kws.jlt --board virtual_m4          and the RAM that it takes there, and which weights are packed
+  joulet inspect kws.jlt --board virtual_m4 --ram-limit 8000   and which ops run in bands to take no more
   joulet inspect kws.jlt --costs --board virtual_m4  and what each step costs, at each precision
+
+Bands: ops of a group run a few rows at a time, so that what one hands to the next is never whole in the arena (FORMAT.md §6).
+A container that was compiled under a limit shows its groups; --ram-limit plans anew, whole tensors where they fit.
 
 Costs: cycles are the board's model, energy is cycles times the board's figure. Bytes are those of kernels that gather the
 patch of each output pixel once and read all weights once for each block of four pixels. A step is bound by memory when moving
@@ -49,6 +54,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("model", type=Path, metavar="M.jlt", help="container to show")
     parser.add_argument("--board", metavar="B", help="show memory on this board, by name or from a .toml file")
     parser.add_argument(
+        "--ram-limit",
+        type=int,
+        metavar="BYTES",
+        help="show which ops run in bands there when arenas take so many bytes",
+    )
+    parser.add_argument(
         "--costs", action="store_true", help=f"show what each step costs on the board ({DEFAULT_BOARD})"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -56,11 +67,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def run(args: argparse.Namespace) -> int:
     """Print the description; return the exit code."""
+    if args.ram_limit is not None and args.board is None:
+        raise UsageError("--ram-limit: what kernels need differs between boards; name one with --board")
     container = Container.from_path(args.model)
     content, words = describe(container), ""
     board = args.board or (DEFAULT_BOARD if args.costs else None)
     if board:
-        content["ram"] = memory(container, board)
+        content["ram"] = memory(container, board, args.ram_limit)
         content["packed"], words = packed(container, board)
     if board and args.costs:
         content["costs"] = costs(container, board)
@@ -94,6 +107,8 @@ def render(content: dict[str, Any], packing: str = "") -> str:
     ]
     if "ram" in content:
         blocks.append(render_memory(content["ram"]))
+        if content["ram"]["bands"]:
+            blocks.append(_table(BAND_HEAD, band_rows(content["ram"])))
     if packing:
         blocks.append(packing)
     if "costs" in content:

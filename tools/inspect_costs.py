@@ -7,6 +7,8 @@ from dataclasses import asdict
 from typing import Any
 
 from joulet.boards import Board, load_board
+from joulet.container.band_view import walked_groups
+from joulet.container.isa_plan import arena_bytes, with_isa_plan
 from joulet.container.ram import ram_of
 from joulet.container.read import Container
 from joulet.plan.copies import copies_on, copies_text, copy_bills
@@ -20,11 +22,57 @@ _HEAD = (
 _NAME_WIDTH = 28
 
 
-def memory(container: Container, name: str) -> dict[str, Any]:
-    """Return the RAM that integer paths take on a board [bytes]."""
+BAND_HEAD = ("bands", "ops", "rows in a band", "rows held", "held bytes", "whole", "copied", "kernel calls")
+
+
+def memory(container: Container, name: str, limit_bytes: int | None = None) -> dict[str, Any]:
+    """Return the RAM that integer paths take on a board [bytes], with whole tensors and, where ops run in bands, with these.
+
+    Parameters
+    ----------
+    container : Container
+        Whose groups are shown, unless they are planned anew.
+    name : str
+        Board.
+    limit_bytes : int, optional
+        Plan groups for an arena of so many bytes.
+    """
     board = load_board(name)
-    ram = ram_of(container, board.isa, copies_on(container, board) or frozenset())
-    return {"board": board.name, "isa": board.isa, **asdict(ram), "total_bytes": ram.total_bytes}
+    copies = copies_on(container, board) or frozenset()
+    ram = ram_of(container, board.isa, copies)
+    content = {"board": board.name, "isa": board.isa, **asdict(ram), "total_bytes": ram.total_bytes}
+    planned = container.data
+    if limit_bytes is not None:
+        planned = with_isa_plan(planned, board.isa, copies=copies, ram_bytes=limit_bytes)
+    groups = walked_groups(planned, board.isa)
+    bands: dict[str, Any] = {}
+    if groups:
+        arena = arena_bytes(planned, board.isa)
+        bands = {
+            "arena_bytes": arena,
+            "total_bytes": arena + ram.state_bytes,
+            "groups": [asdict(each) for each in groups],
+        }
+    return {**content, "bands": bands}
+
+
+def band_rows(ram: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Return the rows of the table of groups."""
+    lines: list[tuple[str, ...]] = []
+    for each in ram["bands"]["groups"]:
+        lines.append(
+            (
+                f"ops {each['first_op']}..{each['last_op']}",
+                " ".join(each["ops"]),
+                str(each["rows"][-1]),
+                " ".join(str(rows) for rows in each["rows"][:-1]),
+                f"{sum(each['room_bytes']):,}",
+                f"{sum(each['whole_bytes']):,}",
+                f"{each['moved_bytes']:,}",
+                f"{each['calls']:,}",
+            )
+        )
+    return lines
 
 
 def packed(container: Container, name: str) -> tuple[dict[str, Any], str]:
@@ -73,6 +121,10 @@ def render_memory(content: dict[str, Any]) -> str:
         f"RAM on {content['board']} ({content['isa']}): {content['total_bytes']:,} bytes = arena {content['arena_bytes']:,} "
         f"+ state {content['state_bytes']:,}; tensors alone {content['activation_bytes']:,}, "
         f"scratch up to {content['scratch_bytes']:,}"
+    ) + (
+        f"\nin bands: {content['bands']['total_bytes']:,} bytes = arena {content['bands']['arena_bytes']:,} + state"
+        if content["bands"]
+        else ""
     )
 
 

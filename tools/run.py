@@ -42,7 +42,7 @@ from joulet.session import SessionSettings
 from joulet.session import run as run_session
 from joulet.tools import run_metered
 from joulet.tools.energy_path import add_path_options, converter_of, storage_of
-from joulet.tools.engines import ENGINES, open_engine, planned_for
+from joulet.tools.engines import ENGINES, open_engine, planned_for, work_of
 from joulet.tools.refit import RefitOptions, add_options, learning_of, line_of, options_of, with_judgement
 from joulet.units import format_quantity, format_time, parse_quantity
 
@@ -274,7 +274,7 @@ def prepare(args: argparse.Namespace) -> Setup:
     inputs = load_inputs(args.input, engine.inputs)
     container = engine.container
     if args.engine.startswith("virtual:"):
-        container = Container.from_bytes(planned_for(container.data, board.name))
+        container = Container.from_bytes(planned_for(container.data, board.name, work_bytes=work_of(board.name)))
     labels = load_labels(args.input, len(inputs[0]))
     costs, board = _costs(args, board, container, inputs)
     return Setup(

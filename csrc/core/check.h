@@ -24,6 +24,12 @@ JLT_MUST_CHECK jlt_status_t jlt_check_accumulator(const jlt_container_t *c, cons
 // Arena: offsets, lifetimes without overlap, order of writing and reading, scratch.
 JLT_MUST_CHECK jlt_status_t jlt_check_arena(const jlt_container_t *c);
 
+// Last op during which a tensor must keep its values, -1 without; the number of ops for what a host reads at the end.
+int32_t jlt_last_use(const jlt_container_t *c, uint32_t tensor);
+
+// -1 without.
+int32_t jlt_first_writer(const jlt_container_t *c, uint32_t tensor);
+
 // The plan part in use: packed weights in their bounds, and its arena. Its container has passed all of the above.
 JLT_MUST_CHECK jlt_status_t jlt_check_plan(const jlt_container_t *c);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the plan in use, the generic one or a part's: offsets, lifetimes, order of writing and reading, scratch; FORMAT.md §6.
 #include "core/arena.h"
+#include "core/bands.h"
 #include "core/check.h"
 #include "core/overlap.h"
 #include "kernels/variants.h"
@@ -13,8 +14,7 @@ static bool reads(const jlt_op_t *op, uint32_t tensor) {
   return (op->n_inputs > 0 && op->inputs[0] == tensor) || (op->n_inputs > 1 && op->inputs[1] == tensor);
 }
 
-// Last op during which the tensor must keep its values; the number of ops for what a host reads at the end.
-static int32_t last_use(const jlt_container_t *c, uint32_t tensor) {
+int32_t jlt_last_use(const jlt_container_t *c, uint32_t tensor) {
   int32_t last = NEVER;
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     if (reads(&c->ops[i], tensor) || c->ops[i].output == tensor) {
@@ -37,13 +37,18 @@ static int32_t last_use(const jlt_container_t *c, uint32_t tensor) {
   return last;
 }
 
-static int32_t first_writer(const jlt_container_t *c, uint32_t tensor) {
+int32_t jlt_first_writer(const jlt_container_t *c, uint32_t tensor) {
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     if (c->ops[i].output == tensor) {
       return (int32_t)i;
     }
   }
   return NEVER;
+}
+
+// What the arena has of a tensor that op `writer` writes first.
+static uint32_t room_of(const jlt_container_t *c, uint32_t tensor, int32_t writer) {
+  return writer == NEVER ? jlt_tensor_bytes(&c->tensors[tensor]) : jlt_band_room(c, (uint32_t)writer);
 }
 
 static jlt_status_t check_offset(const jlt_container_t *c, uint32_t tensor) {
@@ -53,41 +58,58 @@ static jlt_status_t check_offset(const jlt_container_t *c, uint32_t tensor) {
     return offset == JLT_NO_OFFSET ? JLT_OK : JLT_ERR_ARENA;
   }
   if (offset == JLT_NO_OFFSET) {
-    const bool used = (t->flags & JLT_TENSOR_FLAG_INPUT) || last_use(c, tensor) != NEVER;
+    const bool used = (t->flags & JLT_TENSOR_FLAG_INPUT) || jlt_last_use(c, tensor) != NEVER;
     return used ? JLT_ERR_ARENA : JLT_OK;
   }
   const uint32_t alignment = t->dtype == JLT_DTYPE_S8 ? 1 : 4;
-  if (offset % alignment || !jlt_within(offset, jlt_tensor_bytes(t), c->arena->tensor_bytes)) {
+  if (offset % alignment || !jlt_within(offset, room_of(c, tensor, jlt_first_writer(c, tensor)), c->arena->tensor_bytes)) {
     return JLT_ERR_ARENA;
   }
   return JLT_OK;
 }
 
-static bool overlap(const jlt_container_t *c, uint32_t a, uint32_t b) {
-  return jlt_ranges_overlap(c->arena_offsets[a], jlt_tensor_bytes(&c->tensors[a]), c->arena_offsets[b],
-                            jlt_tensor_bytes(&c->tensors[b]));
-}
+// A tensor in the arena: who writes it first, who uses it last, and its bytes there.
+typedef struct {
+  uint32_t tensor;
+  int32_t first;
+  int32_t last;
+  uint32_t offset;
+  uint32_t bytes;
+} life_t;
 
 // Scratch is the last bytes of the arena, where a plan part may have tensors that the op does not need. `from`: the lowest of any
 // op's. Tensors above it meet the scratch of ops within their life.
-static bool scratch_spoils(const jlt_container_t *c, const jlt_op_t *op, uint32_t tensor, uint32_t from) {
-  const uint32_t end = c->arena_offsets[tensor] + jlt_tensor_bytes(&c->tensors[tensor]);
+static bool scratch_spoils(const jlt_container_t *c, const jlt_op_t *op, const life_t *life, uint32_t from) {
+  const uint32_t end = life->offset + life->bytes;
   return end > from && end > jlt_scratch_begin(jlt_arena_end(c, false), jlt_chosen_scratch_bytes(c, op));
 }
 
-// No tensor may be written over `tensor` from the op after `first` to its last use, and no scratch from `first` on.
-static jlt_status_t check_lifetime(const jlt_container_t *c, uint32_t tensor, int32_t first, uint32_t scratch_from) {
-  const int32_t last = last_use(c, tensor);
-  const int32_t end = last < (int32_t)c->model->n_ops ? last : (int32_t)c->model->n_ops - 1;
-  for (int32_t i = first < 0 ? 0 : first; i <= end; i++) {
-    const jlt_op_t *op = &c->ops[i];
-    if (scratch_spoils(c, op, tensor, scratch_from)) {
-      return JLT_ERR_OVERLAP;
-    }
-    if (i == first || op->output == tensor || !overlap(c, op->output, tensor)) {
-      continue;
-    }
-    if (i != last || !jlt_may_write_over(c, op, tensor)) {
+static bool is_overlapped(const jlt_container_t *c, uint32_t op, const life_t *life) {
+  const uint32_t output = c->ops[op].output;
+  return output != life->tensor &&
+         jlt_ranges_overlap(c->arena_offsets[output], jlt_band_room(c, op), life->offset, life->bytes);
+}
+
+// A group writes over what no op after it reads, and only with its last op.
+static bool may_overlap(const jlt_container_t *c, uint32_t op, const life_t *life) {
+  const jlt_band_group_t *group = jlt_band_group_of(c, op);
+  if (!group) {
+    return (int32_t)op == life->last && jlt_may_write_over(c, &c->ops[op], life->tensor);
+  }
+  const int32_t first = group->first_op;
+  const int32_t last = first + group->n_ops - 1;
+  return (int32_t)op == last && life->first < first && life->last <= last && jlt_band_may_write_over(c, group, life->tensor);
+}
+
+// No tensor may be written over another from the op after its first to its last use, and no scratch from its first on. What a group
+// uses lives throughout the group.
+static jlt_status_t check_lifetime(const jlt_container_t *c, const life_t *life, uint32_t scratch_from) {
+  // NEVER is in no group, and one more than it is 0
+  const jlt_band_group_t *group = jlt_band_group_of(c, (uint32_t)life->first);
+  const uint32_t first = group ? group->first_op : life->first == NEVER ? 0 : (uint32_t)life->first;
+  const uint32_t end = jlt_band_last(c, (uint32_t)life->last) + 1u;
+  for (uint32_t i = first; i < end && i < c->model->n_ops; i++) {
+    if (scratch_spoils(c, &c->ops[i], life, scratch_from) || (is_overlapped(c, i, life) && !may_overlap(c, i, life))) {
       return JLT_ERR_OVERLAP;
     }
   }
@@ -102,7 +124,7 @@ static jlt_status_t check_order(const jlt_container_t *c, uint32_t index) {
     if (c->tensors[tensor].flags & (JLT_TENSOR_FLAG_CONST | JLT_TENSOR_FLAG_INPUT)) {
       continue;
     }
-    const int32_t writer = first_writer(c, tensor);
+    const int32_t writer = jlt_first_writer(c, tensor);
     if (writer == NEVER || writer >= (int32_t)index) {
       return JLT_ERR_OP;
     }
@@ -118,7 +140,7 @@ static jlt_status_t check_answer(const jlt_container_t *c, uint16_t tensor, uint
   if (c->tensors[tensor].flags & JLT_TENSOR_FLAG_INPUT) {
     return JLT_OK;
   }
-  const int32_t writer = first_writer(c, tensor);
+  const int32_t writer = jlt_first_writer(c, tensor);
   if (writer == NEVER || writer > c->exits[exit].last_op) {
     return JLT_ERR_EXIT;
   }
@@ -161,6 +183,11 @@ static jlt_status_t check_scratch(const jlt_container_t *c, uint32_t *from) {
   return JLT_OK;
 }
 
+static bool inputs_overlap(const jlt_container_t *c, uint32_t a, uint32_t b) {
+  return jlt_ranges_overlap(c->arena_offsets[a], jlt_tensor_bytes(&c->tensors[a]), c->arena_offsets[b],
+                            jlt_tensor_bytes(&c->tensors[b]));
+}
+
 static jlt_status_t check_tensors(const jlt_container_t *c, uint32_t scratch_from) {
   for (uint32_t t = 0; t < c->model->n_tensors; t++) {
     const jlt_status_t err = check_offset(c, t);
@@ -170,18 +197,19 @@ static jlt_status_t check_tensors(const jlt_container_t *c, uint32_t scratch_fro
   }
   for (uint32_t t = 0; t < c->model->n_tensors; t++) {
     const bool is_input = (c->tensors[t].flags & JLT_TENSOR_FLAG_INPUT) != 0;
-    const int32_t first = is_input ? NEVER : first_writer(c, t);
+    const int32_t first = is_input ? NEVER : jlt_first_writer(c, t);
     if ((c->tensors[t].flags & JLT_TENSOR_FLAG_CONST) || (!is_input && first == NEVER)) {
       continue;
     }
-    const jlt_status_t err = check_lifetime(c, t, first, scratch_from);
+    const life_t life = {t, first, jlt_last_use(c, t), c->arena_offsets[t], room_of(c, t, first)};
+    const jlt_status_t err = check_lifetime(c, &life, scratch_from);
     if (err) {
       return err;
     }
   }
   for (uint32_t a = 0; a < c->model->n_inputs; a++) {
     for (uint32_t b = 0; b < a; b++) {
-      if (overlap(c, c->model->inputs[a], c->model->inputs[b])) {
+      if (inputs_overlap(c, c->model->inputs[a], c->model->inputs[b])) {
         return JLT_ERR_OVERLAP;
       }
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Checks of the plan part for one instruction set: packed weights and their bounds; FORMAT.md §7. What they hold is data: any
 // bytes are safe to run, as sums of the kernels wrap, and only their checksum says that they are the canonical ones.
+#include "core/bands.h"
 #include "core/bytes.h"
 #include "core/check.h"
 #include "kernels/selection.h"
@@ -37,5 +38,6 @@ jlt_status_t jlt_check_plan(const jlt_container_t *c) {
       return err;
     }
   }
-  return jlt_check_arena(c);
+  const jlt_status_t err = jlt_check_bands(c);
+  return err ? err : jlt_check_arena(c);
 }

@@ -178,10 +178,11 @@ static jlt_status_t check_contents(const jlt_container_t *c) {
   return err ? err : jlt_check_arena(c);
 }
 
-static const jlt_section_t *arena_of(const jlt_header_t *header, uint16_t part) {
+// A section that is there, of a plan part; null without.
+static const jlt_section_t *section_of(const jlt_header_t *header, uint16_t part, uint16_t code) {
   const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
   for (const jlt_section_t *s = sections; s < sections + header->n_sections; s++) {
-    if (s->part == part && s->code == JLT_SECTION_ARENA) {
+    if (s->part == part && s->code == code && (s->flags & JLT_SECTION_FLAG_PRESENT)) {
       return s;
     }
   }
@@ -202,11 +203,16 @@ static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_cont
     if (!packed || packed->isa != isa) {
       continue;
     }
-    const jlt_section_t *arena = arena_of(header, s->part);
+    const jlt_section_t *arena = section_of(header, s->part, JLT_SECTION_ARENA);
+    const jlt_section_t *bands = section_of(header, s->part, JLT_SECTION_BANDS);
     if (s->bytes < head || packed->n_weights != c->model->n_weights || !arena ||
-        !(arena->flags & JLT_SECTION_FLAG_PRESENT) ||
-        arena->bytes != sizeof(jlt_arena_t) + 4u * c->model->n_tensors) {
+        arena->bytes != sizeof(jlt_arena_t) + 4u * c->model->n_tensors ||
+        (bands && bands->bytes % sizeof(jlt_band_group_t))) {
       return JLT_ERR_SECTION;
+    }
+    if (bands) {
+      c->bands = content_of(header, bands);
+      c->n_bands = bands->bytes / (uint32_t)sizeof(jlt_band_group_t);
     }
     c->isa = isa;
     c->packed = (const uint8_t *)packed;
@@ -225,6 +231,8 @@ static jlt_status_t use(jlt_container_t *c, uint32_t isa, bool checked) {
   c->packed = NULL;
   c->packings = NULL;
   c->packed_bytes = 0;
+  c->bands = NULL;
+  c->n_bands = 0;
   c->arena = c->f32_arena;
   c->arena_offsets = c->f32_offsets;
   if (isa == JLT_ISA_REF) {

@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "core/arena.h"
+#include "core/bands.h"
+#include "core/call.h"
 #include "core/confidence.h"
 #include "core/head.h"
 #include "core/quantise.h"
@@ -118,7 +120,8 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
     return JLT_ERR_ARGUMENT;
   }
   const jlt_tensor_t *t = &c->tensors[tensor];
-  if (bytes != jlt_tensor_bytes(t)) {
+  // of a tensor between the ops of a band group the arena may have less
+  if (bytes != jlt_tensor_bytes(t) || c->arena_offsets[tensor] + bytes > engine->arena_bytes) {
     return JLT_ERR_ARGUMENT;
   }
   if (!holds_f32(engine, t)) {
@@ -150,44 +153,49 @@ void jlt_find_weights(const jlt_container_t *c, const jlt_weight_t *w, const jlt
   }
 }
 
-static void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
-  const jlt_container_t *c = e->container;
-  jlt_call_t call = {
+jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jlt_call_t *call) {
+  const jlt_container_t *c = engine->container;
+  uint32_t bits = 0;
+  *call = (jlt_call_t){
       .params = c->pool + op->params_offset,
-      .out = tensor_at(e, op->output),
+      .out = tensor_at(engine, op->output),
       .out_tensor = &c->tensors[op->output],
-      .begin = e->unit,
-      .end = end,
   };
   for (uint32_t i = 0; i < op->n_inputs; i++) {
     const jlt_tensor_t *t = &c->tensors[op->inputs[i]];
     const bool is_const = (t->flags & JLT_TENSOR_FLAG_CONST) != 0;
-    call.in_tensor[i] = t;
-    call.in[i] = is_const ? c->pool + t->const_offset : tensor_at(e, op->inputs[i]);
+    call->in_tensor[i] = t;
+    call->in[i] = is_const ? c->pool + t->const_offset : tensor_at(engine, op->inputs[i]);
   }
-  uint32_t bits = 0;
   if (op->weight != JLT_NO_INDEX) {
-    const jlt_layer_t *layer = layer_of(c, e->path, op);
-    jlt_find_weights(c, &c->weights[op->weight], layer, &call.weights);
+    const jlt_layer_t *layer = layer_of(c, engine->path, op);
+    jlt_find_weights(c, &c->weights[op->weight], layer, &call->weights);
     bits = layer->bits;
   }
 #if JLT_WITH_F32
-  if (runs_f32(e)) {
-    call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, c->f32_arena->scratch_f32_bytes);
-    jlt_kernel_entry(op->code)->f32(&call);
-    return;
+  if (runs_f32(engine)) {
+    call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, c->f32_arena->scratch_f32_bytes);
+    return jlt_kernel_entry(op->code)->f32;
   }
 #endif
+  const jlt_choice_t choice = jlt_choose(c, op, bits);
+  call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, choice.scratch_bytes);
+  call->weights.packed = choice.packed;
+  return choice.run;
+}
+
+static JLT_NO_INLINE void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
+  jlt_call_t call;
+  const jlt_kernel_t run = jlt_call_prepare(e, op, &call);
 #if JLT_WITH_REFIT
-  if (e->head && op == &c->ops[e->head->op]) {
+  if (e->head && !runs_f32(e) && op == &e->container->ops[e->head->op]) {
     jlt_head_run(e->head, call.params, call.in[0], call.out);
     return;
   }
 #endif
-  const jlt_choice_t choice = jlt_choose(c, op, bits);
-  call.scratch = e->arena + jlt_scratch_begin(e->scratch_end, choice.scratch_bytes);
-  call.weights.packed = choice.packed;
-  choice.run(&call);
+  call.begin = e->unit;
+  call.end = end;
+  run(&call);
 }
 
 static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
@@ -220,14 +228,16 @@ static jlt_status_t find_next(const jlt_engine_t *e, uint8_t exit, uint16_t *ind
   return JLT_OK;
 }
 
-static void finish_op(jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
-  const jlt_op_t *op = &e->container->ops[e->next_op];
-  e->macs += op->macs;
-  e->ops_run++;
+// Ops up to `last` have run.
+static void finish_ops(jlt_engine_t *e, uint16_t last, uint8_t exit, jlt_event_t *event) {
+  while (e->next_op <= last) {
+    e->macs += e->container->ops[e->next_op++].macs;
+    e->ops_run++;
+  }
   e->unit = 0;
   event->kind = JLT_EVENT_LAYER;
   event->macs = e->macs;
-  if (e->next_op++ == e->container->exits[exit].last_op) {
+  if (last == e->container->exits[exit].last_op) {
     answer(e, exit, event);
   }
 }
@@ -242,6 +252,7 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
     return err;
   }
   const jlt_op_t *op = &engine->container->ops[index];
+  const uint16_t last = runs_f32(engine) ? index : (uint16_t)jlt_band_last(engine->container, index);
   // a head given up for a later exit may have been left in the middle of an op
   const uint32_t begin = index == engine->next_op ? engine->unit : 0;
   const uint32_t total = jlt_op_units(engine->container, index, runs_f32(engine));
@@ -250,14 +261,18 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
   engine->segment = op->segment > engine->segment ? op->segment : engine->segment;
   engine->next_op = index;
   engine->unit = begin;
-  run_units(engine, op, end);
+  if (last > index) {
+    jlt_bands_run(engine, index);
+  } else {
+    run_units(engine, op, end);
+  }
   engine->unit = end;
-  engine->tile_op = index;
+  engine->tile_op = last;
   engine->tile_begin = begin;
   engine->tile_end = end;
-  *event = (jlt_event_t){.kind = JLT_EVENT_TILE, .exit = exit, .op = index, .macs = engine->macs};
+  *event = (jlt_event_t){.kind = JLT_EVENT_TILE, .exit = exit, .op = last, .macs = engine->macs};
   if (end == total) {
-    finish_op(engine, exit, event);
+    finish_ops(engine, last, exit, event);
   }
   return JLT_OK;
 }

@@ -46,6 +46,7 @@ enum {
   JLT_SECTION_NVM = 33,
   JLT_SECTION_PACKED = 34,
   JLT_SECTION_MEASURED = 35,
+  JLT_SECTION_BANDS = 36,
 };
 
 enum {
@@ -307,6 +308,14 @@ typedef struct {
   uint32_t offset_4;  // at 4 bits
 } jlt_packing_t;
 _Static_assert(sizeof(jlt_packing_t) == 8, "Packing: layout");
+
+// BandGroup: ops in a row that run band by band; of what one hands to the next, only a few rows are ever in the arena
+typedef struct {
+  uint16_t first_op;  // index of the first
+  uint16_t n_ops;  // 2..8
+  uint16_t rows[8];  // of each op's output: rows that the arena holds; the last op's: rows in a band
+} jlt_band_group_t;
+_Static_assert(sizeof(jlt_band_group_t) == 20, "BandGroup: layout");
 
 // ConvParams: CONV, DWCONV and FC (FC: h = w = k = stride = 1, in_n = rows of x)
 typedef struct {

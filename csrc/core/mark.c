@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Saving where an engine stands, and going back there. A mark comes from memory that power may have failed: everything
 // in it is checked against the container.
-#include "joulet.h"
+#include "core/bands.h"
 
 void jlt_engine_save(const jlt_engine_t *engine, jlt_engine_mark_t *mark) {
   *mark = (jlt_engine_mark_t){
@@ -57,6 +57,10 @@ jlt_status_t jlt_engine_restore(jlt_engine_t *engine, const jlt_engine_mark_t *m
   const jlt_status_t err = jlt_engine_start(&restored, mark->path);
   if (err) {
     return err;
+  }
+  const jlt_band_group_t *group = restored.is_f32 ? NULL : jlt_band_group_of(c, mark->next_op);
+  if (group && group->first_op != mark->next_op) {
+    return JLT_ERR_ARGUMENT;
   }
   if (mark->unit && mark->unit >= jlt_op_units(c, mark->next_op, restored.is_f32)) {
     return JLT_ERR_ARGUMENT;

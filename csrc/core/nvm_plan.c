@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/bands.h"
 #include "core/bytes.h"
 
 typedef struct {
@@ -93,6 +94,16 @@ static jlt_status_t check_life(const jlt_container_t *c, const jlt_nvm_plan_view
   return JLT_OK;
 }
 
+// A band group lies in one interval, whatever the plan's aim.
+static bool groups_fit(const jlt_container_t *c, uint32_t interval_ops) {
+  for (uint32_t i = 0; i < c->n_bands; i++) {
+    if (c->bands[i].n_ops > interval_ops) {
+      return false;
+    }
+  }
+  return true;
+}
+
 static jlt_status_t check_plan(const jlt_container_t *c, const jlt_nvm_plan_view_t *v, uint32_t nvm_bytes) {
   const jlt_nvm_plan_t *p = v->plan;
   const uint32_t copies = p->strategy == JLT_NVM_STRATEGY_IN_NVM ? 1u : 2u;
@@ -103,6 +114,9 @@ static jlt_status_t check_plan(const jlt_container_t *c, const jlt_nvm_plan_view
   }
   if (p->total_bytes > nvm_bytes) {
     return JLT_ERR_ARENA;
+  }
+  if (p->strategy == JLT_NVM_STRATEGY_IN_NVM && !groups_fit(c, p->interval_ops)) {
+    return JLT_ERR_OVERLAP;
   }
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     if (reads(&c->ops[i], c->ops[i].output)) {

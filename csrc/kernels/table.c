@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Dispatch by op code, from kernels.def.
+#include "core/bands.h"
 #include "kernels/kernels.h"
 #include "kernels/selection.h"
 
@@ -45,7 +46,8 @@ uint32_t jlt_block_unit_elements(const void *params, const jlt_tensor_t *out) {
 
 uint32_t jlt_op_unit_elements(const jlt_container_t *container, const jlt_op_t *op, bool is_f32) {
   const jlt_tensor_t *out = &container->tensors[op->output];
-  return is_f32 ? out->elements : jlt_kernel_entry(op->code)->unit_elements(container->pool + op->params_offset, out);
+  const bool whole = is_f32 || jlt_band_group_of(container, (uint32_t)(op - container->ops));
+  return whole ? out->elements : jlt_kernel_entry(op->code)->unit_elements(container->pool + op->params_offset, out);
 }
 
 uint32_t jlt_op_units(const jlt_container_t *container, uint16_t op, bool is_f32) {

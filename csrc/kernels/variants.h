@@ -3,7 +3,9 @@
 //
 // Every variant is two files in kernels/<isa>/: the kernel, empty where the compiler lacks the instructions, and what it asks for
 // (takes, scratch_bytes, packed_bytes), plain C that every host answers alike, so that a laptop plans for a board. It reads weights as
-// runtime/plan/packings lays them out, obeys the rules of kernels.h, and equals the reference in every bit.
+// runtime/plan/packings lays them out, obeys the rules of kernels.h, and equals the reference in every bit. A band group calls it with
+// fewer rows than the op has (in_h, out_h, pad_top; two output pixels or more where there are weights): whether it takes an op, what it
+// packs and its scratch are the same then.
 #ifndef JLT_KERNELS_VARIANTS_H
 #define JLT_KERNELS_VARIANTS_H
 

@@ -8,10 +8,12 @@ import numpy as np
 from joulet.container import layout
 from joulet.container.arena_problem import arena_problem, conv_params
 from joulet.container.assemble import PartSection, assemble, read_table
+from joulet.container.checked import Checked
 from joulet.container.needs import Copies, IsaNeeds, isa_needs, isa_part, scratch_of, wanted_copies
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
+from joulet.plan.bands import BandGroup, plan_banded
 from joulet.plan.overlap_arena import plan_overlapping
 from joulet.plan.packings import pack
 from joulet.plan.packings.weights import Scales, Weights
@@ -23,7 +25,7 @@ ALIGN_BYTES = 64
 _ARENA_ALIGN_BYTES = 16
 
 
-def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None) -> bytes:
+def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None, ram_bytes: int | None = None) -> bytes:
     """Return the container with a plan part for an instruction set; one for the same set is replaced.
 
     The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again, and the
@@ -37,6 +39,9 @@ def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None) -
         Name as in ``layout.CODES["Isa"]``; REF takes nothing away and adds nothing.
     copies : frozenset, optional
         Weights to pack, as (index, bits); the others are left to the reference kernels. All that some kernel reads without.
+    ram_bytes : int, optional
+        Most that tensors and scratch may take: where whole tensors take more, ops run in bands. As near as it gets where nothing
+        does, which :func:`arena_bytes` tells.
 
     Raises
     ------
@@ -59,8 +64,8 @@ def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None) -
     ]
     part = 1 + max(each.part for each in kept)
     chosen = frozenset(wanted_copies(decoded, needs)) if copies is None else copies
-    arena = PartSection("ARENA", _arena(decoded, isa, scratch_of(decoded, needs, chosen)), part)
-    return assemble([*kept, arena, PartSection("PACKED", _packed(decoded, isa, needs, chosen), part)])
+    memory = _memory(decoded, isa, scratch_of(decoded, needs, chosen), ram_bytes, part)
+    return assemble([*kept, *memory, PartSection("PACKED", _packed(decoded, isa, needs, chosen), part)])
 
 
 def has_isa_plan(container: bytes, isa: str) -> bool:
@@ -92,6 +97,25 @@ def arena_bytes(container: bytes, isa: str) -> int:
     return sum(
         -(-int(arena[field]) // _ARENA_ALIGN_BYTES) * _ARENA_ALIGN_BYTES for field in ("tensor_bytes", "scratch_bytes")
     )
+
+
+def band_groups(container: bytes, isa: str) -> list[tuple[int, tuple[int, ...]]]:
+    """Return the band groups of the plan part for an instruction set: first op, and rows of each op; FORMAT.md §6.
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    """
+    code = layout.CODES["Isa"][isa]
+    sections = read_table(container).sections
+    part = next((s.part for s in sections if s.name == "PACKED" and _part_isa(container, s.offset) == code), 0)
+    found = next((s for s in sections if s.name == "BANDS" and s.part == part), None)
+    if found is None:
+        return []
+    kind = layout.dtype("BandGroup")
+    records = np.frombuffer(container, kind, found.size_bytes // kind.itemsize, found.offset)
+    return [(int(each["first_op"]), tuple(each["rows"][: int(each["n_ops"])].tolist())) for each in records]
 
 
 def _part_isa(container: bytes, offset: int) -> int:
@@ -155,10 +179,17 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copie
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 
-def _arena(container: Container, isa: str, scratch_bytes: list[int]) -> bytes:
+def _memory(
+    container: Container, isa: str, scratch_bytes: list[int], ram_bytes: int | None, part: int
+) -> list[PartSection]:
+    """Return ARENA, and BANDS where ops run in bands."""
     problem = arena_problem(container, scratch_bytes)
     # where memory is plenty and an engine is made in a moment, the orders by rule will do
     plan = plan_overlapping(*problem) if isa in _MICROCONTROLLERS else plan_overlapping(*problem, exchanges=0)
+    groups: tuple[BandGroup, ...] = ()
+    if ram_bytes is not None:
+        banded = plan_banded(Checked(container.data), layout.CODES["Isa"][isa], problem, ram_bytes, whole=plan)
+        plan, groups = banded.arena, banded.groups
     header = record(
         "Arena",
         tensor_bytes=plan.tensor_bytes,
@@ -167,4 +198,16 @@ def _arena(container: Container, isa: str, scratch_bytes: list[int]) -> bytes:
         n_tensors=len(container.tensors),
     )
     offsets = [layout.NO_OFFSET if offset is None else offset for offset in plan.offsets]
-    return header + np.array(offsets, "<u4").tobytes()
+    arena = PartSection("ARENA", header + np.array(offsets, "<u4").tobytes(), part)
+    if not groups:
+        return [arena]
+    bands = b"".join(
+        record(
+            "BandGroup",
+            first_op=group.first,
+            n_ops=len(group.rows),
+            rows=(*group.rows, *[0] * (layout.MAX_BAND_OPS - len(group.rows))),
+        )
+        for group in groups
+    )
+    return [arena, PartSection("BANDS", bands, part)]

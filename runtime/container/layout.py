@@ -25,6 +25,7 @@ MAX_INPUTS = 8
 MAX_OUTPUTS = 16
 MAX_TENSORS = 8192
 MAX_OPS = 4096
+MAX_BAND_OPS = 8
 CONFIDENCE_BINS = 32  # bin = margin >> 3, margin 0..255
 
 SECTIONS = {
@@ -52,6 +53,7 @@ SECTIONS = {
         35,
         "plan part: one Measured record, then UTF-8 JSON: costs measured on a board; a board never reads it",
     ),
+    "BANDS": (36, "plan part: BandGroup records of a part with PACKED, in order of first_op; may be left out"),
 }
 
 CODES = {
@@ -290,6 +292,14 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
                 "offset_8", "u32", "at 8 bits, from the start of the section [bytes], multiple of 64; NO_OFFSET without"
             ),
             _f("offset_4", "u32", "at 4 bits"),
+        ),
+    ),
+    "BandGroup": (
+        "ops in a row that run band by band; of what one hands to the next, only a few rows are ever in the arena",
+        (
+            _f("first_op", "u16", "index of the first"),
+            _f("n_ops", "u16", "2..8"),
+            _f("rows", "u16", "of each op's output: rows that the arena holds; the last op's: rows in a band", 8),
         ),
     ),
     "ConvParams": (

@@ -43,8 +43,10 @@ _REASONS = {
     -21: "the engine was driven in the wrong order",
     -22: "the other path differs in what has already run",
     -23: "policy tables are broken",
+    -26: "ops that run in bands do not follow each other, or hold too few rows",
 }
 _ABSENT = -20
+_OF_CONTAINERS = frozenset((*range(-19, -1), -26))
 
 
 def check_status(status: int, what: str) -> None:
@@ -52,7 +54,7 @@ def check_status(status: int, what: str) -> None:
     if status == 0:
         return
     reason = _REASONS.get(status, "unknown status")
-    if -19 <= status <= -2:
+    if status in _OF_CONTAINERS:
         raise ContainerError(f"{what}: {reason} (check {-status})")
     raise EngineError(f"{what}: {reason} (status {status})")
 

@@ -29,6 +29,7 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "csrc/core/check_params.c": ("checks",),
     "csrc/core/check_plan.c": ("asks",),
     "csrc/core/engine.c": ("kernels", "asks"),
+    "csrc/core/run_bands.c": ("row kernels", "asks"),
     "csrc/kernels/table.c": ("asks",),
     "csrc/kernels/variants.c": ("asks",),
     "firmware/main.c": ("init",),
@@ -51,8 +52,9 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/drivers/power_ina228.c": ("i2c",),
     "firmware/drivers/timer_virtual.c": ("jlt_timer_cmsdk",),
 }
-_PLAIN = ("checks", "kernels", "asks", "init")  # no drivers
+_PLAIN = ("checks", "kernels", "row kernels", "asks", "init")  # no drivers
 _KERNELS = r"jlt_\w+(?<!_takes)(?<!_bytes)__(ref|armv\w+|mve)"
+_ROW_KERNELS = r"jlt_(conv|dwconv|avgpool|maxpool|add|sub|mul|lut)_s8__(ref|armv\w+|mve)"
 _ASKS = r"jlt_(?!op_|chosen_)\w+_(scratch_bytes|unit_elements|(takes|scratch_bytes|packed_bytes)__\w+)"
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
 _NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', re.MULTILINE)
@@ -202,6 +204,8 @@ class _Graph:
             return set(self._linked.words(kind))
         if kind == "kernels":
             return {s.address for name, s in symbols.items() if re.fullmatch(_KERNELS, name)}
+        if kind == "row kernels":  # of codes that csrc/core/bands.c knows
+            return {s.address for name, s in symbols.items() if re.fullmatch(_ROW_KERNELS, name)}
         if kind == "asks":  # what a kernel takes and needs
             return {s.address for name, s in symbols.items() if re.fullmatch(_ASKS, name)}
         init = self._facts.table["firmware"].get("init")

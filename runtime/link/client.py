@@ -40,6 +40,7 @@ _STATUS = {
     -25: "this firmware takes updates only when they are signed with its key",
     -26: "this firmware was built for another model and lacks an op, or the kernel for one; joulet build MODEL and joulet "
     "flash bring both, and joulet build --kernels all makes a firmware that takes any model",
+    -27: "ops that run in bands do not follow each other, or hold too few rows",
 }
 
 

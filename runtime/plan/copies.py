@@ -36,10 +36,19 @@ def copies_on(container: Container, board: Board) -> Copies | None:
     return planned_copies(container, board)
 
 
-def planned_copies(container: Container, board: Board) -> Copies | None:
+def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) -> Copies | None:
     """Return the packed copies that fit the board's slot beside the container and save most cycles.
 
     None where not even a plan part without copies fits.
+
+    Parameters
+    ----------
+    container : Container
+        What else lies in the slot.
+    board : Board
+        Whose slot and kernels.
+    spare_bytes : int
+        Of the slot, to be left alone [bytes].
 
     Raises
     ------
@@ -50,7 +59,7 @@ def planned_copies(container: Container, board: Board) -> Copies | None:
     everything = frozenset(wanted)
     if board.model_bytes is None:
         return everything
-    room = board.model_bytes - _planned_bytes(container, board) - ALIGN_BYTES
+    room = board.model_bytes - spare_bytes - _planned_bytes(container, board) - ALIGN_BYTES
     if room < 0:
         return None
     sizes = {copy: -(-n_bytes // ALIGN_BYTES) for copy, n_bytes in wanted.items()}

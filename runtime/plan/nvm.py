@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -62,6 +63,7 @@ def plan_nvm(
     commit_share: float = 0.05,
     per_day: float = DEFAULT_PER_DAY,
     path: int | None = None,
+    groups: Sequence[tuple[int, int]] = (),
 ) -> NvmComparison:
     """Compare the strategies for a container on a board and pick the cheapest that makes progress.
 
@@ -81,6 +83,8 @@ def plan_nvm(
         Inferences a day, for the wear.
     path
         Whose precisions the cycles are counted at; the first that is not float without.
+    groups
+        First op and number of ops of each band group of the board's plan part: one unit, that an interval must reach over.
 
     Raises
     ------
@@ -98,8 +102,20 @@ def plan_nvm(
             raise UsageError("the container has float paths only; boards run integers: compile with --precisions w8,w4")
         path = floats.index(False)
     precision = container.paths[path]["precisions"][container.ops["segment"]]
-    graph = graph_of(container, cycles[precision, np.arange(len(container.ops))].tolist(), op_units(container))
-    return compare(graph, board.name, board.nvm, discharge, strategy=strategy, per_day=per_day)
+    each, units = cycles[precision, np.arange(len(container.ops))].tolist(), op_units(container)
+    for first, count in groups:
+        each[first : first + count] = [0] * (count - 1) + [sum(each[first : first + count])]
+        units[first : first + count] = [1] * count
+    least = max((count for _, count in groups), default=1)
+    return compare(
+        graph_of(container, each, units),
+        board.name,
+        board.nvm,
+        discharge,
+        strategy=strategy,
+        per_day=per_day,
+        least=least,
+    )
 
 
 def op_units(container: Container) -> list[int]:
@@ -122,9 +138,10 @@ def compare(
     *,
     strategy: str | None = None,
     per_day: float = DEFAULT_PER_DAY,
+    least: int = 1,
 ) -> NvmComparison:
-    """Compare the strategies for a graph; see :func:`plan_nvm`."""
-    layouts: dict[str, NvmLayout | str] = {name: _layout(graph, nvm, name) for name in STRATEGY_NAMES}
+    """Compare the strategies for a graph, with intervals of ``least`` ops or more; see :func:`plan_nvm`."""
+    layouts: dict[str, NvmLayout | str] = {name: _layout(graph, nvm, name, least) for name in STRATEGY_NAMES}
     placed = layouts["in-nvm"]
     costs = []
     for cost in (
@@ -153,13 +170,15 @@ def compare(
     )
 
 
-def _layout(graph: NvmGraph, nvm: NvmFigures, strategy: str) -> NvmLayout | str:
+def _layout(graph: NvmGraph, nvm: NvmFigures, strategy: str, least: int) -> NvmLayout | str:
     """Return a verified layout, or why there is none. Copies are two in turn; in them nothing runs, so ops need no gap."""
     if strategy == "in-nvm":
         try:
             layout = plan_layout(graph, nvm.bytes)
         except PlanError as error:
             return str(error)
+        if layout.interval_ops < least:
+            return f"{least} ops that run in bands do not fit one interval in {nvm.bytes:,} bytes of NVM"
     else:
         layout = layout_for(graph, 1, only_exits=strategy == "restart-from-exit")
         if 2 * _copy_bytes(layout, nvm) > nvm.bytes:

@@ -50,9 +50,14 @@ def plan_steps(engine: BoardEngine, precision: str | None) -> Plan:
     Raises
     ------
     UsageError
-        If no path runs the whole model at it.
+        If no path runs the whole model at it, or ops run in bands.
     """
     container = engine.container
+    if any(section.name == "BANDS" for section in container.table.sections):
+        raise UsageError(
+            "--steps: some ops of this container run in bands, several as one (joulet inspect --board): profile one that was "
+            "compiled without --ram-limit, on a board that has the memory"
+        )
     n_exits = engine.n_exits
     paths: dict[str, int] = {}
     for index, path in enumerate(container.paths):

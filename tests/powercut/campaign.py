@@ -28,6 +28,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from band_cases import blocks
+
 from joulet.boards import load_board
 from joulet.compile import compile_model
 from joulet.container.isa_plan import with_isa_plan
@@ -53,9 +55,16 @@ TELL_S = 30.0  # between two lines of progress, unless somebody looks on
 
 @cache
 def model_of(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
-    """Return a container with two early exits and the board's plan, and an input. ``tiny`` needs no shared data."""
+    """Return a container with two early exits and the board's plan, and an input. ``tiny`` needs no shared data.
+
+    Nor does ``bands``, of which most ops run in bands, and which has one exit.
+    """
+    isa = load_board(BOARD).isa
+    if name == "bands":
+        x = np.random.default_rng(7).integers(-128, 128, (12, 12, 4)).astype(np.int8)
+        return with_isa_plan(blocks(2, side=12, channels=4), isa, ram_bytes=0), (x,)
     content, sample = _compiled(name, shared)
-    return with_isa_plan(content, load_board(BOARD).isa), sample
+    return with_isa_plan(content, isa), sample
 
 
 def _compiled(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:

@@ -20,6 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from band_cases import chain
+
 from joulet.container.isa_plan import with_isa_plan
 from joulet.container.write import write_container
 from joulet.errors import JouletError
@@ -82,6 +85,10 @@ def fuzz_container(seconds: float, seed: int, findings: Path) -> int:
     with tempfile.TemporaryDirectory() as folder:
         program, corpus = Path(folder) / "fuzz_container", Path(folder) / "corpus"
         corpus.mkdir()
+        for seed_of_chain in range(6):
+            for isa in ("ARMV6M", "AVX2"):
+                name = corpus / f"bands-{seed_of_chain}-{isa}.jlt"
+                name.write_bytes(with_isa_plan(chain(seed_of_chain), isa, ram_bytes=0))
         for path in MODELS:
             graph = exact_passes(load_tflite(path))
             for precisions in (("w8",), ("w8", "w4", "mix", "f32")):
