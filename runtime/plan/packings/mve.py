@@ -27,10 +27,10 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -
     if params.n * params.out_h * params.out_w == 1:
         packed = padded.reshape(groups, LANES, vectors, BYTES).transpose(0, 2, 1, 3)
         ends = sums.view(np.int8).reshape(groups, BYTES)
-        return np.concatenate((packed.reshape(groups, -1), ends), axis=1).tobytes()
+        return bytes(np.concatenate((packed.reshape(groups, -1), ends), axis=1).tobytes())
     # rows of a group: 0 and 2 are its first pair, 1 and 3 its second
     pairs = padded.reshape(groups, 2, 2, vectors, BYTES).transpose(0, 2, 3, 1, 4)
-    return sums.tobytes() + pairs.tobytes()
+    return bytes(sums.tobytes() + pairs.tobytes())
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
@@ -39,7 +39,7 @@ def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales)
     rows = -(-params.out_c // LANES) * LANES
     padded = np.zeros((params.k_h, params.k_w, rows), np.int8)
     padded[:, :, : params.out_c] = values_at(weights, bits).reshape(params.k_h, params.k_w, params.out_c)
-    sums = padded.sum(axis=(0, 1), dtype="<i4").tobytes()
+    sums = bytes(padded.sum(axis=(0, 1), dtype="<i4").tobytes())
     if taps > BYTES:
         return sums + padded.reshape(taps, rows).tobytes()
     vectors = np.zeros((rows, BYTES), np.int8)
