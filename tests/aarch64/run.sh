@@ -64,7 +64,7 @@ inside() {
 }
 
 make_root() {
-  say "making a root of Debian $suite for arm64 (about 6 minutes)"
+  say "making a root of Debian $suite for arm64 (6 minutes; more on a busy machine)"
   rm -rf "$root"
   mkdir -p "$root"
   DEBOOTSTRAP_DIR=$tools/usr/share/debootstrap "$tools/usr/sbin/debootstrap" --foreign --arch=arm64 --variant=minbase \
