@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "core/bands.h"
 
+#if JLT_BANDS
 _Static_assert(sizeof(((jlt_band_group_t *)0)->rows) == JLT_BAND_OPS_LIMIT * sizeof(uint16_t), "rows of every op");
 
 enum { ROWS_LIMIT = 1 << 14 };  // lest a small container take long to check
@@ -217,3 +218,4 @@ bool jlt_band_may_write_over(const jlt_container_t *container, const jlt_band_gr
   }
   return reads;
 }
+#endif

@@ -11,6 +11,7 @@
 #define JLT_CORE_BANDS_H
 
 #include "joulet.h"
+#include "kernels/selection.h"
 
 enum { JLT_BAND_OPS_LIMIT = 8 };
 
@@ -51,6 +52,7 @@ typedef struct {
   uint16_t base[JLT_BAND_OPS_LIMIT];  // row at the beginning of the memory
 } jlt_band_walk_t;
 
+#if JLT_BANDS
 // The group that an op belongs to at integer precisions, null without.
 const jlt_band_group_t *jlt_band_group_of(const jlt_container_t *container, uint32_t op);
 
@@ -74,5 +76,8 @@ JLT_MUST_CHECK jlt_status_t jlt_check_bands(const jlt_container_t *container);
 
 // Whether a group's last op may write over `tensor`, which nothing reads after the group, where the arena has them.
 bool jlt_band_may_write_over(const jlt_container_t *container, const jlt_band_group_t *group, uint32_t tensor);
+#else
+#include "core/no_bands.h"
+#endif
 
 #endif

@@ -48,7 +48,7 @@ int32_t jlt_first_writer(const jlt_container_t *c, uint32_t tensor) {
 
 // What the arena has of a tensor that op `writer` writes first.
 static uint32_t room_of(const jlt_container_t *c, uint32_t tensor, int32_t writer) {
-  return writer == NEVER ? jlt_tensor_bytes(&c->tensors[tensor]) : jlt_band_room(c, (uint32_t)writer);
+  return !JLT_BANDS || writer == NEVER ? jlt_tensor_bytes(&c->tensors[tensor]) : jlt_band_room(c, (uint32_t)writer);
 }
 
 static jlt_status_t check_offset(const jlt_container_t *c, uint32_t tensor) {

@@ -5,6 +5,7 @@
 #include "core/check.h"
 #include "core/overlap.h"
 
+#if JLT_BANDS
 typedef struct {
   const jlt_container_t *c;
   const jlt_band_group_t *group;
@@ -116,3 +117,4 @@ jlt_status_t jlt_check_bands(const jlt_container_t *c) {
   }
   return JLT_OK;
 }
+#endif

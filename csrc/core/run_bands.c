@@ -5,6 +5,7 @@
 #include "core/bands.h"
 #include "core/call.h"
 
+#if JLT_BANDS
 // Parameters of one call. Ops that go element by element look at the output's elements only.
 typedef union {
   jlt_conv_params_t conv;
@@ -65,3 +66,4 @@ void jlt_bands_run(const jlt_engine_t *engine, uint32_t first_op) {
     run_rows(engine, &rows);
   }
 }
+#endif

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Which ops a build knows, and which kernels of them it has: all, unless a firmware is made for one model
+// Which ops a build knows, which kernels of them it has, and whether it can run them in bands: all, unless a firmware is made for one model
 // (runtime/firmware/selection.py). The check refuses a container that needs more, so the engine never meets it.
 #ifndef JLT_KERNELS_SELECTION_H
 #define JLT_KERNELS_SELECTION_H
@@ -11,6 +11,7 @@
 #define JLT_OPS 0xFFFFFFFFu          // a bit for each OpCode
 #define JLT_REF_OPS 0xFFFFFFFFu      // which of them have their reference kernel
 #define JLT_ISA_KERNELS 0xFFFFFFFFu  // a bit for each kernel of the instruction set, in the order of kernels.def
+#define JLT_BANDS 1                  // whether ops may run in bands (core/bands.h)
 #endif
 
 #define JLT_HAS(set, bit) (!JLT_IS_SELECTION || ((set) >> (bit) & 1u) != 0)

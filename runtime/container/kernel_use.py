@@ -6,6 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from joulet.container import layout
+from joulet.container.isa_plan import band_groups
 from joulet.container.needs import Copies, IsaNeeds, bits_of, isa_needs, stored_copies
 from joulet.container.read import Container
 
@@ -15,12 +16,13 @@ class KernelUse:
     """A selection of kernels, as csrc/kernels/selection.h has it.
 
     ``ops`` has a bit for each OpCode, ``reference`` one for those that the reference kernel runs, ``isa`` one for each kernel of
-    the instruction set, in the order of kernels.def.
+    the instruction set, in the order of kernels.def; ``bands`` says whether ops run in bands.
     """
 
     ops: int
     reference: int
     isa: int
+    bands: bool = False
 
     @property
     def op_names(self) -> tuple[str, ...]:
@@ -57,7 +59,9 @@ def kernel_use(container: bytes, isa: str) -> KernelUse:
             reference |= bit
         if needs is not None and True in runs:
             kernels |= 1 << needs[index].kernel
-    return KernelUse(ops=ops, reference=reference, isa=kernels)
+    return KernelUse(
+        ops=ops, reference=reference, isa=kernels, bands=isa != "REF" and bool(band_groups(container, isa))
+    )
 
 
 def _runs(container: Container, weight: int, need: IsaNeeds, copies: Copies | None) -> set[bool]:

@@ -34,9 +34,10 @@ _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
 # reference kernels are what remains where an instruction set's own take an op not
 _OPTIMISE = {"csrc": "-Os", "kernels": "-O2", "front": "-O2", "firmware": "-Os", "monocypher": "-Os"}
 # what names a file that is not the same for every selection of kernels
-_OF_A_SELECTION = ("kernels/selection.h", "BOARD_BUILD_ID")
+_OF_A_SELECTION = ("kernels/selection.h", "core/bands.h", "core/call.h", "BOARD_BUILD_ID")
 # of csrc and firmware; left out unless asked for
 _REFIT = ("head.c", "rls.c", "refit.c")
+_SMALL = ("kernels/armv7em/fc_s8.c", "kernels/armv7em/requantise.c")  # their loops are assembly, or run rarely
 _MONOCYPHER_DEFINES = ("-DBLAKE2_NO_UNROLLING",)
 
 
@@ -98,7 +99,8 @@ class Recipe:
         if self.kernels is None:
             return _DEFINES
         chosen = {"OPS": self.kernels.ops, "REF_OPS": self.kernels.reference, "ISA_KERNELS": self.kernels.isa}
-        return (*_DEFINES, *(f"-DJLT_{name}=0x{bits:X}u" for name, bits in chosen.items()))
+        selection = (f"-DJLT_{name}=0x{bits:X}u" for name, bits in chosen.items())
+        return (*_DEFINES, *selection, f"-DJLT_BANDS={int(self.kernels.bands)}")
 
     @property
     def machine(self) -> list[str]:
@@ -296,7 +298,8 @@ def _room(path: Path) -> str:
     if path.parts[0] == "front":
         return "front"
     is_variant = path.parts[0] == "kernels" and len(path.parts) > 2 and path.parts[1] != "ref"
-    return "kernels" if is_variant and path.name != "needs.c" else "csrc"
+    is_small = path.name == "needs.c" or path.as_posix() in _SMALL
+    return "kernels" if is_variant and not is_small else "csrc"
 
 
 def _build_id(recipe: Recipe) -> bytes:

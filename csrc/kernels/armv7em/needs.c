@@ -45,7 +45,7 @@ bool jlt_fc_s8_takes__armv7em(const void *params, const jlt_weight_t *weight) {
 uint64_t jlt_fc_s8_scratch_bytes__armv7em(const void *params, const jlt_weight_t *weight) {
   (void)weight;
   const jlt_conv_params_t *p = params;
-  return p->in_c % 4u > 0 ? (uint64_t)p->in_c / 4u * 4u + 4u : 0u;
+  return p->in_c % 4u > 0 ? (p->in_c | 3u) + 1u : 0u;
 }
 
 uint64_t jlt_fc_s8_packed_bytes__armv7em(const void *params, const jlt_weight_t *weight, uint32_t bits) {
