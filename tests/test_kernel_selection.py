@@ -94,8 +94,8 @@ def test_it_is_smaller_and_keeps_the_limits() -> None:
     one, any = code_size(firmware_of(planned())), code_size(firmware_of(None))
     assert one.inference == one.check + one.engine + one.kernels + one.library
     assert one.kernels < any.kernels
-    assert one.engine == any.engine
-    assert 0 < one.adaptive == any.adaptive
+    assert one.engine < any.engine  # it runs no bands
+    assert 0 < one.adaptive <= any.adaptive
 
 
 def test_it_computes_what_the_host_does_on_every_path() -> None:

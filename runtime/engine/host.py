@@ -43,10 +43,10 @@ _REASONS = {
     -21: "the engine was driven in the wrong order",
     -22: "the other path differs in what has already run",
     -23: "policy tables are broken",
-    -26: "ops that run in bands do not follow each other, or hold too few rows",
+    -27: "ops that run in bands do not follow each other, or hold too few rows",
 }
 _ABSENT = -20
-_OF_CONTAINERS = frozenset((*range(-19, -1), -26))
+_OF_CONTAINERS = frozenset((*range(-19, -1), -27))
 
 
 def check_status(status: int, what: str) -> None:

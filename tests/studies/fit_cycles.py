@@ -37,6 +37,7 @@ from joulet.emulator.cycle_model import CYCLES_PER_INSTRUCTION
 from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
 from joulet.live.measure import measured_costs
+from joulet.plan.copies import planned_copies
 from joulet.plan.kernel_costs import kernel_choice, op_cycles
 from joulet.plan.work import work_class, work_of
 from joulet.tools.engines import open_board
@@ -132,8 +133,9 @@ def everything(board: Board, seed: int, draws: int) -> list[Counted]:
     for name, model in [*nets, *drawn_nets(seed, draws)]:
         nested = compile_model(model, exits="off", precisions=("w8", "w4"), name=name).container
         rows += count(nested, replace(board), "REF")
-        if board.isa != "REF":
-            rows += count(with_isa_plan(nested, board.isa), board, board.isa)
+        copies = None if board.isa == "REF" else planned_copies(Container.from_bytes(nested), board)
+        if copies is not None:  # what fits the slot
+            rows += count(with_isa_plan(nested, board.isa, copies=copies), board, board.isa)
         if name.partition("_")[0] in ("image", "windows", "dense"):
             plain = compile_model(model, exits="off", precisions=("w8",), name=name).container
             rows += count(plain, board, "REF")
