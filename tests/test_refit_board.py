@@ -188,7 +188,7 @@ def test_only_a_build_that_asks_for_it_has_it(tmp_path: Path, capsys: pytest.Cap
     assert [sum("jlt_rls" in name for name in Linked(each).symbols) > 0 for each in (plain, asked)] == [False, True]
     (tmp_path / "tiny.jlt").write_bytes(tiny_container())
     command = ["build", str(tmp_path / "tiny.jlt"), "--board", "virtual_m4", "--toolchain", "gcc", "--json"]
-    assert main([*command, "--refit", "--out", str(tmp_path / "out")]) == 0
+    assert main([*command, "--refit", "--kernels", "all", "--out", str(tmp_path / "out")]) == 0
     assert asked.build_id.hex() in capsys.readouterr().out
 
 

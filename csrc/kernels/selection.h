@@ -14,7 +14,7 @@
 #define JLT_BANDS 1                  // whether ops may run in bands (core/bands.h)
 #endif
 
-#define JLT_HAS(set, bit) (!JLT_IS_SELECTION || ((set) >> (bit) & 1u) != 0)
+#define JLT_HAS(set, bit) (!JLT_IS_SELECTION || ((set) >> ((bit) & 31u) & 1u) != 0)
 
 // Where a table by OpCode has what belongs to an op: what a build does not know all goes to place 0, which the table empties last.
 #define JLT_PLACE(code) [JLT_HAS(JLT_OPS, JLT_OP_CODE_##code) ? JLT_OP_CODE_##code : 0]
