@@ -38,6 +38,7 @@ _CONSTANTS = (
     "LOW_PLANE_ALIGN_BYTES",
     "NO_INDEX",
     "NO_OFFSET",
+    "PACKING_VERSION",
     "BACKBONE",
     "MAX_RANK",
     "MAX_EXITS",

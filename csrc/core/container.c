@@ -200,7 +200,7 @@ static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_cont
   const uint32_t head = (uint32_t)sizeof(jlt_packed_t) + c->model->n_weights * (uint32_t)sizeof(jlt_packing_t);
   for (const jlt_section_t *s = sections; s < sections + header->n_sections; s++) {
     const jlt_packed_t *packed = packed_in(header, s);
-    if (!packed || packed->isa != isa) {
+    if (!packed || packed->isa != isa || packed->version != JLT_PACKING_VERSION) {
       continue;
     }
     const jlt_section_t *arena = section_of(header, s->part, JLT_SECTION_ARENA);

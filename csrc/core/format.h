@@ -17,6 +17,7 @@
 #define JLT_LOW_PLANE_ALIGN_BYTES 4096u
 #define JLT_NO_INDEX 0xFFFFu
 #define JLT_NO_OFFSET 0xFFFFFFFFu
+#define JLT_PACKING_VERSION 1u
 #define JLT_BACKBONE 255u
 #define JLT_MAX_RANK 6u
 #define JLT_MAX_EXITS 16u
@@ -298,7 +299,8 @@ _Static_assert(sizeof(jlt_nvm_plan_t) == 72, "NvmPlan: layout");
 typedef struct {
   uint32_t isa;  // Isa, not REF
   uint32_t n_weights;  // Packing records that follow
-  uint32_t reserved[2];  // 0
+  uint32_t version;  // PACKING_VERSION of who packed: with another one the part stands for nothing, as if it were not there
+  uint32_t reserved;  // 0
 } jlt_packed_t;
 _Static_assert(sizeof(jlt_packed_t) == 16, "Packed: layout");
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from joulet.container import layout
 from joulet.container.arena_problem import arena_problem, conv_params
-from joulet.container.assemble import PartSection, assemble, read_table
+from joulet.container.assemble import PartSection, SectionInfo, assemble, read_table
 from joulet.container.checked import Checked
 from joulet.container.needs import Copies, IsaNeeds, isa_needs, isa_part, scratch_of, wanted_copies
 from joulet.container.pool import record
@@ -76,9 +76,7 @@ def has_isa_plan(container: bytes, isa: str) -> bool:
     ContainerError
         For bytes that are no container.
     """
-    code = layout.CODES["Isa"][isa]
-    sections = read_table(container).sections
-    return any(s.name == "PACKED" and s.present and _part_isa(container, s.offset) == code for s in sections)
+    return any(_is_for(container, section, isa) for section in read_table(container).sections)
 
 
 def arena_bytes(container: bytes, isa: str) -> int:
@@ -89,9 +87,8 @@ def arena_bytes(container: bytes, isa: str) -> int:
     ContainerError
         For bytes that are no container.
     """
-    code = layout.CODES["Isa"][isa]
     sections = read_table(container).sections
-    part = next((s.part for s in sections if s.name == "PACKED" and _part_isa(container, s.offset) == code), 0)
+    part = next((s.part for s in sections if _is_for(container, s, isa)), 0)
     at = next(s.offset for s in sections if s.name == "ARENA" and s.part == part)
     arena = np.frombuffer(container, layout.dtype("Arena"), 1, at)[0]
     return sum(
@@ -107,9 +104,8 @@ def band_groups(container: bytes, isa: str) -> list[tuple[int, tuple[int, ...]]]
     ContainerError
         For bytes that are no container.
     """
-    code = layout.CODES["Isa"][isa]
     sections = read_table(container).sections
-    part = next((s.part for s in sections if s.name == "PACKED" and _part_isa(container, s.offset) == code), 0)
+    part = next((s.part for s in sections if _is_for(container, s, isa)), 0)
     found = next((s for s in sections if s.name == "BANDS" and s.part == part), None)
     if found is None:
         return []
@@ -118,8 +114,12 @@ def band_groups(container: bytes, isa: str) -> list[tuple[int, tuple[int, ...]]]
     return [(int(each["first_op"]), tuple(each["rows"][: int(each["n_ops"])].tolist())) for each in records]
 
 
-def _part_isa(container: bytes, offset: int) -> int:
-    return int(np.frombuffer(container, layout.dtype("Packed"), 1, offset)[0]["isa"])
+def _is_for(container: bytes, section: SectionInfo, isa: str) -> bool:
+    """Tell whether a section has weights as the kernels of an instruction set read them today."""
+    if section.name != "PACKED" or not section.present:
+        return False
+    head = np.frombuffer(container, layout.dtype("Packed"), 1, section.offset)[0]
+    return (int(head["isa"]), int(head["version"])) == (layout.CODES["Isa"][isa], layout.PACKING_VERSION)
 
 
 def weight_values(container: Container, weight: int) -> Weights:
@@ -175,7 +175,7 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copie
             body.extend(bytes(-(head + len(body)) % ALIGN_BYTES))
             packings[weight, column] = head + len(body)
             body.extend(content)
-    header = record("Packed", isa=layout.CODES["Isa"][isa], n_weights=n_weights)
+    header = record("Packed", isa=layout.CODES["Isa"][isa], n_weights=n_weights, version=layout.PACKING_VERSION)
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 

@@ -26,6 +26,7 @@ MAX_OUTPUTS = 16
 MAX_TENSORS = 8192
 MAX_OPS = 4096
 MAX_BAND_OPS = 8
+PACKING_VERSION = 1  # of the order of packed weights: raised when that of any kernel changes
 CONFIDENCE_BINS = 32  # bin = margin >> 3, margin 0..255
 
 SECTIONS = {
@@ -282,7 +283,12 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         (
             _f("isa", "u32", "Isa, not REF"),
             _f("n_weights", "u32", "Packing records that follow"),
-            _f("reserved", "u32", "0", 2),
+            _f(
+                "version",
+                "u32",
+                "PACKING_VERSION of who packed: with another one the part stands for nothing, as if it were not there",
+            ),
+            _f("reserved", "u32", "0"),
         ),
     ),
     "Packing": (

@@ -68,8 +68,8 @@ Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits)
 
 
 def isa_part(container: Container, isa: str) -> int | None:
-    """Return the number of a container's plan part for an instruction set, None without one."""
-    section = _packed_section(container, isa)
+    """Return the number of a container's plan part for an instruction set, whatever version packed it; None without one."""
+    section = _packed_section(container, isa, any_version=True)
     return None if section is None else section.part
 
 
@@ -84,12 +84,13 @@ def stored_copies(container: Container, isa: str) -> Copies | None:
     return frozenset((int(weight), (8, 4)[int(column)]) for weight, column in found)
 
 
-def _packed_section(container: Container, isa: str) -> SectionInfo | None:
+def _packed_section(container: Container, isa: str, *, any_version: bool = False) -> SectionInfo | None:
     code, head = layout.CODES["Isa"][isa], layout.dtype("Packed")
     for section in container.sections:
         if section.name != "PACKED" or not section.present:
             continue
-        if int(np.frombuffer(container.data, head, 1, section.offset)[0]["isa"]) == code:
+        packed = np.frombuffer(container.data, head, 1, section.offset)[0]
+        if int(packed["isa"]) == code and (any_version or int(packed["version"]) == layout.PACKING_VERSION):
             return section
     return None
 
