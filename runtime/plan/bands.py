@@ -22,7 +22,7 @@ Tensors = tuple[ArenaTensor | None, ...]
 Ops = tuple[ArenaOp, ...]
 _CALL = 300.0  # of a kernel: what it does before its first pixel, in copied bytes; a proxy, fitted to nothing
 _TRIES = 12
-_EXCHANGES = 400
+_EXCHANGES = 4000
 _MOST_ROWS = 1 << 16
 
 
