@@ -238,7 +238,9 @@ def rows_of(
     trace = taken.trace
     energy_j = _energy_j(trace.cumulative_j(), windows)
     holes = np.concatenate([[0], np.cumsum(~np.isfinite(trace.power_w))])
-    low, high = np.floor(windows[:, 0]).astype(int), np.minimum(np.ceil(windows[:, 1]).astype(int), len(trace.power_w))
+    # with a sample on either side: an end that lies where samples were lost is seen too late or too early
+    low = np.maximum(np.floor(windows[:, 0]).astype(int) - 1, 0)
+    high = np.minimum(np.ceil(windows[:, 1]).astype(int) + 1, len(trace.power_w))
     whole = holes[high] == holes[low]
     length_s = (windows[:, 1] - windows[:, 0]) * trace.period_s
     idle_w = idle_power_w(taken, windows)
