@@ -23,7 +23,7 @@ $(VENV)/.test: $(VENV)/.made $(SOURCES)
 demo: $(VENV)/.demo  ## run the main job on recorded sensors and a recorded day of sun
 	$(VENV)/bin/joulet demo
 
-test: $(VENV)/.test  ## everything the project claims; some ten minutes of two cores
+test: $(VENV)/.test  ## everything the project claims; some twenty minutes
 	$(PY) -m pytest
 
 lint: $(VENV)/.test  ## style, types and generated files
