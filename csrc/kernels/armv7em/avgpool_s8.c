@@ -30,8 +30,7 @@ static void sum_window(const jlt_pool_params_t *p, const int8_t *from, uint32_t 
 static void put(const jlt_pool_params_t *p, const uint32_t *pairs, int32_t count, uint32_t first, int8_t *out) {
   for (uint32_t lane = first; lane < LANES; lane++) {
     const int32_t sum = (int16_t)(pairs[lane % 2u] >> (lane / 2u * 16u));
-    const int32_t mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
-    out[lane] = (int8_t)jlt_clamp(mean, p->act_min, p->act_max);
+    out[lane] = jlt_pool_mean(p, sum, count);
   }
 }
 
@@ -40,18 +39,12 @@ void jlt_avgpool_s8__armv7em(const jlt_call_t *call) {
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->c;
   for (uint32_t pixel = tile.begin; pixel < tile.end; pixel++, out += p->c) {
-    const uint32_t row = pixel / p->out_w;
-    const jlt_span_t rows = jlt_pool_span(row % p->out_h, p->stride_h, p->pad_top, p->k_h, p->in_h);
-    const jlt_span_t columns = jlt_pool_span(pixel % p->out_w, p->stride_w, p->pad_left, p->k_w, p->in_w);
-    const uint32_t n_rows = rows.end - rows.begin;
-    const uint32_t n_columns = columns.end - columns.begin;
-    const int8_t *from = (const int8_t *)call->in[0] +
-                         (((size_t)(row / p->out_h) * p->in_h + rows.begin) * p->in_w + columns.begin) * p->c;
+    const jlt_pool_window_t window = jlt_pool_window(p, call->in[0], pixel);
     for (uint32_t c = 0; c < p->c; c += LANES) {
       const uint32_t at = c + LANES <= p->c ? c : p->c - LANES;
       uint32_t pairs[2];
-      sum_window(p, from + at, n_rows, n_columns, pairs);
-      put(p, pairs, (int32_t)(n_rows * n_columns), c - at, out + at);
+      sum_window(p, window.from + at, window.rows, window.columns, pairs);
+      put(p, pairs, (int32_t)(window.rows * window.columns), c - at, out + at);
     }
   }
 }

@@ -32,22 +32,15 @@ void jlt_avgpool_s8__mve(const jlt_call_t *call) {
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->c;
   for (uint32_t pixel = tile.begin; pixel < tile.end; pixel++, out += p->c) {
-    const uint32_t row = pixel / p->out_w;
-    const jlt_span_t rows = jlt_pool_span(row % p->out_h, p->stride_h, p->pad_top, p->k_h, p->in_h);
-    const jlt_span_t columns = jlt_pool_span(pixel % p->out_w, p->stride_w, p->pad_left, p->k_w, p->in_w);
-    const uint32_t n_rows = rows.end - rows.begin;
-    const uint32_t n_columns = columns.end - columns.begin;
-    const int32_t count = (int32_t)(n_rows * n_columns);
-    const int8_t *from = (const int8_t *)call->in[0] +
-                         (((size_t)(row / p->out_h) * p->in_h + rows.begin) * p->in_w + columns.begin) * p->c;
+    const jlt_pool_window_t window = jlt_pool_window(p, call->in[0], pixel);
+    const int32_t count = (int32_t)(window.rows * window.columns);
     for (uint32_t c = 0; c < p->c; c += CHANNELS) {
       const uint32_t channels = p->c - c < CHANNELS ? p->c - c : CHANNELS;
       int16_t sums[CHANNELS];
-      sum_window(p, from + c, n_rows, n_columns, channels, sums);
+      sum_window(p, window.from + c, window.rows, window.columns, channels, sums);
       for (uint32_t i = 0; i < channels; i++) {
         const int32_t sum = sums[i / 2u + i % 2u * (CHANNELS / 2u)];
-        const int32_t mean = (sum > 0 ? sum + count / 2 : sum - count / 2) / count;
-        out[c + i] = (int8_t)jlt_clamp(mean, p->act_min, p->act_max);
+        out[c + i] = jlt_pool_mean(p, sum, count);
       }
     }
   }

@@ -45,8 +45,7 @@ void jlt_avgpool_s8__ref(const jlt_call_t *call) {
       const int32_t count = (int32_t)((rows.end - rows.begin) * (columns.end - columns.begin));
       sum_window(p, image, rows, columns, sums);
       for (uint32_t c = 0; c < p->c; c++) {
-        const int32_t mean = (sums[c] > 0 ? sums[c] + count / 2 : sums[c] - count / 2) / count;
-        out[c] = (int8_t)jlt_clamp(mean, p->act_min, p->act_max);
+        out[c] = jlt_pool_mean(p, sums[c], count);
       }
     }
   }
