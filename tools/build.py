@@ -17,6 +17,7 @@ from joulet.boards import load_board
 from joulet.container.isa_plan import arena_bytes, band_groups
 from joulet.container.layout import MAGIC
 from joulet.container.parts import with_board, with_nvm_plan
+from joulet.container.ram import input_room_bytes
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs
@@ -243,7 +244,7 @@ def check_memory(engine: HostEngine, arena: int, firmware: Firmware) -> dict[str
     if all(_is_float(container, path) for path in range(len(engine.path_names))):
         raise UsageError("the container has float paths only; boards run integers: compile with --precisions w8,w4")
     inputs = sum(info.bytes for info in engine.inputs)
-    needed, there = arena + -(-inputs // 16) * 16, work_bytes(firmware)
+    needed, there = arena + input_room_bytes(container), work_bytes(firmware)
     if needed > there:
         raise UsageError(
             f"the model needs {needed:,} bytes of RAM (arena {arena:,}, input {inputs:,}); {firmware.board} has {there:,}"

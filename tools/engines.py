@@ -159,11 +159,13 @@ def planned_for(container: bytes, board: str, *, work_bytes: int | None = None, 
     from joulet.boards import load_board
     from joulet.container.isa_plan import arena_bytes, band_groups
     from joulet.container.parts import without_measured
+    from joulet.container.ram import input_room_bytes
+    from joulet.container.read import Container
 
     container = without_measured(container)
     chosen = load_board(board)
     isa = chosen.isa
-    limits = [] if work_bytes is None else [work_bytes - _input_bytes(container)]
+    limits = [] if work_bytes is None else [work_bytes - input_room_bytes(Container.from_bytes(container))]
     if ram_limit is not None:
         limits.append(ram_limit)
     elif band_groups(container, isa):  # it was compiled under a limit
@@ -196,17 +198,6 @@ def _packed(container: bytes, board: Figures, ram_bytes: int | None) -> bytes:
         if over <= 0:
             return planned
         spare_bytes += over  # groups of bands take room too
-
-
-def _input_bytes(container: bytes) -> int:
-    """Return what the firmware keeps of RAM for inputs [bytes]."""
-    from joulet.container.layout import CODES
-    from joulet.container.read import Container
-
-    decoded = Container.from_bytes(container)
-    inputs = [decoded.tensors[tensor] for tensor in decoded.model["inputs"][: int(decoded.model["n_inputs"])]]
-    total = sum(int(each["elements"]) * (1 if int(each["dtype"]) == CODES["DType"]["S8"] else 4) for each in inputs)
-    return -(-total // 16) * 16
 
 
 @contextmanager

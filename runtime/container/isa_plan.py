@@ -9,7 +9,7 @@ from joulet.container import layout
 from joulet.container.arena_problem import arena_problem, conv_params
 from joulet.container.assemble import PartSection, SectionInfo, assemble, read_table
 from joulet.container.checked import Checked
-from joulet.container.needs import Copies, IsaNeeds, isa_needs, isa_part, scratch_of, wanted_copies
+from joulet.container.needs import Copies, IsaNeeds, isa_needs, isa_part, packed_section, scratch_of, wanted_copies
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
@@ -76,7 +76,7 @@ def has_isa_plan(container: bytes, isa: str) -> bool:
     ContainerError
         For bytes that are no container.
     """
-    return any(_is_for(container, section, isa) for section in read_table(container).sections)
+    return packed_section(container, read_table(container).sections, isa) is not None
 
 
 def arena_bytes(container: bytes, isa: str) -> int:
@@ -87,9 +87,7 @@ def arena_bytes(container: bytes, isa: str) -> int:
     ContainerError
         For bytes that are no container.
     """
-    sections = read_table(container).sections
-    part = next((s.part for s in sections if _is_for(container, s, isa)), 0)
-    at = next(s.offset for s in sections if s.name == "ARENA" and s.part == part)
+    at = next(s.offset for s in _sections_of(container, isa) if s.name == "ARENA")
     arena = np.frombuffer(container, layout.dtype("Arena"), 1, at)[0]
     return sum(
         -(-int(arena[field]) // _ARENA_ALIGN_BYTES) * _ARENA_ALIGN_BYTES for field in ("tensor_bytes", "scratch_bytes")
@@ -104,9 +102,7 @@ def band_groups(container: bytes, isa: str) -> list[tuple[int, tuple[int, ...]]]
     ContainerError
         For bytes that are no container.
     """
-    sections = read_table(container).sections
-    part = next((s.part for s in sections if _is_for(container, s, isa)), 0)
-    found = next((s for s in sections if s.name == "BANDS" and s.part == part), None)
+    found = next((s for s in _sections_of(container, isa) if s.name == "BANDS"), None)
     if found is None:
         return []
     kind = layout.dtype("BandGroup")
@@ -114,12 +110,11 @@ def band_groups(container: bytes, isa: str) -> list[tuple[int, tuple[int, ...]]]
     return [(int(each["first_op"]), tuple(each["rows"][: int(each["n_ops"])].tolist())) for each in records]
 
 
-def _is_for(container: bytes, section: SectionInfo, isa: str) -> bool:
-    """Tell whether a section has weights as the kernels of an instruction set read them today."""
-    if section.name != "PACKED" or not section.present:
-        return False
-    head = np.frombuffer(container, layout.dtype("Packed"), 1, section.offset)[0]
-    return (int(head["isa"]), int(head["version"])) == (layout.CODES["Isa"][isa], layout.PACKING_VERSION)
+def _sections_of(container: bytes, isa: str) -> list[SectionInfo]:
+    """Return the sections of the part whose plan is for an instruction set; those of the generic part without one."""
+    sections = read_table(container).sections
+    packed = packed_section(container, sections, isa)
+    return [section for section in sections if section.part == (0 if packed is None else packed.part)]
 
 
 def weight_values(container: Container, weight: int) -> Weights:

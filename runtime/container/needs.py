@@ -69,13 +69,13 @@ Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits)
 
 def isa_part(container: Container, isa: str) -> int | None:
     """Return the number of a container's plan part for an instruction set, whatever version packed it; None without one."""
-    section = _packed_section(container, isa, any_version=True)
+    section = packed_section(container.data, container.sections, isa, any_version=True)
     return None if section is None else section.part
 
 
 def stored_copies(container: Container, isa: str) -> Copies | None:
     """Return the packed copies in a container's plan part for an instruction set, None without such a part."""
-    section = _packed_section(container, isa)
+    section = packed_section(container.data, container.sections, isa)
     if section is None:
         return None
     at = section.offset + layout.dtype("Packed").itemsize
@@ -84,12 +84,18 @@ def stored_copies(container: Container, isa: str) -> Copies | None:
     return frozenset((int(weight), (8, 4)[int(column)]) for weight, column in found)
 
 
-def _packed_section(container: Container, isa: str, *, any_version: bool = False) -> SectionInfo | None:
+def packed_section(
+    container: bytes, sections: Sequence[SectionInfo], isa: str, *, any_version: bool = False
+) -> SectionInfo | None:
+    """Return the section of a container that has weights as the kernels of an instruction set read them today.
+
+    None where no part has them; with ``any_version`` those of other days count too.
+    """
     code, head = layout.CODES["Isa"][isa], layout.dtype("Packed")
-    for section in container.sections:
+    for section in sections:
         if section.name != "PACKED" or not section.present:
             continue
-        packed = np.frombuffer(container.data, head, 1, section.offset)[0]
+        packed = np.frombuffer(container, head, 1, section.offset)[0]
         if int(packed["isa"]) == code and (any_version or int(packed["version"]) == layout.PACKING_VERSION):
             return section
     return None

@@ -15,6 +15,7 @@ from joulet.plan.overlap_arena import plan_overlapping
 
 _STATE = ("jlt_container_t", "jlt_engine_t")
 _POINTER_BYTES = 4
+_INPUT_ALIGN_BYTES = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,13 @@ def ram_of(container: Container, isa: str, copies: Copies | None = None) -> Ram:
         scratch_bytes=max(scratch),
         state_bytes=sum(_bytes_on_32_bits(name) for name in _STATE),
     )
+
+
+def input_room_bytes(container: Container) -> int:
+    """Return what a firmware sets aside for a sample's inputs beside the arena [bytes]."""
+    inputs = container.tensors[container.model["inputs"][: int(container.model["n_inputs"])]]
+    total = sum(int(each["elements"]) * (1 if int(each["dtype"]) == CODES["DType"]["S8"] else 4) for each in inputs)
+    return -(-total // _INPUT_ALIGN_BYTES) * _INPUT_ALIGN_BYTES
 
 
 def _bytes_on_32_bits(name: str) -> int:
