@@ -386,7 +386,7 @@ uint64_t jlt_session_step(void) {
   const uint64_t look = refit(now);
   const uint64_t until = session.waiting == NOTHING
                              ? earlier(look, earlier(arrival_us(session.seen), session.plan->end_us))
-                                                    : start_waiting(now);
+                             : start_waiting(now);
   if (until > 0) {
     (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
     jlt_console_idle(until);
