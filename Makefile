@@ -67,11 +67,9 @@ study-price: $(VENV)/.test  ## policies against the optimum: some seven hours of
 		$(if $(JOBS),--jobs $(JOBS)); code=$$?; test $$code -le 1 || exit $$code; \
 	$(PY) tests/studies/price_summary.py $(PRICE)/results && exit $$code
 
-CUTS ?= 100000
-SEED ?= 1
 
 powercut: $(VENV)/.test  ## power cuts at random instructions: four models, three strategies, every path and exit; CUTS=2000 SEED=7
-	cd tests && ../$(PY) -u -m powercut.campaign --shared $(abspath $(SHARED)) --cuts $(CUTS) --seed $(SEED)
+	cd tests && ../$(PY) -u -m powercut.campaign --shared $(abspath $(SHARED)) --cuts $(or $(CUTS),100000) --seed $(or $(SEED),1)
 
 INPUTS ?= 32
 
