@@ -286,8 +286,9 @@ def test_pinned_clocks_are_let_go(tmp_path: Path) -> None:
 def test_signals(tmp_path: Path, number: signal.Signals) -> None:
     plant(tmp_path, {**PI5, **BOOT})
     script = (
-        "import sys, time; from pathlib import Path\n"
+        "import signal, sys, time; from pathlib import Path\n"
         "from joulet.knobs import held, open_knob; from joulet.meters import Machine\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell leaves ignored in the background\n"
         "around = Machine(root=Path(sys.argv[1]))\n"
         "knob = open_knob('cpufreq', around)\n"
         "with held(knob, around):\n"
