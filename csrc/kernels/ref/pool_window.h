@@ -3,6 +3,7 @@
 #ifndef JLT_KERNELS_REF_POOL_WINDOW_H
 #define JLT_KERNELS_REF_POOL_WINDOW_H
 
+#include "core/requantise.h"
 #include "kernels/kernels.h"
 
 // Never empty (checked).
