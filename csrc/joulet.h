@@ -127,6 +127,7 @@ typedef struct {
   uint32_t scratch_bytes;  // UINT32_MAX when that is not possible
   uint32_t packed_8_bytes;  // packed weights at 8 bits; 0: it reads the canonical ones
   uint32_t packed_4_bytes;
+  uint32_t packed_shared_bytes;  // of a copy that serves both; 0: there is none
 } jlt_isa_needs_t;
 
 // JLT_ERR_ABSENT: this build cannot say, being for one other instruction set.

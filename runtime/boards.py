@@ -72,7 +72,7 @@ class CycleModel:
         work, counts
             As :func:`joulet.plan.work.work_class` and :func:`joulet.plan.work.work_of` return them.
         reading
-            ``packed_8``, ``packed_4``, ``s8``, ``planes``, ``plane``, or ``plain`` without weights.
+            ``packed_8``, ``packed_4``, ``shared_8``, ``shared_4``, ``s8``, ``planes``, ``plane``, or ``plain`` without weights.
 
         Raises
         ------

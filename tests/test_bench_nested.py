@@ -18,6 +18,7 @@ from joulet.container.read import Container
 from joulet.engine.host import HostEngine
 from joulet.errors import ContainerError
 from joulet.report.roofline import Roof, RoofPoint, roofline_png
+from joulet.tools.bench_nested import LIMIT
 from joulet.tools.main import main
 
 BOARD = "virtual_m4"
@@ -63,6 +64,8 @@ def test_nested_rows_add_up(jlt: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert ratios["planned_w4_to_w8"] == forms["planned"]["w4"] / forms["planned"]["w8"]
     for form in forms:
         assert sum(layer[f"{form}_cycles"] for layer in nested["layers"]) <= forms[form]["w8"]
+    assert forms["own"]["w8"] < forms["shared"]["w8"] < LIMIT * forms["own"]["w8"]
+    assert ratios["worst_layer_shared_to_own"] <= LIMIT
     # packed copies are what the planner counts on
     assert forms["planned"]["w8"] < forms["nested"]["w8"]
     assert main(["bench", str(jlt), "--nested"]) != 0

@@ -18,6 +18,10 @@ from thumb import Thumb, need_tools
 
 import joulet
 from joulet.container.isa_plan import with_isa_plan
+from joulet.container.layout import CODES
+from joulet.container.needs import isa_needs
+from joulet.container.read import Container
+from joulet.plan.copies import shared_copies
 
 ROOT = Path(__file__).resolve().parent.parent
 PRECISIONS = ("w8", "w4")
@@ -53,8 +57,18 @@ def _sizes(seed: int) -> Iterator[Callable[[], int]]:
 
 
 def assert_exact(thumb: Thumb, container: bytes, seed: int = 0) -> int:
-    """Compare every op's output, however it is divided; return how many ops the instruction set's kernels ran."""
-    container = with_isa_plan(container, "ARMV7EM")
+    """Compare every op's output, however it is divided, with packed copies for each precision and, where there can be, for both.
+
+    Return how many ops the instruction set's kernels ran.
+    """
+    decoded = Container.from_bytes(container)
+    shared = shared_copies(decoded, "ARMV7EM", isa_needs(decoded, CODES["Isa"]["ARMV7EM"]))
+    if shared:
+        assert_planned(thumb, with_isa_plan(container, "ARMV7EM", copies=frozenset(shared)), seed)
+    return assert_planned(thumb, with_isa_plan(container, "ARMV7EM"), seed)
+
+
+def assert_planned(thumb: Thumb, container: bytes, seed: int) -> int:
     engine = ChipEngine(thumb, container)
     inputs = _random_inputs(engine, seed)
     exit = engine.host.n_exits - 1
@@ -131,6 +145,28 @@ def test_nibbles(m4: Thumb, shape: tuple[int, int, int, int]) -> None:
     """So many weights that those of four bits are packed as such."""
     assert np.prod(shape) > 4096
     assert assert_exact(m4, conv_model((2, 5, shape[3]), random_weights(*shape))) == 1
+
+
+def sharing(container: bytes) -> bytes:
+    """Return a container with all its packed copies shared; there are some."""
+    decoded = Container.from_bytes(container)
+    shared = frozenset(shared_copies(decoded, "ARMV7EM", isa_needs(decoded, CODES["Isa"]["ARMV7EM"])))
+    assert shared
+    return with_isa_plan(container, "ARMV7EM", copies=shared)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 4, 5, 8])
+@pytest.mark.parametrize("depth", [1, 3, 4, 15, 16, 17, 65])
+def test_a_copy_for_both_precisions(m4: Thumb, rows: int, depth: int) -> None:
+    """Every value a weight can have, in rows of every length that ends a turn of the loops or does not."""
+    weights = np.random.default_rng(depth).permutation(np.arange(rows * depth) % 256 - 128).reshape(rows, 1, 1, depth)
+    assert assert_planned(m4, sharing(conv_model((3, 3, depth), weights, zero=-128)), depth) == 1
+    assert assert_planned(m4, sharing(conv_model((1, 1, depth), weights, act=0)), depth) == 1
+
+
+def test_a_copy_for_both_precisions_with_scales_out_of_the_ordinary(m4: Thumb) -> None:
+    large = conv_model((3, 4, 19), random_weights(5, 1, 1, 19), scale=1e-5, weight_scale=0.02)
+    assert assert_planned(m4, sharing(large), 0) == 1
 
 
 def test_rows_that_do_not_stack(m4: Thumb) -> None:

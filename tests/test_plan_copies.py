@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,12 +16,14 @@ from board_tools import MODELS
 from joulet.boards import load_board
 from joulet.compile import compile_model
 from joulet.container.isa_plan import with_isa_plan
+from joulet.container.kernel_use import kernel_use
 from joulet.container.layout import CODES
-from joulet.container.needs import isa_needs, stored_copies, wanted_copies
+from joulet.container.needs import SHARED, isa_needs, stored_copies, wanted_copies
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
 from joulet.plan.copies import best_copies, copies_on, copies_text, copy_bills, planned_copies, saved_cycles
 from joulet.plan.cost import board_costs
+from joulet.plan.packings import is_shareable
 from joulet.tools.main import main
 
 BOARD = "virtual_m0plus"  # its kernels are plain C and run here
@@ -31,20 +34,27 @@ def model(name: str) -> Container:
     return Container.from_bytes(compile_model(MODELS / f"{name}.tflite", exits="off").container)
 
 
+def _no_weight_shares_and_has_its_own(copies: Iterable[tuple[int, int]]) -> bool:
+    taken = list(copies)
+    shared = {weight for weight, bits in taken if bits == SHARED}
+    return not any(weight in shared and bits != SHARED for weight, bits in taken)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_no_other_choice_is_worth_more(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    copies = [(weight, bits) for weight in range(5) for bits in (8, 4)]
+    copies = [(weight, bits) for weight in range(4) for bits in (8, 4, SHARED) if bits != SHARED or weight < 3]
     values = {copy: float(rng.integers(0, 50)) for copy in copies}
     sizes = {copy: int(rng.integers(1, 12)) for copy in copies}
     room = int(rng.integers(0, 40))
     chosen = best_copies(values, sizes, room)
     assert sum(sizes[copy] for copy in chosen) <= room
+    assert _no_weight_shares_and_has_its_own(chosen)
     most = max(
         sum(values[copy] for copy in part)
         for count in range(len(copies) + 1)
         for part in itertools.combinations(copies, count)
-        if sum(sizes[copy] for copy in part) <= room
+        if sum(sizes[copy] for copy in part) <= room and _no_weight_shares_and_has_its_own(part)
     )
     assert sum(values[copy] for copy in chosen) == most
 
@@ -89,6 +99,34 @@ def test_a_small_slot_gets_the_part_that_saves_most() -> None:
         np.testing.assert_array_equal(board_costs(again, small).cycles, board_costs(container, small).cycles)
     assert copies == every
     assert planned_copies(container, replace(board, model_bytes=len(container.data))) is None
+
+
+def test_where_two_copies_do_not_fit_one_serves_both() -> None:
+    container, board = model("dense_int8"), load_board("virtual_m4")
+    every = planned_copies(container, board)
+    assert every is not None
+    assert not any(bits == SHARED for _, bits in every)
+    room = len(with_isa_plan(container.data, board.isa)) - 64
+    tight = replace(board, model_bytes=room)
+    copies = planned_copies(container, tight)
+    assert copies is not None
+    assert any(bits == SHARED for _, bits in copies)
+    planned = with_isa_plan(container.data, board.isa, copies=copies)
+    assert len(planned) <= room
+    assert stored_copies(Container.from_bytes(planned), board.isa) == copies
+    assert kernel_use(planned, board.isa).shared
+    assert not kernel_use(with_isa_plan(container.data, board.isa), board.isa).shared
+    assert (8, 4) in {bill.bits for bill in copy_bills(container, tight, copies) if bill.stored}
+    # every weight is still read from a packed copy at both precisions, so nothing is left to the reference kernels
+    assert {weight for weight, _ in copies} == {weight for weight, _ in every}
+
+
+def test_rows_whose_sums_have_no_room_do_not_share() -> None:
+    rows = np.full((2, 300), 127, np.int8)
+    assert not is_shareable("ARMV7EM", rows)
+    assert is_shareable("ARMV7EM", rows[:, :200])
+    assert is_shareable("ARMV7EM", rows // 4)
+    assert not is_shareable("ARMV6M", rows // 4)
 
 
 def test_it_says_what_is_left_out_and_why(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -24,16 +24,22 @@ static jlt_status_t check_packing(const jlt_container_t *c, const jlt_op_t *op, 
   return jlt_within(offset, v->packed_bytes(params, weight, bits), c->packed_bytes) ? JLT_OK : JLT_ERR_WEIGHT;
 }
 
+static jlt_status_t check_packings(const jlt_container_t *c, const jlt_op_t *op) {
+  const jlt_packing_t *p = &c->packings[op->weight];
+  if (!JLT_SHARED && p->offset_8 == p->offset_4 && p->offset_8 != JLT_NO_OFFSET) {
+    return JLT_ERR_KERNEL;
+  }
+  const jlt_status_t err = check_packing(c, op, p->offset_8, 8);
+  return err ? err : check_packing(c, op, p->offset_4, 4);
+}
+
 jlt_status_t jlt_check_plan(const jlt_container_t *c) {
   for (uint32_t i = 0; i < c->model->n_ops; i++) {
     const jlt_op_t *op = &c->ops[i];
     if (op->weight == JLT_NO_INDEX) {
       continue;
     }
-    jlt_status_t err = check_packing(c, op, c->packings[op->weight].offset_8, 8);
-    if (!err) {
-      err = check_packing(c, op, c->packings[op->weight].offset_4, 4);
-    }
+    const jlt_status_t err = check_packings(c, op);
     if (err) {
       return err;
     }

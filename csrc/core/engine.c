@@ -9,6 +9,7 @@
 #include "core/head.h"
 #include "core/quantise.h"
 #include "core/weights.h"
+#include "kernels/selection.h"
 #include "kernels/variants.h"
 
 static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
@@ -181,6 +182,9 @@ jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jl
   const jlt_choice_t choice = jlt_choose(c, op, bits);
   call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, choice.scratch_bytes);
   call->weights.packed = choice.packed;
+#if JLT_SHARED
+  call->weights.shared = choice.shared;
+#endif
   return choice.run;
 }
 

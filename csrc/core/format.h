@@ -17,7 +17,7 @@
 #define JLT_LOW_PLANE_ALIGN_BYTES 4096u
 #define JLT_NO_INDEX 0xFFFFu
 #define JLT_NO_OFFSET 0xFFFFFFFFu
-#define JLT_PACKING_VERSION 1u
+#define JLT_PACKING_VERSION 2u
 #define JLT_BACKBONE 255u
 #define JLT_MAX_RANK 6u
 #define JLT_MAX_EXITS 16u
@@ -307,7 +307,7 @@ _Static_assert(sizeof(jlt_packed_t) == 16, "Packed: layout");
 // Packing: where one weight's packed copies lie; their layout belongs to the kernel
 typedef struct {
   uint32_t offset_8;  // at 8 bits, from the start of the section [bytes], multiple of 64; NO_OFFSET without
-  uint32_t offset_4;  // at 4 bits
+  uint32_t offset_4;  // at 4 bits; equal to offset_8: one copy, of as many bytes as one of 8 bits, serves both
 } jlt_packing_t;
 _Static_assert(sizeof(jlt_packing_t) == 8, "Packing: layout");
 

@@ -50,6 +50,7 @@ typedef struct {
   const int32_t *multipliers;
   const int32_t *shifts;
   const void *packed;     // as the kernel of an instruction set wants them; null for the reference
+  bool shared;            // the packed copy is that of both precisions
   const float *f32;       // at f32: weights
   const float *f32_bias;  // at f32: one a channel
 } jlt_weights_t;

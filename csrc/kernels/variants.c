@@ -7,6 +7,7 @@
 
 // Places in the list, from 1; a build for one instruction set has no others.
 #define JLT_VARIANT(isa, ISA, code, name) AT_##isa##_##code##_##name,
+#define JLT_VARIANT_SHARING JLT_VARIANT
 #define JLT_VARIANT_UNWEIGHTED JLT_VARIANT
 enum {
   NOWHERE,
@@ -14,23 +15,27 @@ enum {
   VARIANTS_END
 };
 #undef JLT_VARIANT
+#undef JLT_VARIANT_SHARING
 #undef JLT_VARIANT_UNWEIGHTED
 _Static_assert(!JLT_IS_SELECTION || VARIANTS_END <= 33, "a selection has a bit for each");
 
 // What a selection leaves out goes to place 0, which is emptied last.
 #define PLACE(at) [JLT_HAS(JLT_ISA_KERNELS, (at) - 1) ? (at) : NOWHERE]
-#define JLT_VARIANT(isa, ISA, code, name)                                                            \
+#define WEIGHTED(isa, ISA, code, name, shares)                                                       \
   PLACE(AT_##isa##_##code##_##name) = {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, \
                                        jlt_##name##_scratch_bytes__##isa, jlt_##name##_packed_bytes__##isa, \
-                                       JLT_ISA_##ISA, JLT_OP_CODE_##code},
+                                       JLT_ISA_##ISA, JLT_OP_CODE_##code, shares},
+#define JLT_VARIANT(isa, ISA, code, name) WEIGHTED(isa, ISA, code, name, false)
+#define JLT_VARIANT_SHARING(isa, ISA, code, name) WEIGHTED(isa, ISA, code, name, true)
 #define JLT_VARIANT_UNWEIGHTED(isa, ISA, code, name)                                                  \
   PLACE(AT_##isa##_##code##_##name) = {JLT_RUN_##isa(jlt_##name##__##isa), jlt_##name##_takes__##isa, \
-                                       NULL, NULL, JLT_ISA_##ISA, JLT_OP_CODE_##code},
+                                       NULL, NULL, JLT_ISA_##ISA, JLT_OP_CODE_##code, false},
 static const jlt_variant_t variants[] = {
 #include "kernels/kernels.def"
     [NOWHERE] = {.isa = JLT_ISA_REF},
 };
 #undef JLT_VARIANT
+#undef JLT_VARIANT_SHARING
 #undef JLT_VARIANT_UNWEIGHTED
 
 static const jlt_weight_t *weight_of(const jlt_container_t *c, const jlt_op_t *op) {
@@ -46,6 +51,9 @@ const jlt_variant_t *jlt_variant_of(uint32_t isa, uint8_t code, const void *para
   }
   return NULL;
 }
+
+// Both places are one: a copy of both precisions.
+static bool is_shared(const jlt_packing_t *p) { return JLT_SHARED && p->offset_8 == p->offset_4; }
 
 static const void *packed_at(const jlt_container_t *c, uint16_t weight, uint32_t bits) {
   const jlt_packing_t *p = &c->packings[weight];
@@ -90,6 +98,7 @@ jlt_choice_t jlt_choose(const jlt_container_t *container, const jlt_op_t *op, ui
   jlt_choice_t choice;
   const jlt_variant_t *v = choose(container, op, bits, &choice.packed);
   choice.run = v ? v->run : jlt_kernel_entry(op->code)->integer;
+  choice.shared = choice.packed && is_shared(&container->packings[op->weight]);
   choice.scratch_bytes = scratch_of(container, op, v);
   return choice;
 }
@@ -152,6 +161,7 @@ jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint1
   if (v && weight) {
     needs->packed_8_bytes = saturated(v->packed_bytes(params, weight, 8));
     needs->packed_4_bytes = saturated(v->packed_bytes(params, weight, 4));
+    needs->packed_shared_bytes = v->shares ? needs->packed_8_bytes : 0;
   }
   return JLT_OK;
 }

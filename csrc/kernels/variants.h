@@ -71,6 +71,7 @@ typedef struct {
   uint64_t (*packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits);  // 0: reads the canonical ones
   uint8_t isa;
   uint8_t code;
+  bool shares;  // a packed copy may serve both precisions; it has the bytes of one of 8 bits
 } jlt_variant_t;
 
 #define JLT_VARIANT(isa, ISA, code, name)                                                               \
@@ -78,11 +79,13 @@ typedef struct {
   bool jlt_##name##_takes__##isa(const void *params, const jlt_weight_t *weight);                      \
   uint64_t jlt_##name##_scratch_bytes__##isa(const void *params, const jlt_weight_t *weight);          \
   uint64_t jlt_##name##_packed_bytes__##isa(const void *params, const jlt_weight_t *weight, uint32_t bits);
+#define JLT_VARIANT_SHARING JLT_VARIANT
 #define JLT_VARIANT_UNWEIGHTED(isa, ISA, code, name)   \
   void jlt_##name##__##isa(const jlt_call_t *call);     \
   bool jlt_##name##_takes__##isa(const void *params, const jlt_weight_t *weight);
 #include "kernels/kernels.def"
 #undef JLT_VARIANT
+#undef JLT_VARIANT_SHARING
 #undef JLT_VARIANT_UNWEIGHTED
 
 // What every instruction set's convolutions want of an op, at least: one group, no dilation, symmetric weights, two roundings.
@@ -98,6 +101,7 @@ const jlt_variant_t *jlt_variant_of(uint32_t isa, uint8_t code, const void *para
 typedef struct {
   jlt_kernel_t run;
   const void *packed;
+  bool shared;
   uint32_t scratch_bytes;
 } jlt_choice_t;
 

@@ -9,7 +9,16 @@ from joulet.container import layout
 from joulet.container.arena_problem import arena_problem, conv_params
 from joulet.container.assemble import PartSection, SectionInfo, assemble, read_table
 from joulet.container.checked import Checked
-from joulet.container.needs import Copies, IsaNeeds, isa_needs, isa_part, packed_section, scratch_of, wanted_copies
+from joulet.container.needs import (
+    SHARED,
+    Copies,
+    IsaNeeds,
+    isa_needs,
+    isa_part,
+    packed_section,
+    scratch_of,
+    wanted_copies,
+)
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
@@ -38,7 +47,8 @@ def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None, r
     isa : str
         Name as in ``layout.CODES["Isa"]``; REF takes nothing away and adds nothing.
     copies : frozenset, optional
-        Weights to pack, as (index, bits); the others are left to the reference kernels. All that some kernel reads without.
+        Weights to pack, as (index, bits) or (index, SHARED); the others are left to the reference kernels. All that some kernel
+        reads without, a copy for each of its precisions.
     ram_bytes : int, optional
         Most that tensors and scratch may take: where whole tensors take more, ops run in bands. As near as it gets where nothing
         does, which :func:`arena_bytes` tells.
@@ -152,8 +162,9 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copie
         weight = int(container.ops[op]["weight"])
         if weight == layout.NO_INDEX:
             continue
-        for column, bits in enumerate((8, 4)):
-            if (weight, bits) not in copies or need.packed[bits] == 0 or packings[weight, column] != layout.NO_OFFSET:
+        for columns, bits in (([0], 8), ([1], 4), ([0, 1], SHARED)):
+            there = (packings[weight, columns] != layout.NO_OFFSET).any()
+            if (weight, bits) not in copies or need.packed[bits] == 0 or there:
                 continue
             content = pack(
                 isa,
@@ -168,7 +179,7 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copie
                     f"op {op}: {len(content)} bytes packed for {isa} at {bits} bits, the kernel reads {need.packed[bits]}"
                 )
             body.extend(bytes(-(head + len(body)) % ALIGN_BYTES))
-            packings[weight, column] = head + len(body)
+            packings[weight, columns] = head + len(body)
             body.extend(content)
     header = record("Packed", isa=layout.CODES["Isa"][isa], n_weights=n_weights, version=layout.PACKING_VERSION)
     return header + packings.astype("<u4").tobytes() + bytes(body)

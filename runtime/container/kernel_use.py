@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from joulet.container import layout
 from joulet.container.isa_plan import band_groups
-from joulet.container.needs import Copies, IsaNeeds, bits_of, isa_needs, stored_copies
+from joulet.container.needs import SHARED, Copies, IsaNeeds, bits_of, has_copy, isa_needs, stored_copies
 from joulet.container.read import Container
 
 
@@ -16,13 +16,15 @@ class KernelUse:
     """A selection of kernels, as csrc/kernels/selection.h has it.
 
     ``ops`` has a bit for each OpCode, ``reference`` one for those that the reference kernel runs, ``isa`` one for each kernel of
-    the instruction set, in the order of kernels.def; ``bands`` says whether ops run in bands.
+    the instruction set, in the order of kernels.def; ``bands`` says whether ops run in bands, ``shared`` whether some packed
+    copy serves both precisions.
     """
 
     ops: int
     reference: int
     isa: int
     bands: bool = False
+    shared: bool = False
 
     @property
     def op_names(self) -> tuple[str, ...]:
@@ -60,7 +62,11 @@ def kernel_use(container: bytes, isa: str) -> KernelUse:
         if needs is not None and True in runs:
             kernels |= 1 << needs[index].kernel
     return KernelUse(
-        ops=ops, reference=reference, isa=kernels, bands=isa != "REF" and bool(band_groups(container, isa))
+        ops=ops,
+        reference=reference,
+        isa=kernels,
+        bands=isa != "REF" and bool(band_groups(container, isa)),
+        shared=any(bits == SHARED for _, bits in copies or ()),
     )
 
 
@@ -71,4 +77,4 @@ def _runs(container: Container, weight: int, need: IsaNeeds, copies: Copies | No
     if weight == layout.NO_INDEX:
         return {True}
     assert copies is not None  # without a plan part nothing is taken
-    return {need.packed[bits] == 0 or (weight, bits) in copies for bits in bits_of(container, weight)}
+    return {need.packed[bits] == 0 or has_copy(copies, weight, bits) for bits in bits_of(container, weight)}

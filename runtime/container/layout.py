@@ -26,7 +26,7 @@ MAX_OUTPUTS = 16
 MAX_TENSORS = 8192
 MAX_OPS = 4096
 MAX_BAND_OPS = 8
-PACKING_VERSION = 1  # of the order of packed weights: raised when that of any kernel changes
+PACKING_VERSION = 2  # of the order of packed weights: raised when that of any kernel changes
 CONFIDENCE_BINS = 32  # bin = margin >> 3, margin 0..255
 
 SECTIONS = {
@@ -297,7 +297,11 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f(
                 "offset_8", "u32", "at 8 bits, from the start of the section [bytes], multiple of 64; NO_OFFSET without"
             ),
-            _f("offset_4", "u32", "at 4 bits"),
+            _f(
+                "offset_4",
+                "u32",
+                "at 4 bits; equal to offset_8: one copy, of as many bytes as one of 8 bits, serves both",
+            ),
         ),
     ),
     "BandGroup": (

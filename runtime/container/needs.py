@@ -15,6 +15,8 @@ from joulet.container.checked import Checked
 from joulet.container.read import Container
 from joulet.errors import PlanError
 
+SHARED = 12  # in place of bits: one packed copy that serves 8 and 4
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IsaNeeds:
@@ -29,7 +31,8 @@ class IsaNeeds:
     scratch_bytes
         Of that kernel [bytes].
     packed
-        Bytes of packed weights by bits, 0 where it reads the canonical ones.
+        Bytes of packed weights by bits, 0 where it reads the canonical ones; by ``SHARED`` those of a copy that serves both, 0
+        where there is none.
     """
 
     scratch_bytes: int
@@ -56,7 +59,11 @@ def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
         needs.append(
             IsaNeeds(
                 scratch_bytes=int(answer.scratch_bytes),
-                packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
+                packed={
+                    8: int(answer.packed_8_bytes),
+                    4: int(answer.packed_4_bytes),
+                    SHARED: int(answer.packed_shared_bytes),
+                },
                 taken=bool(answer.taken),
                 kernel=int(answer.kernel),
             )
@@ -64,7 +71,12 @@ def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
     return needs
 
 
-Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits)
+Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits), or (weight, SHARED)
+
+
+def has_copy(copies: Copies, weight: int, bits: int) -> bool:
+    """Tell whether a packed copy serves a weight at 8 or 4 bits."""
+    return (weight, bits) in copies or (weight, SHARED) in copies
 
 
 def isa_part(container: Container, isa: str) -> int | None:
@@ -79,9 +91,14 @@ def stored_copies(container: Container, isa: str) -> Copies | None:
     if section is None:
         return None
     at = section.offset + layout.dtype("Packed").itemsize
-    places = np.frombuffer(container.data, "<u4", 2 * len(container.weights), at)
-    found = np.argwhere(places.reshape(-1, 2) != layout.NO_OFFSET)
-    return frozenset((int(weight), (8, 4)[int(column)]) for weight, column in found)
+    places = np.frombuffer(container.data, "<u4", 2 * len(container.weights), at).reshape(-1, 2)
+    found: set[tuple[int, int]] = set()
+    for weight, (at_8, at_4) in enumerate(places.tolist()):
+        if at_8 == at_4 != layout.NO_OFFSET:
+            found.add((weight, SHARED))
+            continue
+        found.update((weight, bits) for bits, place in ((8, at_8), (4, at_4)) if place != layout.NO_OFFSET)
+    return frozenset(found)
 
 
 def packed_section(
@@ -127,7 +144,7 @@ def scratch_of(container: Container, needs: Sequence[IsaNeeds], copies: Copies) 
     for op, need in enumerate(needs):
         weight = int(container.ops[op]["weight"])
         reads = [] if weight == layout.NO_INDEX else [(weight, b) for b in bits_of(container, weight) if need.packed[b]]
-        missing = [copy for copy in reads if copy not in copies]
+        missing = [copy for copy in reads if not has_copy(copies, *copy)]
         own = [] if missing and len(missing) == len(reads) else [need.scratch_bytes]
         most.append(max([*own, *([reference[op].scratch_bytes] if missing else [])]))
     return most

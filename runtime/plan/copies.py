@@ -1,19 +1,31 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which weights get a packed copy where flash is short: those that save most cycles, as an exact knapsack."""
+"""Which weights get packed copies where flash is short, one a precision or one for both: those that save most cycles, exactly."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from joulet.boards import Board
 from joulet.container.assemble import assembled_bytes
+from joulet.container.isa_plan import weight_values
 from joulet.container.layout import CODES, NO_INDEX, dtype
-from joulet.container.needs import Copies, isa_needs, isa_part, stored_copies, wanted_copies
+from joulet.container.needs import (
+    SHARED,
+    Copies,
+    IsaNeeds,
+    bits_of,
+    isa_needs,
+    isa_part,
+    stored_copies,
+    wanted_copies,
+)
 from joulet.container.read import Container
 from joulet.plan.kernel_costs import op_cycles
+from joulet.plan.packings import is_shareable
 from joulet.plan.work import op_name
 
 ALIGN_BYTES = 64  # of a copy, and of a section
@@ -39,7 +51,8 @@ def copies_on(container: Container, board: Board) -> Copies | None:
 def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) -> Copies | None:
     """Return the packed copies that fit the board's slot beside the container and save most cycles.
 
-    None where not even a plan part without copies fits.
+    A copy for each precision where all of them fit; else some weights may share one. None where not even a plan part without copies
+    fits.
 
     Parameters
     ----------
@@ -55,17 +68,46 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
     PlanError
         For a container that the engine refuses.
     """
-    wanted = wanted_copies(container, isa_needs(container, CODES["Isa"][board.isa]))
+    needs = isa_needs(container, CODES["Isa"][board.isa])
+    wanted = wanted_copies(container, needs)
     everything = frozenset(wanted)
     if board.model_bytes is None:
         return everything
     room = board.model_bytes - spare_bytes - _planned_bytes(container, board) - ALIGN_BYTES
     if room < 0:
         return None
-    sizes = {copy: -(-n_bytes // ALIGN_BYTES) for copy, n_bytes in wanted.items()}
+    sizes = _in_units(wanted)
     if sum(sizes.values()) <= room // ALIGN_BYTES:
         return everything
-    return best_copies(saved_cycles(container, board, everything), sizes, room // ALIGN_BYTES)
+    shared = shared_copies(container, board.isa, needs)
+    saved = saved_cycles(container, board, everything) | saved_cycles(container, board, frozenset(shared))
+    return best_copies(saved, sizes | _in_units(shared), room // ALIGN_BYTES)
+
+
+def shared_copies(container: Container, isa: str, needs: Sequence[IsaNeeds]) -> dict[Copy, int]:
+    """Return every packed copy that could serve both precisions of a weight, and its bytes.
+
+    Parameters
+    ----------
+    container
+        With all its planes.
+    isa, needs
+        Instruction set, and what :func:`joulet.container.needs.isa_needs` says of it.
+    """
+    sizes: dict[Copy, int] = {}
+    barred: set[int] = set()
+    for op, need in enumerate(needs):
+        weight = int(container.ops[op]["weight"])
+        if weight == NO_INDEX or bits_of(container, weight) != {8, 4}:
+            continue
+        sizes.setdefault((weight, SHARED), need.packed[SHARED])
+        if not need.packed[SHARED] or not is_shareable(isa, weight_values(container, weight)):
+            barred.add(weight)
+    return {copy: n_bytes for copy, n_bytes in sizes.items() if copy[0] not in barred}
+
+
+def _in_units(sizes: Mapping[Copy, int]) -> dict[Copy, int]:
+    return {copy: -(-n_bytes // ALIGN_BYTES) for copy, n_bytes in sizes.items()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +116,8 @@ class CopyBill:
 
     Attributes
     ----------
+    bits
+        Precisions that it serves.
     bytes
         Of flash [bytes].
     saved_cycles
@@ -81,7 +125,7 @@ class CopyBill:
     """
 
     op: str
-    bits: int
+    bits: tuple[int, ...]
     bytes: int
     saved_cycles: int
     stored: bool
@@ -90,6 +134,8 @@ class CopyBill:
 def copy_bills(container: Container, board: Board, stored: Copies | None) -> tuple[CopyBill, ...]:
     """Return every packed copy that the board's kernels would read, those that save most of a byte first.
 
+    Of a weight whose stored copy serves both precisions, that one alone.
+
     Raises
     ------
     PlanError
@@ -97,18 +143,21 @@ def copy_bills(container: Container, board: Board, stored: Copies | None) -> tup
     """
     if board.isa == "REF":
         return ()
-    wanted = wanted_copies(container, isa_needs(container, CODES["Isa"][board.isa]))
-    saved = saved_cycles(container, board, frozenset(wanted))
+    needs = isa_needs(container, CODES["Isa"][board.isa])
+    there = frozenset[Copy]() if stored is None else stored
+    both = {copy: n_bytes for copy, n_bytes in shared_copies(container, board.isa, needs).items() if copy in there}
+    each = {copy: n_bytes for copy, n_bytes in wanted_copies(container, needs).items() if (copy[0], SHARED) not in both}
+    saved = saved_cycles(container, board, frozenset(each)) | saved_cycles(container, board, frozenset(both))
     owner = {int(record["weight"]): op for op, record in reversed(list(enumerate(container.ops)))}
     bills = [
         CopyBill(
             op=op_name(container, owner[weight]),
-            bits=bits,
+            bits=(8, 4) if bits == SHARED else (bits,),
             bytes=n_bytes,
             saved_cycles=round(saved[weight, bits]),
-            stored=stored is not None and (weight, bits) in stored,
+            stored=(weight, bits) in there,
         )
-        for (weight, bits), n_bytes in wanted.items()
+        for (weight, bits), n_bytes in (each | both).items()
     ]
     return tuple(sorted(bills, key=lambda bill: -bill.saved_cycles / bill.bytes))
 
@@ -128,7 +177,9 @@ def copies_text(bills: Sequence[CopyBill], board: Board) -> str:
         slot = "" if board.model_bytes is None else f" in the slot of {board.model_bytes:,} bytes"
         text += f"\nleft to the reference kernels, for others save more{slot}:"
     for bill in left:
-        text += f"\n  {bill.op[-40:]}, {bill.bits} bits: {bill.bytes:,} bytes would save {bill.saved_cycles:,} cycles"
+        text += (
+            f"\n  {bill.op[-40:]}, {bill.bits[0]} bits: {bill.bytes:,} bytes would save {bill.saved_cycles:,} cycles"
+        )
     return text
 
 
@@ -144,7 +195,10 @@ def _planned_bytes(container: Container, board: Board) -> int:
 
 
 def saved_cycles(container: Container, board: Board, copies: Copies) -> dict[Copy, float]:
-    """Return what each packed copy saves of a mean inference [cycles]: integer paths count alike, to their last exits."""
+    """Return what each packed copy saves of a mean inference [cycles]: integer paths count alike, to their last exits.
+
+    ``copies`` has either one for both precisions of a weight or one for each.
+    """
     without = op_cycles(container, board.cycles, board.isa, frozenset())
     gained = without - op_cycles(container, board.cycles, board.isa, copies)
     layers = container.layers.reshape(len(container.precisions), len(container.weights))
@@ -156,14 +210,17 @@ def saved_cycles(container: Container, board: Board, copies: Copies) -> dict[Cop
             if int(record["weight"]) == NO_INDEX:
                 continue
             precision = int(path["precisions"][int(segments[op])])
-            copy = (int(record["weight"]), int(layers[precision, int(record["weight"])]["bits"]))
-            if copy in saved:
-                saved[copy] += gained[precision, op] / len(paths)
+            weight = int(record["weight"])
+            for copy in ((weight, int(layers[precision, weight]["bits"])), (weight, SHARED)):
+                if copy in saved:
+                    saved[copy] += gained[precision, op] / len(paths)
     return saved
 
 
 def best_copies(values: Mapping[Copy, float], sizes: Mapping[Copy, int], room: int) -> Copies:
     """Return the copies of greatest value in all whose sizes add up to ``room`` or less; exact, in time room x copies.
+
+    Of one weight either the copy for both precisions is taken, or any of the others.
 
     Parameters
     ----------
@@ -175,15 +232,27 @@ def best_copies(values: Mapping[Copy, float], sizes: Mapping[Copy, int], room: i
     wanted = sorted(copy for copy in values if values[copy] > 0 and sizes[copy] <= room)
     room = min(room, sum(sizes[copy] for copy in wanted))
     best = np.zeros(room + 1)  # by room
-    taken = np.zeros((len(wanted), room + 1), bool)
-    for row, copy in enumerate(wanted):
-        size = sizes[copy]
-        tried = best[: room + 1 - size] + values[copy]
-        taken[row, size:] = tried > best[size:]
-        best[size:] = np.maximum(best[size:], tried)
-    chosen = set()
-    for row in reversed(range(len(wanted))):
-        if taken[row, room]:
-            chosen.add(wanted[row])
-            room -= sizes[wanted[row]]
+    taken: list[tuple[list[Copies], np.ndarray]] = []
+    for _, group in itertools.groupby(wanted, key=lambda copy: copy[0]):
+        choices = list(_choices(list(group)))
+        worth = np.full((len(choices), room + 1), -np.inf)
+        for row, choice in enumerate(choices):
+            size = sum(sizes[copy] for copy in choice)
+            if size <= room:
+                worth[row, size:] = best[: room + 1 - size] + sum(values[copy] for copy in choice)
+        taken.append((choices, worth.argmax(axis=0)))
+        best = worth.max(axis=0)
+    chosen: set[Copy] = set()
+    for choices, rows in reversed(taken):
+        choice = choices[rows[room]]
+        chosen |= choice
+        room -= sum(sizes[copy] for copy in choice)
     return frozenset(chosen)
+
+
+def _choices(copies: Sequence[Copy]) -> Iterator[Copies]:
+    """Yield what may be taken of one weight's copies: first nothing."""
+    own = [copy for copy in copies if copy[1] != SHARED]
+    for count in range(len(own) + 1):
+        yield from map(frozenset, itertools.combinations(own, count))
+    yield from (frozenset({copy}) for copy in copies if copy[1] == SHARED)

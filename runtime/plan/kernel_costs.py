@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from joulet.boards import CycleModel
 from joulet.container.layout import CODES, NO_INDEX
-from joulet.container.needs import Copies, IsaNeeds, isa_needs
+from joulet.container.needs import SHARED, Copies, IsaNeeds, has_copy, isa_needs
 from joulet.container.read import Container
 from joulet.plan.work import work_class, work_of
 
@@ -49,7 +49,9 @@ def kernel_choice(
     if weight == NO_INDEX:
         return KernelChoice(kernels=isa if taken else "REF", reading="plain")
     if taken and need is not None and need.packed[bits]:
-        if (weight, bits) in stored:
+        if (weight, SHARED) in stored:
+            return KernelChoice(kernels=isa, reading=f"shared_{bits}")
+        if has_copy(stored, weight, bits):
             # where both copies have the same bytes they are read alike
             same = need.packed[8] == need.packed[4]
             return KernelChoice(kernels=isa, reading="packed_8" if same else f"packed_{bits}")

@@ -20,7 +20,7 @@ import numpy as np
 
 from joulet.boards import Board
 from joulet.container.layout import BACKBONE, CODES, NO_INDEX
-from joulet.container.needs import Copies, IsaNeeds, isa_needs
+from joulet.container.needs import SHARED, Copies, IsaNeeds, isa_needs
 from joulet.container.read import Container
 from joulet.plan.kernel_costs import KernelChoice, kernel_choice, op_cycles
 from joulet.plan.work import op_name, op_params, taps
@@ -50,7 +50,8 @@ class StepBill:
     weight_bytes
         What the kernel reads weights from takes, at this precision [bytes].
     weights_from
-        ``packed`` copies of the plan part, ``planes``, ``plane`` (the high one) or ``s8``; empty without weights.
+        ``packed`` copies of the plan part, ``shared`` ones that serve both precisions, ``planes``, ``plane`` (the high one) or
+        ``s8``; empty without weights.
     flash_read_bytes
         Weights and what goes with them, as often as they are read, and constant operands [bytes].
     cycles, energy_nj
@@ -114,7 +115,7 @@ def _bill(
     if int(record["weight"]) != NO_INDEX:
         bits = int(container.layers[precision * len(container.weights) + int(record["weight"])]["bits"])
     choice = kernel_choice(container, op, bits, board.isa, need, stored)
-    weight_bytes, where = _weights(container, record, choice, 0 if need is None else need.packed.get(bits, 0), bits)
+    weight_bytes, where = _weights(container, record, choice, _packed_bytes(choice, need, bits), bits)
     outputs = int(container.tensors[int(record["output"])]["elements"])
     arena, flash = _inputs(container, record, params)
     flash += _passes(params) * (weight_bytes + (_PER_CHANNEL_BYTES * int(params["out_c"]) if where else 0))
@@ -139,6 +140,12 @@ def _bill(
     )
 
 
+def _packed_bytes(choice: KernelChoice, need: IsaNeeds | None, bits: int) -> int:
+    if need is None:
+        return 0
+    return need.packed.get(SHARED if choice.reading.startswith("shared") else bits, 0)
+
+
 def _passes(params: Any) -> int:
     """Return how often the weights are read."""
     if params is None or "out_c" not in params.dtype.names:
@@ -153,8 +160,8 @@ def _weights(
     """Return the bytes of the copy that is read, and which one it is."""
     if choice.reading == "plain":
         return 0, ""
-    if choice.reading.startswith("packed"):
-        return packed_bytes, "packed"
+    if choice.reading.startswith(("packed", "shared")):
+        return packed_bytes, choice.reading.partition("_")[0]
     weight = container.weights[int(record["weight"])]
     rows, elements = int(weight["rows"]), int(weight["row_elements"])
     if choice.reading == "s8":

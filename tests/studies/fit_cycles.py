@@ -37,7 +37,7 @@ from joulet.emulator.cycle_model import CYCLES_PER_INSTRUCTION
 from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
 from joulet.live.measure import measured_costs
-from joulet.plan.copies import planned_copies
+from joulet.plan.copies import planned_copies, shared_copies
 from joulet.plan.kernel_costs import kernel_choice, op_cycles
 from joulet.plan.work import work_class, work_of
 from joulet.tools.engines import open_board
@@ -136,10 +136,21 @@ def everything(board: Board, seed: int, draws: int) -> list[Counted]:
         copies = None if board.isa == "REF" else planned_copies(Container.from_bytes(nested), board)
         if copies is not None:  # what fits the slot
             rows += count(with_isa_plan(nested, board.isa, copies=copies), board, board.isa)
+            rows += shared(nested, board)
         if name.partition("_")[0] in ("image", "windows", "dense"):
             plain = compile_model(model, exits="off", precisions=("w8",), name=name).container
             rows += count(plain, board, "REF")
     return rows
+
+
+def shared(nested: bytes, board: Board) -> list[Counted]:
+    """Count a container with the packed copies that serve both precisions, where the board's kernels have such."""
+    decoded = Container.from_bytes(nested)
+    copies = shared_copies(decoded, board.isa, isa_needs(decoded, CODES["Isa"][board.isa]))
+    if not copies:
+        return []
+    rows = count(with_isa_plan(nested, board.isa, copies=frozenset(copies)), board, board.isa)
+    return [row for row in rows if any(key[2].startswith("shared") for key, _ in row.ops)]
 
 
 def fitted(rows: list[Counted]) -> dict[Key, dict[str, float]]:

@@ -3,7 +3,8 @@
 //
 // Tensors and arithmetic as ref/conv_s8.c. Packed weights: a head, then for every two output channels, of each group of four
 // elements in the order of gather.h, two words (8 bits: first and second row's element 0, then 2; then 1 and 3) or one (4 bits:
-// nibbles of elements 0 and 1 in the low lane, 2 and 3 in the high one), then two scales. A single last row is the second of two.
+// nibbles of elements 0 and 1 in the low lane, 2 and 3 in the high one), then two scales. A single last row is the second of two. A
+// copy for both precisions is as one of 8 bits; what its bytes are says dot.h.
 // Scratch: four widened patches.
 #include "kernels/variants.h"
 
@@ -12,8 +13,8 @@
 #include "kernels/armv7em/gather.h"
 #include "kernels/armv7em/requantise.h"
 #include "kernels/armv7em/simd.h"
+#include "kernels/selection.h"
 
-enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a table of jumps [bytes]
 enum { ANY = 0, RELU = 4 };                    // kinds of activations: likewise
 
 typedef struct {
@@ -25,6 +26,7 @@ typedef struct {
   uint32_t groups;
   int8_t *out;                  // of channel 0
   int32_t less[JLT_V7_PIXELS];  // at 4 bits: q = 16u - 120, so 16 times the sum of u x, less 120 times that of x
+  int32_t more[JLT_V7_PIXELS];  // behind `less`: of the second row of a shared copy, as that is of the first
   uint32_t kind;
   uint32_t behind;  // where the loop is entered [bytes of code]
   uint32_t clamp;
@@ -107,6 +109,17 @@ typedef struct {
   "ldrd " B2 ", " B3 ", %[less23]\n\t"        \
   GROUP4_OF("smuad ", NO_SUM)
 
+// A shared copy: the mask leaves 4 bits of each byte.
+#define PAIR_SHARED(mask, sums)                \
+  "ldr " W ", [" WEIGHTS "], #4\n\t"           \
+  "ldrd " X ", " Y ", [" PATCHES "], #8\n\t"   \
+  mask "uxtb16 " E ", " W "\n\t" sums
+#define MASK4 "and " W ", " W ", #0xF0F0F0F0\n\t"
+#define GROUP_SHARED(mask) PAIR_SHARED(mask, ADD8) PAIR_SHARED(mask, ADD8)
+#define FIRST_GROUP_SHARED(mask)                                    \
+  "ldr " E3 ", [" X "]\n\t"                                         \
+  PAIR_SHARED(mask, PRODUCTS(E3, E3, E3, E3, E3, E3, E3, E3)) PAIR_SHARED(mask, ADD8)
+
 #define UNTIL_END(loop)               \
   "ldr " X ", %[patches_end]\n\t"     \
   "cmp " PATCHES ", " X "\n\t"        \
@@ -126,6 +139,27 @@ typedef struct {
   "add " even0 ", " even0 ", " X "\n\t"              \
   "add " even1 ", " even1 ", " Y "\n\t"
 
+#if JLT_SHARED
+#define SHARED_KINDS "b.w 10f\n\t" "b.w 11f\n\t"
+#define SHARED_LOOP(mask, loop)                                                                      \
+  FIRST_GROUP_SHARED(mask)                                                                         \
+  "ldr " X ", %[behind]\n\tadd pc, " X "\n\tnop.n\n" loop ":\n\t"                                 \
+  GROUP_SHARED(mask) GROUP_SHARED(mask) GROUP_SHARED(mask) GROUP_SHARED(mask) UNTIL_END(loop "b")
+#define SHARED_ROWS                                                                                \
+  "10:\n\t" SHARED_LOOP("", "12") "b 14f\n"                                                       \
+  "11:\n\t" SHARED_LOOP(MASK4, "13")                                                              \
+  "14:\n\t" BIASES APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)                    \
+  "ldr " W ", %[less_at]\n\t"                                                                      \
+  "ldrd " X ", " Y ", [" W "]\n\t" LESS4(E0, E1)                                                   \
+  "ldrd " X ", " Y ", [" W ", #8]\n\t" LESS4(E2, E3)                                               \
+  "ldrd " X ", " Y ", [" W ", #16]\n\t" LESS4(B0, B1)                                              \
+  "ldrd " X ", " Y ", [" W ", #24]\n\t" LESS4(B2, B3)                                              \
+  "ldr.w pc, %[put]\n"
+#else
+#define SHARED_KINDS
+#define SHARED_ROWS
+#endif
+
 // Pairs of rows until `out` comes to its end. `first` leads to the weights' kind, whose first group begins the sums, `entry` into
 // the loop of the rest, `put` to what is done with the sums; `add pc` counts from behind the nop. Eight sums, two pointers and four
 // operands are all registers there are; all else lies in memory, by twos where it is wanted by twos.
@@ -142,7 +176,7 @@ typedef struct {
   "ldr.w pc, %[first]\n"                                                                           \
   "7:\n\t"                                                                                         \
   "b.w 4f\n\t"                                                                                     \
-  "b.w 2f\n\t"                                                                                     \
+  "b.w 2f\n\t" SHARED_KINDS                                                                        \
   FIRST_GROUP8 "ldr.w pc, %[entry]\n"                                                              \
   "1:\n\t" GROUP8 GROUP8 GROUP8 GROUP8 UNTIL_END("1b")                                             \
   BIASES APART8(E0, B0) APART8(E1, B1) APART8(E2, B2) APART8(E3, B3)                               \
@@ -156,7 +190,8 @@ typedef struct {
   BIASES WEIGH4(E0, B0) WEIGH4(E1, B1) WEIGH4(E2, B2) WEIGH4(E3, B3)                               \
   "ldrd " X ", " Y ", %[less01]\n\t" LESS4(E0, E1)                                                 \
   "ldrd " X ", " Y ", %[less23]\n\t" LESS4(E2, E3)                                                 \
-  "ldr.w pc, %[put]\n"
+  "ldr.w pc, %[put]\n"                                                                             \
+  SHARED_ROWS
 
 // The second row's outputs lie `distance` from the first one's: 1, or 0 where it is a single last row, which then lies over what
 // the first one would be, as the first pixel does over the others with a step of 0.
@@ -192,6 +227,11 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
   } kinds = {b->kind, b->clamp};
   const uint32_t behind = b->behind;
   int32_t less[JLT_V7_PIXELS] = {b->less[0], b->less[1], b->less[2], b->less[3]};
+  const int32_t *const less_at = b->less;
+  struct {
+    const int32_t *bias;
+    int8_t *out;
+  } at = {bias, out};
   uintptr_t first, entry, put;
   const struct {
     uint32_t distance;
@@ -205,28 +245,51 @@ static void rows(const block_t *b, const uint32_t *weights, const int32_t *bias,
   __asm__ volatile(FIND_PLACES ROWS PUT
                    : [e0] "=&r"(t0), [e1] "=&r"(t1), [e2] "=&r"(t2), [e3] "=&r"(t3), [b0] "=&r"(t4), [b1] "=&r"(t5),
                      [b2] "=&r"(t6), [b3] "=&r"(t7), [multiplier] "=&r"(t8), [power] "=&r"(t9), [out] "=&r"(t10),
-                     [step] "=&r"(t11), [zero_point] "=&r"(t12), [weights] "+r"(weights), [bias_at] "+m"(bias),
-                     [out_at] "+m"(out), [first] "=m"(first), [entry] "=m"(entry), [put] "=m"(put)
+                     [step] "=&r"(t11), [zero_point] "=&r"(t12), [weights] "+r"(weights), [bias_at] "=m"(at.bias),
+                     [out_at] "=m"(at.out), [first] "=m"(first), [entry] "=m"(entry), [put] "=m"(put)
                    : [fixed] "m"(fixed), [patches_at] "m"(patches), [patches_end] "m"(patches_end), [kinds] "m"(kinds),
-                     [behind] "m"(behind), [ends] "m"(ends), [less01] "m"(PAIR(less[0])), [less23] "m"(PAIR(less[2]))
+                     [behind] "m"(behind), [ends] "m"(ends), [less01] "m"(PAIR(less[0])), [less23] "m"(PAIR(less[2])),
+                     [less_at] "m"(less_at), [at] "m"(at)
                    : "cc", "memory");
+}
+
+// Of a pair of elements: the operands that the loops make for the first row and for the second.
+typedef struct {
+  uint32_t first;
+  uint32_t second;
+} operands_t;
+
+static operands_t operands_of(uint32_t kind, const uint32_t *weights, uint32_t pair) {
+  if (kind == JLT_V7_NIBBLES) {
+    const uint32_t w = weights[pair / 2u] >> pair % 2u * 8u;
+    return (operands_t){w & 0x000F000Fu, w >> 4 & 0x000F000Fu};
+  }
+  const uint32_t w = weights[pair];
+  if (jlt_v7_is_shared(kind)) {
+    const uint32_t kept = kind == JLT_V7_SHARED4 ? w & 0xF0F0F0F0u : w;
+    return (operands_t){kept & 0x00FF00FFu, kept};
+  }
+  return (operands_t){jlt_widen_even(0, w), kind == JLT_V7_STACKED ? w : jlt_widen_odd(0, w)};
 }
 
 // One pixel of two rows, for scales out of the ordinary.
 static void pixel_slowly(const block_t *b, const uint32_t *weights, uint32_t channel, uint32_t pixel) {
-  const bool is_4 = b->kind == NIBBLES;
   int32_t sums[2] = {0, 0};
   for (uint32_t i = 0; i < 2u * b->groups; i++) {
     const uint32_t x = b->patches[i * JLT_V7_PIXELS + pixel];
-    const uint32_t w = is_4 ? weights[i / 2u] >> i % 2u * 8u : weights[i];
-    sums[0] = jlt_dot_pair(is_4 ? w & 0x000F000Fu : jlt_widen_even(0, w), x, sums[0]);
-    sums[1] = jlt_dot_pair(is_4 ? w >> 4 & 0x000F000Fu : (b->kind == STACKED ? w : jlt_widen_odd(0, w)), x, sums[1]);
+    const operands_t w = operands_of(b->kind, weights, i);
+    sums[0] = jlt_dot_pair(w.first, x, sums[0]);
+    sums[1] = jlt_dot_pair(w.second, x, sums[1]);
   }
-  if (is_4) {
+  if (b->kind == JLT_V7_NIBBLES) {
     sums[0] = 16 * sums[0] + b->less[pixel];
     sums[1] = 16 * sums[1] + b->less[pixel];
-  } else if (b->kind == STACKED) {
+  } else if (b->kind != JLT_V7_APART) {
     sums[1] = (sums[1] - sums[0]) >> 8;
+  }
+  if (jlt_v7_is_shared(b->kind)) {
+    sums[0] += b->less[pixel];
+    sums[1] += b->more[pixel];
   }
   const bool is_single = channel + 1u == b->channels.end;
   for (uint32_t row = is_single; row < 2; row++) {
@@ -238,7 +301,7 @@ static void pixel_slowly(const block_t *b, const uint32_t *weights, uint32_t cha
 static void run_block(const block_t *b) {
   const jlt_span_t span = b->channels;
   const uint32_t *weights = b->weights;
-  const uint32_t words = jlt_v7_rows2_bytes(b->groups, b->kind == NIBBLES) / 4u;
+  const uint32_t words = jlt_v7_rows2_bytes(b->groups, b->kind == JLT_V7_NIBBLES) / 4u;
   const uint32_t pairs = (span.end - span.begin) / 2u;
   if (!b->quick) {
     for (uint32_t o = span.begin; o < span.end; o += 2, weights += words) {
@@ -260,7 +323,10 @@ static void run_block(const block_t *b) {
 static void minus_zero_weights(block_t *b) {
   jlt_v7_sum_patches(b->patches, b->groups, b->less);
   for (uint32_t i = 0; i < JLT_V7_PIXELS; i++) {
-    b->less[i] *= -120;
+    if (JLT_SHARED) {
+      b->more[i] = b->kind == JLT_V7_SHARED4 ? 8 * b->less[i] : 0;
+    }
+    b->less[i] *= b->kind == JLT_V7_SHARED8 ? -128 : -120;
   }
 }
 
@@ -268,8 +334,9 @@ static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t chan
   const jlt_conv_params_t *p = call->params;
   const uint32_t *packed = call->weights.packed;
   const uint32_t *patches = call->scratch;
-  const bool is_4 = jlt_v7_reads_nibbles(p, groups, !call->weights.s8 && !call->weights.low);
-  const uint32_t kind = is_4 ? NIBBLES : (*packed ? STACKED : APART);
+  const bool at_4 = !call->weights.s8 && !call->weights.low;
+  const uint32_t kind = jlt_v7_kind(&call->weights, at_4, jlt_v7_reads_nibbles(p, groups, at_4));
+  const bool is_4 = kind == JLT_V7_NIBBLES;
   return (block_t){
       .call = call,
       .patches = patches,
@@ -279,7 +346,7 @@ static block_t block_of(const jlt_call_t *call, uint32_t groups, jlt_span_t chan
       .channels = channels,
       .groups = groups,
       .kind = kind,
-      .behind = jlt_v7_behind(groups - 1u, is_4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
+      .behind = jlt_v7_behind(groups - 1u, is_4 || kind == JLT_V7_SHARED4 ? JLT_V7_DOT4_GROUP_BYTES : JLT_V7_DOT8_GROUP_BYTES),
       .clamp = p->act_min >= p->out_zero_point ? RELU : ANY,
       .zero_point = p->out_zero_point,
       .quick = jlt_v7_is_quick(&call->weights, channels.begin, channels.end),
@@ -299,7 +366,7 @@ void jlt_conv_s8__armv7em(const jlt_call_t *call) {
     b.step = n == 1 ? 0 : p->out_c;
     b.out = (int8_t *)call->out + (size_t)first * p->out_c;
     jlt_v7_gather(&gather, first, n, call->scratch);
-    if (b.kind == NIBBLES) {
+    if (b.kind == JLT_V7_NIBBLES || jlt_v7_is_shared(b.kind)) {
       minus_zero_weights(&b);
     }
     run_block(&b);

@@ -8,13 +8,39 @@
 #ifndef JLT_KERNELS_ARMV7EM_DOT_H
 #define JLT_KERNELS_ARMV7EM_DOT_H
 
+//
+// A copy that both precisions share is stacked as well. Its first rows are without sign, q + 128, so that nothing is borrowed from the
+// second ones, whose high nibbles then are those of q; 4 bits are what a mask leaves, 16u and 16u - 128. Of the first rows' sums too much
+// is 128 (8 bits) or 120 times the sum of x, of the second ones' 8 times too little at 4 bits.
 #include "kernels/armv7em/packed.h"
+#include "kernels/selection.h"
 
 enum {
   JLT_V7_TURN = 4,  // groups
   JLT_V7_DOT8_GROUP_BYTES = 96,  // of code: all of its instructions have four bytes
-  JLT_V7_DOT4_GROUP_BYTES = 104,
+  JLT_V7_DOT4_GROUP_BYTES = 104,  // of a shared copy too
 };
+
+// Kinds of weights: where in a table of jumps [bytes], in which the last one has no entry but its code.
+enum {
+  JLT_V7_NIBBLES = 0,
+  JLT_V7_APART = 4,
+  JLT_V7_SHARED8 = 8,
+  JLT_V7_SHARED4 = 12,
+  JLT_V7_STACKED = JLT_SHARED ? 16 : 8,
+};
+
+static inline bool jlt_v7_is_shared(uint32_t kind) {
+  return JLT_SHARED && (kind == JLT_V7_SHARED8 || kind == JLT_V7_SHARED4);
+}
+
+// `is_4`: whether the copy has nibbles where it is not shared; `at_4`: whether 4 bits are wanted.
+static inline uint32_t jlt_v7_kind(const jlt_weights_t *weights, bool at_4, bool is_4) {
+  if (JLT_SHARED && weights->shared) {
+    return at_4 ? JLT_V7_SHARED4 : JLT_V7_SHARED8;
+  }
+  return is_4 ? JLT_V7_NIBBLES : (*(const uint32_t *)weights->packed ? JLT_V7_STACKED : JLT_V7_APART);
+}
 
 // Bytes of code to enter the first turn behind, so that `groups` end a turn; all of it for none.
 static inline uint32_t jlt_v7_behind(uint32_t groups, uint32_t group_bytes) {

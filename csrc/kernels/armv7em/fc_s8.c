@@ -4,6 +4,7 @@
 // Tensors and arithmetic as ref/conv_s8.c. The input is widened as it is read. Packed weights: a head, then for every four rows: of
 // each four elements, at 8 bits the words that conv_s8.c has for two rows, then those for the other two; at 4 bits two words (elements
 // 0 and 2, elements 1 and 3), the nibbles of a lane being the four rows', the last one's less 8 and signed; then four scales.
+// A copy for both precisions is as one of 8 bits; what its bytes are says dot.h.
 // Scratch: an input that does not end with a group of four, filled up with its zero point.
 #include "kernels/variants.h"
 
@@ -13,9 +14,9 @@
 #include "kernels/armv7em/dot.h"
 #include "kernels/armv7em/requantise.h"
 #include "kernels/armv7em/simd.h"
+#include "kernels/selection.h"
 
-enum { ROWS = 4, CHUNK_GROUPS = 64, GROUP8_BYTES = 64, GROUP4_BYTES = 72 };  // of code
-enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a table of jumps [bytes]
+enum { ROWS = 4, CHUNK_GROUPS = 64, GROUP8_BYTES = 64, GROUP4_BYTES = 72, SHARED4_BYTES = 80 };  // of code
 
 // Registers are named after what they hold when the sums are done. The registers of an ldm ascend, so they have names.
 #define X "%[multiplier]"
@@ -40,6 +41,21 @@ enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a t
   "smlad " S0 ", " first ", " x ", " S0 "\n\t"      \
   "smlad " S2 ", " second ", " x ", " S2 "\n\t"
 #define GROUP8 WIDEN_FOUR "ldmia.w %[weights]!, {r3-r6}\n\t" PAIR8("r3", "r5", X) PAIR8("r4", "r6", Y)
+
+// A shared copy: the mask leaves 4 bits of each byte.
+#define PAIR_SHARED(first, second, x, mask)         \
+  mask(first) mask(second)                          \
+  "smlad " S1 ", " first ", " x ", " S1 "\n\t"      \
+  "uxtb16 " first ", " first "\n\t"                 \
+  "smlad " S3 ", " second ", " x ", " S3 "\n\t"     \
+  "uxtb16 " second ", " second "\n\t"               \
+  "smlad " S0 ", " first ", " x ", " S0 "\n\t"      \
+  "smlad " S2 ", " second ", " x ", " S2 "\n\t"
+#define ALL8(word)
+#define HIGH4(word) "and " word ", " word ", #0xF0F0F0F0\n\t"
+#define GROUP_SHARED(mask)                                 \
+  WIDEN_FOUR "ldmia.w %[weights]!, {r3-r6}\n\t"            \
+  PAIR_SHARED("r3", "r5", X, mask) PAIR_SHARED("r4", "r6", Y, mask)
 
 #define PAIR8_APART(first, second, x)               \
   "sxtb16 r6, " first "\n\t"                        \
@@ -129,6 +145,24 @@ enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a t
   "ldrd %[multiplier], %[power], [%[weights]], #8\n\t"  \
   JLT_V7_REQUANTISE(sum) "strb " sum ", [r4], #1\n\t"
 
+#if JLT_SHARED
+#define SHARED_KINDS "b.w 10f\n\t" "b.w 11f\n\t"
+#define SHARED_LOOP(mask, loop)                                                              \
+  BEGIN8 "ldr " X ", %[behind]\n\tadd pc, " X "\n\tnop.n\n" loop ":\n\t"                   \
+  GROUP_SHARED(mask) GROUP_SHARED(mask) GROUP_SHARED(mask) GROUP_SHARED(mask) UNTIL_END(loop "b")
+#define SHARED_ROWS                                                                          \
+  "10:\n\t" SHARED_LOOP(ALL8, "12") "b 14f\n"                                               \
+  "11:\n\t" SHARED_LOOP(HIGH4, "13")                                                        \
+  "14:\n\t" END8                                                                            \
+  "ldrd r5, r6, %[less_more]\n\t"                                                           \
+  "add " S0 ", " S0 ", r5\n\tadd " S1 ", " S1 ", r6\n\t"                                    \
+  "add " S2 ", " S2 ", r5\n\tadd " S3 ", " S3 ", r6\n\t"                                    \
+  "b 6f\n"
+#else
+#define SHARED_KINDS
+#define SHARED_ROWS
+#endif
+
 // Four rows a turn until `out` comes to its end. `first` leads to the weights' kind, `entry` into its loop.
 #define ROWS_OF_FOUR                                                                         \
   JLT_V7_ALIGN "ldr r3, %[kind]\n\t" JLT_V7_PLACE("r3", "r5", "7f")                          \
@@ -140,10 +174,11 @@ enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a t
   "ldr.w pc, %[first]\n"                                                                     \
   "7:\n\t"                                                                                   \
   "b.w 4f\n\t"                                                                               \
-  "b.w 2f\n\t"                                                                               \
+  "b.w 2f\n\t" SHARED_KINDS                                                                  \
   BEGIN8 "ldr.w pc, %[entry]\n"                                                              \
   "1:\n\t" GROUP8 GROUP8 GROUP8 GROUP8 UNTIL_END("1b")                                       \
   END8 "b 6f\n"                                                                              \
+  SHARED_ROWS                                                                                \
   "2:\n\t" BEGIN8_APART                                                                      \
   "3:\n\t" GROUP8_APART UNTIL_END("3b")                                                      \
   "ldr r3, %[bias_at]\n\t"                                                                   \
@@ -173,24 +208,42 @@ typedef struct {
   uint32_t groups;
   uint32_t minus;  // the zero point, twice
   uint32_t kind;
-  int32_t sum;  // of x - zero point, where weights have 4 bits
+  int32_t sum;  // of x - zero point, where it is wanted
 } product_t;
 
 #define PAIR(first) (*(int32_t(*)[2])(void *)&(first))
 
+static uint32_t group_bytes_of(uint32_t kind) {
+  if (JLT_SHARED && kind == JLT_V7_SHARED4) {
+    return SHARED4_BYTES;
+  }
+  return kind == JLT_V7_NIBBLES ? GROUP4_BYTES : GROUP8_BYTES;
+}
+
+// What sums of rows lack beside their products: times the sum of x, of the first three or of the even ones, and of the others.
+typedef struct {
+  int32_t less;
+  int32_t more;
+} factors_t;
+
+static factors_t factors_of(uint32_t kind) {
+  return JLT_SHARED && kind == JLT_V7_SHARED8 ? (factors_t){-128, 0} : (factors_t){-120, 8};
+}
+
 // `count` rows, a multiple of four.
 __attribute__((noinline)) static void rows(const product_t *v, const uint32_t *weights, const int32_t *bias, int8_t *out,
                                            uint32_t count) {
-  const bool is_4 = v->kind == NIBBLES;
+  const bool is_4 = v->kind == JLT_V7_NIBBLES;
   const uint32_t chunk = is_4 ? (v->groups - 1u) % CHUNK_GROUPS + 1u : v->groups;  // the first one
   const uint32_t kind = v->kind;
-  const uint32_t behind = jlt_v7_behind(chunk, is_4 ? GROUP4_BYTES : GROUP8_BYTES);
+  const uint32_t behind = jlt_v7_behind(chunk, group_bytes_of(v->kind));
   const int8_t *const x = v->x;
   const int8_t *const chunk_end = x + 4u * chunk;
   const int8_t *const x_end = x + 4u * v->groups;
   const int8_t *const out_end = out + count;
   const int32_t zero = ((const jlt_conv_params_t *)v->call->params)->out_zero_point;
-  const int32_t less_more[2] = {-120 * v->sum, 8 * v->sum};
+  const factors_t factors = factors_of(v->kind);
+  const int32_t less_more[2] = {factors.less * v->sum, factors.more * v->sum};
   int32_t sums[ROWS] = {less_more[0], less_more[0], less_more[0], less_more[1]};
   struct {
     uintptr_t first;
@@ -208,17 +261,21 @@ __attribute__((noinline)) static void rows(const product_t *v, const uint32_t *w
 }
 
 static uint32_t word_of(const product_t *v, const uint32_t *weights, uint32_t row, uint32_t odd) {
-  if (v->kind == NIBBLES) {
+  if (v->kind == JLT_V7_NIBBLES) {
     const uint32_t nibbles = weights[odd] >> 4u * row & 0x000F000Fu;
     return row == 3 ? nibbles ^ 0x00080008u : nibbles;
   }
-  const uint32_t word = weights[row / 2u * 2u + odd];
-  return row % 2u == 0 ? jlt_widen_even(0, word) : (v->kind == STACKED ? word : jlt_widen_odd(0, word));
+  uint32_t word = weights[row / 2u * 2u + odd];
+  if (jlt_v7_is_shared(v->kind)) {
+    word = v->kind == JLT_V7_SHARED4 ? word & 0xF0F0F0F0u : word;
+    return row % 2u == 0 ? word & 0x00FF00FFu : word;
+  }
+  return row % 2u == 0 ? jlt_widen_even(0, word) : (v->kind == JLT_V7_STACKED ? word : jlt_widen_odd(0, word));
 }
 
 // One of four rows, for scales out of the ordinary.
 __attribute__((noinline)) static int32_t row_slowly(const product_t *v, const uint32_t *weights, uint32_t row) {
-  const bool is_4 = v->kind == NIBBLES;
+  const bool is_4 = v->kind == JLT_V7_NIBBLES;
   int32_t sum = 0;
   for (uint32_t g = 0; g < v->groups; g++, weights += is_4 ? 2 : 4) {
     const uint32_t word = jlt_word_at(v->x + 4u * g);
@@ -233,9 +290,15 @@ static void four_slowly(const product_t *v, const uint32_t *weights, uint32_t fi
   for (uint32_t row = 0; row < ROWS; row++) {
     sums[row] = row_slowly(v, weights, row);
   }
-  if (v->kind == STACKED) {
+  if (v->kind == JLT_V7_STACKED || jlt_v7_is_shared(v->kind)) {
     sums[1] = (sums[1] - sums[0]) >> 8;
     sums[3] = (sums[3] - sums[2]) >> 8;
+  }
+  if (jlt_v7_is_shared(v->kind)) {
+    const factors_t factors = factors_of(v->kind);
+    for (uint32_t row = 0; row < ROWS; row++) {
+      sums[row] += v->sum * (row % 2u == 0 ? factors.less : factors.more);
+    }
   }
   for (uint32_t row = 0; row < ROWS && first + row < end; row++) {
     jlt_v7_requantise_slow(v->call, first + row, &sums[row], 1, out + row);
@@ -261,7 +324,7 @@ static product_t product_of(const jlt_call_t *call) {
       .x = call->in[0],
       .groups = (p->in_c + 3u) / 4u,
       .minus = jlt_minus_pair(p->in_zero_point),
-      .kind = is_4 ? NIBBLES : (*(const uint32_t *)call->weights.packed ? STACKED : APART),
+      .kind = jlt_v7_kind(&call->weights, is_4, is_4),
   };
   if (p->in_c % 4u > 0) {
     int8_t *filled = call->scratch;
@@ -269,13 +332,13 @@ static product_t product_of(const jlt_call_t *call) {
     memset(filled + p->in_c, p->in_zero_point, 4u * v.groups - p->in_c);
     v.x = filled;
   }
-  v.sum = is_4 ? sum_of(v.x, v.groups, v.minus) : 0;
+  v.sum = v.kind == JLT_V7_NIBBLES || jlt_v7_is_shared(v.kind) ? sum_of(v.x, v.groups, v.minus) : 0;
   return v;
 }
 
 static void multiply(const jlt_call_t *call, jlt_span_t channels) {
   const product_t v = product_of(call);
-  const uint32_t words = jlt_v7_rows4_bytes(v.groups, v.kind == NIBBLES) / 4u;  // of four rows
+  const uint32_t words = jlt_v7_rows4_bytes(v.groups, v.kind == JLT_V7_NIBBLES) / 4u;  // of four rows
   const uint32_t *weights = (const uint32_t *)call->weights.packed + JLT_V7_HEAD_BYTES / 4 + channels.begin / ROWS * words;
   const int32_t *bias = call->weights.bias;
   int8_t *out = call->out;

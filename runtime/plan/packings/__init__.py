@@ -35,6 +35,8 @@ _BY_ISA: Mapping[str, tuple[Packer, Packer, Packer]] = {
         )
     },
 }
+# Whether one copy can serve both precisions, by the weights' values; of CONV and FC
+_SHAREABLE: Mapping[str, Callable[[Weights], bool]] = {"ARMV7EM": armv7em.is_shareable}
 PACKERS: Mapping[tuple[str, str], Packer] = {
     (isa, code): packer
     for isa, packers in _BY_ISA.items()
@@ -56,7 +58,7 @@ def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int, s
     params
         The op's parameters.
     bits
-        8 or 4.
+        8, 4, or ``SHARED`` for the copy that serves both.
     scales
         Of the output channels.
 
@@ -69,3 +71,14 @@ def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int, s
     if packer is None:
         raise PlanError(f"nothing packs weights of {code} for {isa}; kernels.def and runtime/plan/packings disagree")
     return packer(weights, params, bits, scales)
+
+
+def is_shareable(isa: str, weights: Weights) -> bool:
+    """Tell whether one packed copy can serve both precisions, for an op whose kernel has such copies (``packed[SHARED]``).
+
+    Parameters
+    ----------
+    isa, weights
+        As :func:`pack` takes them.
+    """
+    return isa in _SHAREABLE and _SHAREABLE[isa](weights)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from joulet.container.needs import SHARED
 from joulet.plan.packings.weights import Scales, Weights, high_nibbles, values_at
 
 if TYPE_CHECKING:
@@ -23,11 +24,13 @@ _LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of it
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
     """Return every two rows' words, group by group, and then their scales; few weights of 4 bits keep a byte each."""
     rows = _grouped(weights, params.k_h, bits, 2)  # (blocks, 2, groups, 4)
+    if bits == SHARED:
+        return _head(False) + _with_scales(_words_of_two(_without_sign(rows)), scales, 2)
     if bits == 4 and rows.shape[2] * 4 * params.out_c <= _BYTES_LIMIT:
         return pack_conv(values_at(weights, 4), params, 8, scales)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
-        words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
+        words = _words_of_two(rows)
     else:
         lanes = _lanes([rows[:, row][:, :, elements] for elements in (_FIRST, _SECOND) for row in (0, 1)])
         words = lanes.view(np.uint8)
@@ -39,10 +42,11 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
     if params.n * params.out_h * params.out_w != 1:
         return pack_conv(weights, params, bits, scales)
     rows = _grouped(weights, 1, bits, 4)
+    if bits == SHARED:
+        return _head(False) + _with_scales(_words_of_four(_without_sign(rows)), scales, 4)
     stacked = bits == 8 and _stack(rows)
     if bits == 8:
-        pairs = [_bytes_of_pair(rows[:, two], each) for two in (slice(0, 2), slice(2, 4)) for each in (_FIRST, _SECOND)]
-        words = np.stack(pairs, axis=2)
+        words = _words_of_four(rows)
     else:
         rows[:, 3] ^= 8  # the highest nibble of a lane is signed
         each = [_lanes([rows[:, row][:, :, elements] for row in range(4)]) for elements in (_FIRST, _SECOND)]
@@ -60,6 +64,19 @@ def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales)
         places = (0, 1, 2) if lane < _LOW_LANES else (2, 3, 1)  # of kernel rows 0, 1, 2
         lanes[channel][:, places] = taps[:, :, channel].T
     return _with_scales(lanes.view(np.uint8), scales, 1)
+
+
+def is_shareable(weights: Weights) -> bool:
+    """Tell whether all rows leave their sums the room that a second one has, at 8 bits and at 4."""
+    at_8 = weights.astype(np.int32)
+    return all(np.abs(each).sum(axis=1).max() * _MOST_ACTIVATION < _SUM_LIMIT for each in (at_8, at_8 & ~15))
+
+
+def _without_sign(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Return rows with q + 128 in place of q in the even ones, that of what fills them up too."""
+    flips = np.array([128, 0] * (rows.shape[1] // 2), np.uint8)
+    stored: npt.NDArray[np.uint8] = rows ^ flips[:, np.newaxis, np.newaxis]
+    return stored
 
 
 def _stack(rows: npt.NDArray[np.uint8]) -> bool:
@@ -82,7 +99,7 @@ def _grouped(weights: Weights, kernel_rows: int, bits: int, block: int) -> npt.N
 
     Every kernel row begins a group, but where they have one element each left over: the last group has them all then.
     """
-    values = weights.view(np.uint8) if bits == 8 else high_nibbles(weights)
+    values = high_nibbles(weights) if bits == 4 else weights.view(np.uint8)
     rows = values.reshape(len(weights), kernel_rows, -1)
     left = rows.shape[2] % 4
     if left == 1 and 1 < kernel_rows <= 4:
@@ -97,6 +114,15 @@ def _bytes_of_pair(rows: npt.NDArray[np.uint8], elements: list[int]) -> npt.NDAr
     """Return ``(blocks, groups, 4)``: for two elements, the first row's and the second's."""
     pair = rows[:, :, :, elements]  # (blocks, 2, groups, 2)
     return np.ascontiguousarray(pair.transpose(0, 2, 3, 1)).reshape(pair.shape[0], pair.shape[2], 4)
+
+
+def _words_of_two(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    return np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)
+
+
+def _words_of_four(rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    pairs = [_bytes_of_pair(rows[:, two], each) for two in (slice(0, 2), slice(2, 4)) for each in (_FIRST, _SECOND)]
+    return np.stack(pairs, axis=2)
 
 
 def _lanes(nibbles: list[npt.NDArray[np.uint8]]) -> npt.NDArray[np.uint16]:
