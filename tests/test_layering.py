@@ -52,7 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "emulator": {"errors", "boards", "energy", "firmware", "flash", "records", "_core"},
     "meters": {"errors", "units", "records", "link"},
     "knobs": {"errors", "meters"},
-    "edge": {"engine", "errors", "knobs", "meters", "records", "units"},
+    "edge": {"engine", "errors", "knobs", "meters", "policies", "records", "units"},
     "footprint": {"errors"},
     "profile": {"errors", "records", "units", "engine", "link", "meters"},
     "doctor": {"errors", "flash", "boards"},

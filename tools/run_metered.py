@@ -30,6 +30,7 @@ from joulet.errors import UsageError
 from joulet.knobs import KINDS, held, open_knob, restore
 from joulet.meters.machine import Machine
 from joulet.plan.cost import board_costs, cost_table
+from joulet.records import CostTable
 from joulet.tools.engines import open_engine
 from joulet.units import format_quantity, format_time, parse_quantity
 
@@ -38,10 +39,11 @@ _DURATION = "1min"
 EPILOG = """\
 With --meter the run is this machine's own, in real time (--engine host or litert): events arrive by the clock, each is answered
 at the operating point that the power leaves - bits and exit of a container, file and threads of a ladder, level of a knob - and
-the meter says what that took. What an inference costs at each point is learnt from it; the plan's costs are only where that
-begins. --power-cap holds the mean over each --window, --budget-j makes energy last until --horizon. Where nothing fits, events
-are left unanswered. --dvfs also turns a knob of the machine; it is put back at the end, and after a crash by the next run or
-by joulet doctor --restore.
+the meter says what that took. A calibrated container is asked again at each exit: it goes on where it is in doubt and there is
+power for it (--fixed-exits: each event goes to the exit that was chosen before it). What an inference costs at each point is
+learnt from the meter; the plan's costs are only where that begins. --power-cap holds the mean over each --window, --budget-j makes
+energy last until --horizon. Where nothing fits, events are left unanswered. --dvfs also turns a knob of the machine; it is put
+back at the end, and after a crash by the next run or by joulet doctor --restore.
 
   joulet run kws.jlt --input clips.npz --meter jetson --power-cap 6W --period 100ms --duration 10min
   joulet run a.tflite --engine litert:b.tflite --input x.npz --meter rapl --power-cap 15W,5min:9W --threads 1,2,4
@@ -73,6 +75,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         help=f"also turn a knob: {', '.join(KINDS)} (none)",
     )
     group.add_argument(
+        "--fixed-exits", action="store_true", help="decide on the exit before each event, not again at each exit"
+    )
+    group.add_argument(
         "--allow-estimate", action="store_true", help="go on with what was learnt when the meter is lost"
     )
 
@@ -99,7 +104,8 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
         engine = stack.enter_context(open_engine(args.model, args.engine, threads=threads_of(args.threads)))
         inputs = load_inputs(args.input, engine.inputs)
         labels = load_labels(args.input, len(inputs[0]))
-        points, values = points_of(args, engine, inputs)
+        table = table_of(args, engine)
+        points, values = points_of(args, engine, inputs, table)
         knob = None
         if args.dvfs is not None:
             for line in restore(around):  # before the knob is read: what a crash left is not how things are
@@ -110,8 +116,9 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
         metered = Metered(args.meter, around, rate_hz=args.rate, allow_estimate=args.allow_estimate)
         stack.callback(metered.close)
         record = run(
-            engine, inputs, labels, points, metered, around, settings_of(args, values), knob=knob, progress=_progress()
-        )
+            engine, inputs, labels, points, metered, around, settings_of(args, values), knob=knob,
+            table=None if args.fixed_exits else table, progress=_progress(),
+        )  # fmt: skip
         notes = knob.notes if knob is not None else ()
     write_folder(args.out, record, args, notes)
     if args.json:
@@ -157,17 +164,24 @@ def threads_of(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def points_of(args: argparse.Namespace, engine: Engine, inputs: Sequence[Array]) -> tuple[tuple[Point, ...], str]:
+def table_of(args: argparse.Namespace, engine: Engine) -> CostTable | None:
+    """Return the costs of a container on a board, of which only ratios count; None for what has none."""
+    if not isinstance(engine, HostEngine):
+        return None
+    return cost_table(engine.container, board_costs(engine.container, load_board(args.board or DEFAULT_BOARD)))
+
+
+def points_of(
+    args: argparse.Namespace, engine: Engine, inputs: Sequence[Array], table: CostTable | None
+) -> tuple[tuple[Point, ...], str]:
     """Return the operating points of an engine and what their value is."""
     from joulet.tools.bench import is_float
 
-    if isinstance(engine, HostEngine):
+    if table is not None:
         if args.accuracy is not None or args.threads != "1":
             raise UsageError(
                 "--accuracy and --threads belong to --engine litert; a container says what its exits are worth"
             )
-        board = load_board(args.board or DEFAULT_BOARD)
-        table = cost_table(engine.container, board_costs(engine.container, board))
         return points_of_table(table, leave_out=[name for name in engine.path_names if is_float(engine, name)])
     names = engine.path_names
     n_threads = len(threads_of(args.threads))
@@ -267,7 +281,7 @@ def text_of(record: EdgeRecord, args: argparse.Namespace) -> str:
             f"             {format_quantity(record.estimated_j, 'J')} estimated, for {format_time(record.estimated_s)} "
             "without readings"
         )
-    lines.append(f"  value      {record.values}")
+    lines.append(f"  value      {record.values}; decided {record.decided}")
     return "\n".join([*lines, *(f"  note       {note}" for note in record.notes)])
 
 

@@ -6,22 +6,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from joulet.edge.account import Account, Cap
 from joulet.edge.controller import Controller, Limits
+from joulet.edge.exits import ExitRule, Reached, can_decide
 from joulet.edge.metered import Metered, Sum
 from joulet.edge.model import PowerModel
 from joulet.edge.points import Point
 from joulet.edge.record import CapRecord, EdgeEvent, EdgeRecord, PointRecord
-from joulet.engine.seam import Array, Engine
+from joulet.engine.seam import Array, Engine, SteppedEngine
 from joulet.errors import MeterError, UsageError
 from joulet.knobs.seam import Knob
 from joulet.meters.machine import Machine
+from joulet.records import CostTable
 
 _MARGIN = 0.01  # of the cap, kept free for what a meter is off by
 _NOISE = 0.03  # of a block's energy: how far off the meter may be
@@ -73,6 +77,7 @@ def run(
     settings: EdgeSettings,
     *,
     knob: Knob | None = None,
+    table: CostTable | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> EdgeRecord:
     """Run for a while.
@@ -93,6 +98,9 @@ def run(
         Events, cap, budget.
     knob : optional
         What levels of points mean.
+    table : CostTable, optional
+        Of a stepped engine's container: at each exit there is a decision whether to go on. Without, or where accuracies are not
+        known, an event is answered at the exit of its point.
 
     Raises
     ------
@@ -104,7 +112,11 @@ def run(
     _check(settings)
     unit_j, idle_w = _begin(engine, inputs, points, metered, machine, settings)
     model = PowerModel([point.relative for point in points], unit_j, idle_w, 0.02 * idle_w + 1e-6)
-    loop = _Loop(engine, inputs, labels, points, metered, machine, settings, knob, model)
+    exits = None
+    if table is not None and can_decide(table, points):
+        window = math.inf if settings.cap is None else settings.window_s / settings.period_s
+        exits = ExitRule(cast(SteppedEngine, engine), table, points, model, window)
+    loop = _Loop(engine, inputs, labels, points, metered, machine, settings, knob, model, exits)
     loop.run(progress)
     return loop.record()
 
@@ -154,9 +166,11 @@ class _Loop:
     def __init__(
         self, engine: Engine, inputs: Sequence[Array], labels: npt.NDArray[np.int64] | None, points: Sequence[Point],
         metered: Metered, machine: Machine, settings: EdgeSettings, knob: Knob | None, model: PowerModel,
+        exits: ExitRule | None,
     ) -> None:  # fmt: skip
         self.engine, self.inputs, self.labels, self.points = engine, inputs, labels, points
         self.metered, self.machine, self.settings, self.knob, self.model = metered, machine, settings, knob, model
+        self.exits = exits
         self.controller = Controller(points, model)
         self.account = Account(settings.cap, settings.window_s)
         self.latency_s: list[float | None] = [None] * len(points)
@@ -224,23 +238,35 @@ class _Loop:
     def answer(self, index: int, arrival_s: float, point: int, deadline_s: float) -> None:
         """Compute, and write down what came of it."""
         sample, began_s = index % len(self.inputs[0]), self.now_s()
-        chosen = self.points[point]
-        result = self.engine.infer([x[sample : sample + 1] for x in self.inputs], path=chosen.path, depth=chosen.exit)
-        ended_s = self.now_s()
+        reached = self.compute(sample, point, began_s, arrival_s + deadline_s)
+        ended_s, point = self.now_s(), reached.point
         took_s, before = ended_s - began_s, self.latency_s[point]
         self.latency_s[point] = took_s if before is None else before + _LATENCY_WEIGHT * (took_s - before)
+        if self.exits is not None:
+            self.exits.took(point, took_s)
         self.chosen[point] += 1
-        output = np.asarray(result.outputs[0]).reshape(-1)
+        output = np.asarray(reached.output).reshape(-1)
         predicted = int(np.argmax(output)) if output.size > 1 else None
         correct = None if self.labels is None or predicted is None else predicted == int(self.labels[sample])
         self.events.append(
             EdgeEvent(
                 index=index, sample=sample, arrival_s=arrival_s,
-                status="on_time" if ended_s - arrival_s <= deadline_s else "late", point=chosen.name,
-                latency_s=ended_s - arrival_s, predicted=predicted, correct=correct,
+                status="on_time" if ended_s - arrival_s <= deadline_s else "late",
+                point=self.points[point].name, latency_s=ended_s - arrival_s, predicted=predicted, correct=correct,
+                confidence_q15=reached.confidence_q15,
             )
         )  # fmt: skip
         self.close_slot(point)
+
+    def compute(self, sample: int, point: int, now_s: float, until_s: float) -> Reached:
+        """Run one inference: to the exit of a point, or from exit to exit as far as it is worth going."""
+        if self.exits is not None and self.model.measured.any():
+            idle_j, limits = self.model.idle_w * self.settings.period_s, self.limits(now_s)
+            above = Limits(mean_j=limits.mean_j - idle_j, most_j=limits.most_j - idle_j)
+            return self.exits.answer([x[sample] for x in self.inputs], point, above, until_s - now_s)
+        chosen = self.points[point]
+        result = self.engine.infer([x[sample : sample + 1] for x in self.inputs], path=chosen.path, depth=chosen.exit)
+        return Reached(point=point, output=result.outputs[0], confidence_q15=int(result.confidence_q15[0]))
 
     def pick(self, now_s: float) -> int | None:
         """Return the point for the slot that begins now."""
@@ -309,6 +335,8 @@ class _Loop:
         if length_s - open_s >= _COVERED * length_s:
             energy_j = measured_j * length_s / (length_s - open_s) if open_s > 0.0 else measured_j
             self.model.learn(length_s, self.counts, energy_j, _NOISE * abs(energy_j))
+            if self.exits is not None:
+                self.exits.learnt()
         else:
             foretold_j = self.model.idle_w * length_s + sum(
                 int(n) * self.model.energy_j(k) for k, n in enumerate(self.counts) if n
@@ -347,7 +375,8 @@ class _Loop:
                 )
                 for k, point in enumerate(self.points)
             ),
-            values=settings.values, knob=None if self.knob is None else self.knob.name,
+            values=settings.values, decided="before each event" if self.exits is None else "at each exit",
+            knob=None if self.knob is None else self.knob.name,
             provenance=tuple(self.metered.provenance), notes=self.notes(),
             events=tuple(self.events),
         )  # fmt: skip

@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EdgeEvent:
-    """One event: when it arrived [s], what answered it (None: nothing), how long that took [s], what was predicted."""
+    """One event: when it arrived [s], what answered it (None: nothing), how long that took [s], what was predicted.
+
+    ``confidence_q15`` is the exit's P(correct) in 1/32768.
+    """
 
     index: int
     sample: int
@@ -19,6 +22,7 @@ class EdgeEvent:
     latency_s: float | None = None
     predicted: int | None = None
     correct: bool | None = None
+    confidence_q15: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +66,8 @@ class CapRecord:
 class EdgeRecord:
     """A run. ``measured_j`` and ``estimated_j`` are apart: the latter is for time that the meter did not cover [J].
 
-    ``values`` says what the value of a point is, ``provenance`` where energies come from, ``notes`` what a reader must know.
+    ``values`` says what the value of a point is, ``decided`` when its exit is chosen, ``provenance`` where energies come from,
+    ``notes`` what a reader must know.
     """
 
     meter: str
@@ -83,6 +88,7 @@ class EdgeRecord:
     horizon_s: float | None
     points: tuple[PointRecord, ...]
     values: str
+    decided: str
     knob: str | None
     provenance: tuple[str, ...]
     notes: tuple[str, ...]
