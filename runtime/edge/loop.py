@@ -20,10 +20,10 @@ from joulet.edge.exits import ExitRule, Reached, can_decide
 from joulet.edge.metered import Metered, Sum
 from joulet.edge.model import PowerModel
 from joulet.edge.points import Point
-from joulet.edge.record import CapRecord, EdgeEvent, EdgeRecord, PointRecord
 from joulet.engine.seam import Array, Engine, SteppedEngine
 from joulet.errors import MeterError, UsageError
 from joulet.knobs.seam import Knob
+from joulet.metered_run import CapRecord, EdgeEvent, EdgeRecord, PointRecord
 from joulet.meters.machine import Machine
 from joulet.records import CostTable
 
