@@ -77,8 +77,11 @@ def test_other_meters_and_models_are_noted() -> None:
 
 
 def test_runs() -> None:
-    before = make_run().summary
-    worse = replace(before, score=(before.score or 0.5) * 0.9, brownouts=before.brownouts + 3)
+    before = make_run()
+    summary = before.summary
+    worse = replace(
+        before, summary=replace(summary, score=(summary.score or 0.5) * 0.9, brownouts=summary.brownouts + 3)
+    )
     found = {each.figure: each.verdict for each in compare_runs(before, worse, 0.02).changes}
     assert found["score"] == "worse"
     assert found["brown-outs"] == "worse"

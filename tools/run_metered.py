@@ -6,12 +6,10 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +118,10 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
             table=None if args.fixed_exits else table, progress=_progress(),
         )  # fmt: skip
         notes = knob.notes if knob is not None else ()
+    record = replace(
+        record, model=args.model.name, engine=args.engine, notes=(*record.notes, *notes),
+        settings=_told(settings_of(args, values), args),
+    )  # fmt: skip
     write_folder(args.out, record, args, notes)
     if args.json:
         print(
@@ -154,6 +156,15 @@ def settings_of(args: argparse.Namespace, values: str) -> EdgeSettings:
         budget_j=budget_j, horizon_s=horizon_s, values=values,
         idle_s=parse_quantity(args.idle, "s", what="--idle", allow_zero=True), block_s=max(0.5, 5.0 / args.rate),
     )  # fmt: skip
+
+
+def _told(settings: EdgeSettings, args: argparse.Namespace) -> dict[str, float | int | str | None]:
+    """Return what a report says of the options: numbers in base units."""
+    return {
+        "period_s": settings.period_s, "deadline_s": settings.deadline_s or settings.period_s,
+        "block_s": settings.block_s, "idle_s": settings.idle_s, "readings_per_s": args.rate, "threads": args.threads,
+        "budget_j": settings.budget_j, "horizon_s": settings.horizon_s,
+    }  # fmt: skip
 
 
 def threads_of(text: str) -> tuple[int, ...]:
@@ -217,27 +228,24 @@ def _timed(engine: Engine, inputs: Sequence[Array], path: str) -> float:
 
 def write_folder(folder: Path, record: EdgeRecord, args: argparse.Namespace, notes: Sequence[str]) -> None:
     """Write the run folder beside its place, then put it there whole."""
-    from joulet.tools.run import FORMAT
+    from joulet.tools.run import FORMAT, put_folder, sha256_of
 
     options = {
         k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("command", "out", "json")
     }
     about: dict[str, Any] = {
         "format": FORMAT, "kind": "metered", "joulet": __version__, "python": platform.python_version(),
-        "numpy": np.__version__, "machine": platform.machine(), "options": options, "model": args.model.name,
+        "numpy": np.__version__, "machine": platform.machine(), "options": options, "settings": dict(record.settings),
+        "model": {"file": args.model.name, "model_hash": record.model_hash, "sha256": sha256_of(args.model)},
+        "input": {"file": args.input.name, "sha256": sha256_of(args.input)}, "meter": record.meter,
         "provenance": list(record.provenance), "knob_notes": list(notes),
     }  # fmt: skip
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        part.chmod(0o755)
-        (part / "events.jsonl").write_text("".join(f"{json.dumps(asdict(event))}\n" for event in record.events))
-        (part / "summary.json").write_text(json.dumps(record.to_dict(), indent=2) + "\n")
-        (part / "manifest.json").write_text(json.dumps(about, indent=2) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    files = {
+        "events.jsonl": "".join(f"{json.dumps(asdict(event))}\n" for event in record.events),
+        "ledger.json": json.dumps({**asdict(record.ledger), "closes": record.ledger.closes}, indent=2) + "\n",
+        "summary.json": json.dumps(record.to_dict(), indent=2) + "\n",
+    }
+    put_folder(folder, record, files, about)
 
 
 def text_of(record: EdgeRecord, args: argparse.Namespace) -> str:
@@ -281,8 +289,14 @@ def text_of(record: EdgeRecord, args: argparse.Namespace) -> str:
             f"             {format_quantity(record.estimated_j, 'J')} estimated, for {format_time(record.estimated_s)} "
             "without readings"
         )
+    ledger = record.ledger
+    lines.append(
+        f"  ledger     {'closes' if ledger.closes else 'DOES NOT CLOSE'}: idle {format_quantity(ledger.idle_j, 'J')}, inferences "
+        f"{format_quantity(sum(ledger.points_j.values()), 'J')}, not explained {ledger.residual_fraction:.2%}"
+    )
     lines.append(f"  value      {record.values}; decided {record.decided}")
-    return "\n".join([*lines, *(f"  note       {note}" for note in record.notes)])
+    lines += [f"  note       {note}" for note in record.notes]
+    return "\n".join([*lines, f"  report     {args.out / 'report.html'}"])
 
 
 def _progress() -> Callable[[float], None] | None:

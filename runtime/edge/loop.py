@@ -23,7 +23,7 @@ from joulet.edge.points import Point
 from joulet.engine.seam import Array, Engine, SteppedEngine
 from joulet.errors import MeterError, UsageError
 from joulet.knobs.seam import Knob
-from joulet.metered_run import CapRecord, EdgeEvent, EdgeRecord, PointRecord
+from joulet.metered_run import CapRecord, EdgeEvent, EdgeLedger, EdgeRecord, PointRecord, PowerSample, thinned
 from joulet.meters.machine import Machine
 from joulet.records import CostTable
 
@@ -33,6 +33,7 @@ _COVERED = 0.5  # of a block, for the model to learn from it
 _NAP_S = 0.05
 _LATENCY_WEIGHT = 0.3
 _SETTLE_TRIES = 40
+_MOST_SAMPLES = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -177,7 +178,9 @@ class _Loop:
         self.chosen = np.zeros(len(points), np.int64)
         self.counts = np.zeros(len(points), np.int64)
         self.events: list[EdgeEvent] = []
-        self.measured_j = self.estimated_j = self.estimated_s = 0.0
+        self.measured_j = self.estimated_j = self.estimated_s = self.idle_j = 0.0
+        self.points_j = np.zeros(len(points))
+        self.power: list[PowerSample] = []
         self.began_s = machine.clock()
         self.slot_s = self.block_s = 0.0  # where the running slot and block began
         self.turned_s = -np.inf
@@ -342,12 +345,30 @@ class _Loop:
                 int(n) * self.model.energy_j(k) for k, n in enumerate(self.counts) if n
             )
             energy_j = measured_j + foretold_j * open_s / length_s
-        self.measured_j += measured_j
-        self.estimated_j += energy_j - measured_j
+        self.book(end_s, measured_j, energy_j - measured_j)
         self.estimated_s += open_s
         self.account.settle(energy_j)
         self.sum, self.block_s = sums, end_s
         self.counts[:] = 0
+
+    def book(self, end_s: float, measured_j: float, estimated_j: float) -> None:
+        """Enter a block: what was drawn, and what idle power and inferences make of it."""
+        self.measured_j += measured_j
+        self.estimated_j += estimated_j
+        self.idle_j += self.model.idle_w * (end_s - self.block_s)
+        self.points_j += self.counts * np.array([self.model.energy_j(k) for k in range(len(self.points))])
+        self.power.append(
+            PowerSample(start_s=self.block_s, end_s=end_s, measured_j=measured_j, estimated_j=estimated_j)
+        )
+
+    def ledger(self) -> EdgeLedger:
+        """Return where the energy went."""
+        drawn_j = self.measured_j + self.estimated_j
+        points_j = {point.name: float(j) for point, j in zip(self.points, self.points_j, strict=True) if j > 0.0}
+        return EdgeLedger(
+            drawn_j=drawn_j, idle_j=self.idle_j, points_j=points_j,
+            residual_j=drawn_j - self.idle_j - sum(points_j.values()),
+        )  # fmt: skip
 
     def record(self) -> EdgeRecord:
         """Return what the run leaves."""
@@ -378,7 +399,8 @@ class _Loop:
             values=settings.values, decided="before each event" if self.exits is None else "at each exit",
             knob=None if self.knob is None else self.knob.name,
             provenance=tuple(self.metered.provenance), notes=self.notes(),
-            events=tuple(self.events),
+            ledger=self.ledger(), power=thinned(self.power, _MOST_SAMPLES), events=tuple(self.events),
+            model_hash=self.engine.model_hash,
         )  # fmt: skip
 
     def notes(self) -> tuple[str, ...]:
