@@ -2,9 +2,9 @@
 """At each exit: answer, or go on? The rule of the boards' policies, at energies that the meter has taught.
 
 :class:`joulet.policies.moves.TableMoves` goes on where the errors that it mends are worth their joules. The price of a joule
-begins where the table of accuracies puts it; from then on an integral of what events took against what they may moves it. It is
-slow against single events, which stop early or late by their own nature, and leaves room in the window of a cap, so that a
-doubtful event after several others is not cut short for want of it.
+is where the table of accuracies puts it for what an event may take in the mean, times a factor: an integral of what events took
+against what they might. It is slow against single events, which stop early or late by their own nature, and leaves room in the
+window of a cap, so that a doubtful event after several others is not cut short for want of it.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class ExitRule:
         self._at = {(point.path, point.exit, point.level): k for k, point in enumerate(points)}
         self._moves: dict[int, TableMoves] = {}
         self._cycle_s: dict[int, float] = {}
-        self._price: float | None = None
+        self._factor = 1.0
 
     def learnt(self) -> None:
         """The model has changed."""
@@ -142,22 +142,21 @@ class ExitRule:
 
     def _account(self, took_j: float, mean_j: float) -> None:
         """Move the price after an event that took so much of what it might in the mean [J]."""
-        assert self._price is not None
         dearest_j = max(self._model.energy_j(k) for k in range(len(self._points)))
         may_j = mean_j - min(_SPARE * dearest_j / self._window, _MOST_SPARE * mean_j)
         over = 1.0 if may_j <= 0.0 else min(took_j / may_j - 1.0, 1.0 / _INTEGRAL)
-        self._price *= math.exp(_INTEGRAL * over)
+        self._factor *= math.exp(_INTEGRAL * over)
 
     def _moves_at(self, level: int, mean_j: float) -> TableMoves:
         """Return the rule at a level of the knob, at today's energies, times and price."""
         if level not in self._moves:
             self._moves[level] = TableMoves(self._context(level))
         moves = self._moves[level]
-        if self._price is None:
-            moves.spend(mean_j)
-            self._price = moves.price
-        self._price = min(max(self._price, _LEAST * moves.top_price), moves.top_price)
-        moves.price = self._price
+        moves.spend(mean_j)
+        least, most = _LEAST * moves.top_price, moves.top_price
+        table = min(max(moves.price, least), most)
+        moves.price = min(max(table * self._factor, least), most)
+        self._factor = moves.price / table if table > 0.0 else 1.0  # no further than what has an effect
         return moves
 
     def _context(self, level: int) -> PolicyContext:

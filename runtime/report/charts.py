@@ -76,7 +76,7 @@ def legend(entries: Mapping[str, str], x: float, y: float) -> str:
     for name, colour in entries.items():
         parts.append(svg.rect(x, y - 10, 12, 12, colour))
         parts.append(svg.text(x + 18, y, name, kind="legend"))
-        x += 36 + 6.6 * len(name)
+        x += 36 + 7.0 * len(name)
     return "".join(parts)
 
 
@@ -84,7 +84,7 @@ def wrapped_legend(entries: Mapping[str, str], left: float, top: float, width: f
     """Return colour swatches with names in as many rows as ``width`` asks for, and the pixels these take."""
     parts, x, y = [], left, top + 12
     for name, colour in entries.items():
-        taken = 36 + 6.6 * len(name)
+        taken = 36 + 7.0 * len(name)
         if x > left and x + taken - 18 > left + width:
             x, y = left, y + 20
         parts.append(legend({name: colour}, x, y))

@@ -19,6 +19,7 @@ IDLE, RESIDUAL, UNANSWERED = "#b8c4d0", "#e07a5f", svg.ALARM
 BLOCK, MEAN, ESTIMATED = "#9db7d4", "#1c4f9c", "#f3d9a4"
 _HIGH, _ROW, _GAP = 120.0, 13.0, 34.0
 _BINS = 168
+_FEW, _OTHERS = 0.01, "other points"  # of the energy: what takes less is drawn together
 
 
 def chosen_points(runs: Metered) -> tuple[str, ...]:
@@ -145,7 +146,7 @@ def _answers(run: EdgeRecord, frame: Frame, colours: Mapping[str, str]) -> tuple
 
 def energy_bars(runs: Metered) -> str:
     """Return one bar a run: idle power, the inferences of each point and what neither explains; the line is the meter's sum."""
-    colours = {"idle": IDLE, **point_colours(runs), "not explained": RESIDUAL}
+    colours = {"idle": IDLE, **point_colours(runs), _OTHERS: "#7d6b91", "not explained": RESIDUAL}
     shares = {name: _shares(run) for name, run in runs.items()}
     used = {key: colours[key] for key in colours if any(share.get(key) for share in shares.values())}
     legends, taken = wrapped_legend(used, LEFT, 4.0, WIDTH - LEFT - 20)
@@ -172,5 +173,8 @@ def energy_bars(runs: Metered) -> str:
 
 def _shares(run: EdgeRecord) -> dict[str, float]:
     """Return energies to draw [J]; a residual below zero shows as a bar that ends beyond the line."""
-    ledger = run.ledger
-    return {"idle": ledger.idle_j, **ledger.points_j, "not explained": max(0.0, ledger.residual_j)}
+    ledger, shares = run.ledger, {"idle": run.ledger.idle_j}
+    for name, energy_j in ledger.points_j.items():
+        key = name if energy_j >= _FEW * ledger.drawn_j else _OTHERS
+        shares[key] = shares.get(key, 0.0) + energy_j
+    return {**shares, "not explained": max(0.0, ledger.residual_j)}

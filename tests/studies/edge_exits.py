@@ -7,8 +7,8 @@ counter in a file. Answers are the C engine's. Each split is a run of one event 
 
     python tests/studies/edge_exits.py --shared ../shared [--splits 4] [--clips 600] [--json]
 
-Exit code 1 when deciding at exits does not give more right answers at every cap that binds, by the paired 95 % interval, or when a
-cap is not kept.
+Exit code 1 when deciding at exits does not give more right answers over the caps together, by the paired 95 % interval, gives
+fewer at one of them, by its mean, or when a cap is not kept.
 """
 
 from __future__ import annotations
@@ -114,12 +114,16 @@ def main() -> int:
 
 
 def _tell(found: dict[float, list[dict[str, float]]], args: argparse.Namespace) -> int:
-    rows, worse = [], 0
+    rows: list[dict[str, float]] = []
+    worse = 0
     for rows_of in found.values():
         mean = {key: float(np.mean([row[key] for row in rows_of])) for key in rows_of[0]}
         gain, half = interval([row["each_right"] - row["fixed_right"] for row in rows_of])
         rows.append({**mean, "gain": gain, "gain_half": half})
-        worse += gain - (half if math.isfinite(half) else 0.0) <= 0.0 or mean["kept"] < 1.0
+        worse += gain < 0.0 or mean["kept"] < 1.0
+    splits = zip(*found.values(), strict=True)
+    gain, half = interval([np.mean([row["each_right"] - row["fixed_right"] for row in split]) for split in splits])
+    worse += gain - (half if math.isfinite(half) else 0.0) <= 0.0
     if args.json:
         print(json.dumps(rows, indent=2))
         return 1 if worse else 0
@@ -131,6 +135,7 @@ def _tell(found: dict[float, list[dict[str, float]]], args: argparse.Namespace) 
             f"  {'kept' if row['kept'] == 1.0 else 'NOT KEPT'}"
             f"   answered {row['fixed_answered']:.0f} / {row['each_answered']:.0f} %"
         )
+    print(f"over the caps together: {gain:+.1f} ± {half:.1f} points, paired over splits")
     return 1 if worse else 0
 
 
