@@ -122,7 +122,7 @@ class EdgeRecord:
 
     ``values`` says what the value of a point is, ``decided`` when its exit is chosen, ``provenance`` where energies come from,
     ``notes`` what a reader must know. ``power`` is thinned to some thousands of stretches; ``events`` is complete. ``settings``
-    holds the options as numbers in base units.
+    holds the options as numbers in base units. ``ended`` says what ended the run before its time, None where nothing did.
     """
 
     meter: str
@@ -154,6 +154,7 @@ class EdgeRecord:
     model_hash: str = ""
     engine: str = ""
     settings: Mapping[str, float | int | str | None] = field(default_factory=dict)
+    ended: str | None = None
 
     @property
     def correct_on_time(self) -> int | None:

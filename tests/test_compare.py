@@ -170,3 +170,13 @@ def test_prometheus_text() -> None:
         line.startswith("joulet_reading_ok") and 'quality="coarse"' in line and line.endswith(" 0.0") for line in lines
     )
     assert not any(line.startswith("joulet_voltage") for line in lines)
+
+
+def test_a_trace_of_an_unknown_kind_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.jlt").write_bytes(container())
+    words = ["profile", str(tmp_path / "m.jlt"), "--engine", "virtual:virtual_m4", "--trace", str(tmp_path / "t.xyz")]
+    assert main(words) == 2
+    assert "end it in .ppk2 (Nordic's Power Profiler) or .json (Perfetto)" in capsys.readouterr().err
+    assert not (tmp_path / "t.xyz").exists()

@@ -47,7 +47,9 @@ back at the end, and after a crash by the next run or by joulet doctor --restore
   joulet run a.tflite --engine litert:b.tflite --input x.npz --meter rapl --power-cap 15W,5min:9W --threads 1,2,4
   joulet run kws.jlt --input clips.npz --meter pi5 --budget-j 20kJ --horizon 2h --dvfs
 
-Exit code 1: the cap or the budget was not kept within 1 %."""
+A meter that is lost ends the run, and what was done until then is kept; with --allow-estimate it goes on by what was learnt.
+
+Exit code 1: the cap or the budget was not kept within 1 %, or the meter was lost."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -131,7 +133,9 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
         )
     else:
         print(text_of(record, args))
-    return 0 if record.kept else 1
+    if record.ended is not None:
+        print(f"joulet: error: {record.ended}. What was done until then is in {args.out}", file=sys.stderr)
+    return 0 if record.kept and record.ended is None else 1
 
 
 def settings_of(args: argparse.Namespace, values: str) -> EdgeSettings:

@@ -108,7 +108,8 @@ def run(
     UsageError
         If settings contradict each other.
     MeterError
-        If the meter is lost and estimates are not allowed, or tells no power.
+        If the meter tells no power at the beginning. One that is lost later, where estimates are not allowed, ends the run: the
+        record says so in ``ended``, and its last block is an estimate.
     """
     _check(settings)
     unit_j, idle_w = _begin(engine, inputs, points, metered, machine, settings)
@@ -185,6 +186,7 @@ class _Loop:
         self.slot_s = self.block_s = 0.0  # where the running slot and block began
         self.turned_s = -np.inf
         self.broken_s: float | None = None
+        self.ended: str | None = None
         self.sum: Sum = metered.now()
 
     def now_s(self) -> float:
@@ -197,8 +199,14 @@ class _Loop:
             self.serve_all(progress)
         except KeyboardInterrupt:
             self.broken_s = self.now_s()
+        except MeterError as error:
+            self.ended = str(error)
         self.close_slot(None)
-        self.close_block()
+        try:
+            self.close_block()
+        except MeterError as error:
+            self.ended = self.ended or str(error)
+            self.close_blind()
         if progress is not None:
             progress(1.0)
 
@@ -351,6 +359,14 @@ class _Loop:
         self.sum, self.block_s = sums, end_s
         self.counts[:] = 0
 
+    def close_blind(self) -> None:
+        """The meter is gone: what the last slots took is what was foretold."""
+        length_s, foretold_j = self.slot_s - self.block_s, self.account.open_j
+        if length_s > 0.0:
+            self.book(self.slot_s, 0.0, foretold_j)
+            self.estimated_s += length_s
+            self.account.settle(foretold_j)
+
     def book(self, end_s: float, measured_j: float, estimated_j: float) -> None:
         """Enter a block: what was drawn, and what idle power and inferences make of it."""
         self.measured_j += measured_j
@@ -400,7 +416,7 @@ class _Loop:
             knob=None if self.knob is None else self.knob.name,
             provenance=tuple(self.metered.provenance), notes=self.notes(),
             ledger=self.ledger(), power=thinned(self.power, _MOST_SAMPLES), events=tuple(self.events),
-            model_hash=self.engine.model_hash,
+            model_hash=self.engine.model_hash, ended=self.ended,
         )  # fmt: skip
 
     def notes(self) -> tuple[str, ...]:

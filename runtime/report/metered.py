@@ -207,6 +207,7 @@ _FACTS: Mapping[str, Callable[[EdgeRecord], str]] = {
     "worth of a point": lambda run: run.values,
     "exits are decided": lambda run: run.decided,
     "windows": _windows,
+    "ended": lambda run: run.ended or "at its time",
     "knob": lambda run: run.knob or "none",
 }
 
