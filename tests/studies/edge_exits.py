@@ -5,7 +5,7 @@ Keyword spotting on speakers who were not compiled on. The machine is a program:
 computes, for times that follow the plan's cycles but for a factor of each path that the plan does not know; its meter is a RAPL
 counter in a file. Answers are the C engine's. Each split is a run of one event a clip.
 
-    python tests/studies/edge_exits.py --shared ../shared [--splits 4] [--clips 600] [--json]
+    python tests/studies/edge_exits.py --shared ../shared [--splits 6] [--clips 600] [--json]
 
 Exit code 1 when deciding at exits does not give more right answers over the caps together, by the paired 95 % interval, gives
 fewer at one of them, by its mean, or when a cap is not kept.
@@ -73,7 +73,7 @@ def main() -> int:
     """Run the study; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, required=True, help="folder that holds data/")
-    parser.add_argument("--splits", type=int, default=4)
+    parser.add_argument("--splits", type=int, default=6)
     parser.add_argument("--first", type=int, default=100, help="number of the first split (100)")
     parser.add_argument("--clips", type=int, default=600, help="events of a run (600)")
     parser.add_argument("--json", action="store_true")
