@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -84,6 +84,9 @@ study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is 
 
 study-refit: $(VENV)/.test  ## an exit's head fitted again where noise has come, by speakers who neither compiled nor judged
 	$(PY) tests/studies/refit.py --shared $(SHARED)
+
+study-edge-exits: $(VENV)/.test  ## a cap on power: deciding at each exit against exits fixed before each event
+	$(PY) tests/studies/edge_exits.py --shared $(SHARED)
 
 study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones
 	$(PY) tests/studies/mfcc.py --shared $(SHARED)

@@ -89,7 +89,7 @@ def _move(context: PolicyContext, way: Way, action: Action) -> Move:
 
 
 class TableMoves:
-    """Moves by the accuracy table alone."""
+    """Moves by the accuracy table alone. ``price`` is that of a joule [1/J]; it may be set by whoever knows it better."""
 
     def __init__(self, context: PolicyContext) -> None:
         self._points = front(context)
@@ -99,12 +99,18 @@ class TableMoves:
             [_ways(context, merit, path, exit) for exit in range(context.n_exits)] for path in range(context.n_paths)
         ]
         self._first = {p.path: Decision(action=Action.START, path=p.path, exit=0) for p in self._points}
-        self._price = self._envelope.price(0.0)
+        self.price = self._envelope.price(0.0)
 
     def spend(self, budget_j: float) -> None:
         """Take the slope of the envelope at the budget."""
         # at the steepest slope the cheapest point is worth just what it costs: below it, by a hair
-        self._price = 0.999 * self._envelope.price(budget_j)
+        self.price = 0.999 * self._envelope.price(budget_j)
+
+    @property
+    def top_price(self) -> float:
+        """Price of a joule from which on no way past an exit is worth its joules, whatever the doubt [1/J]."""
+        ways = [move for path in self._ways for moves in path for move in moves]
+        return max((move.gain / move.energy_j for move in ways if move.energy_j > 0.0), default=0.0)
 
     def start(self, observation: Observation) -> Decision:
         """Aim at the point that earns most, evaluate every exit on the way."""
@@ -112,7 +118,7 @@ class TableMoves:
         for point in self._points:
             if point.need_j > observation.usable_energy_j:
                 break
-            value = point.merit - self._price * point.energy_j
+            value = point.merit - self.price * point.energy_j
             if value > best and point.time_s <= observation.deadline_left_s:
                 best, chosen = value, point
         if chosen is not None:
@@ -124,7 +130,7 @@ class TableMoves:
         doubt = 1.0 - (observation.confidence_q15 or 0) / _Q15
         best, decision = 0.0, STOP
         for move in self._ways[observation.path or 0][exit]:
-            value = doubt * move.gain - self._price * move.energy_j
+            value = doubt * move.gain - self.price * move.energy_j
             if (
                 value > best
                 and move.need_j <= observation.usable_energy_j

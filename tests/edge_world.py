@@ -14,8 +14,10 @@ import numpy as np
 from ina_device import FakeBus, Part
 from meter_trees import HWMON, ORIN_NANO, plant, rapl_zone
 
-from joulet.engine.seam import Array, Depth, InferResult, TensorInfo
+from joulet.engine.host import HostEngine
+from joulet.engine.seam import Array, Depth, ExitEvent, InferResult, TensorInfo
 from joulet.meters import Machine
+from joulet.records import CostTable
 
 _STEP_S = 0.01
 
@@ -130,3 +132,53 @@ class WorldEngine:
             outputs=(output,), exit=np.zeros(1, np.uint8), confidence_q15=np.full(1, 32767, np.uint16),
             macs=np.zeros(1, np.uint64),
         )  # fmt: skip
+
+
+class SteppedWorldEngine:
+    """A real stepped engine on a world: its answers, times and power that follow a table of costs, but for a factor of each path.
+
+    Reaching the last exit of the first path takes ``whole_s`` at ``busy_w``; ``wrong`` is how much slower than planned every other
+    path is.
+    """
+
+    def __init__(
+        self, world: World, engine: HostEngine, table: CostTable, *, busy_w: float, whole_s: float, wrong: float = 1.2
+    ) -> None:
+        self._world, self._engine, self._busy_w = world, engine, busy_w
+        self.inputs, self.outputs, self.model_hash = engine.inputs, engine.outputs, engine.model_hash
+        self.exit_names, self.path_names = engine.exit_names, engine.path_names
+        self._cycles = [[step.cycles if step else 0 for step in rows[0]] for rows in table.steps]
+        whole = self._cycles[0][-1]
+        self._cycle_s = [whole_s / whole * wrong ** (path % 2) for path in range(len(self._cycles))]
+        self._path = self._done = 0
+
+    def infer(self, inputs: Sequence[Array], *, path: int | str = 0, depth: Depth = "last") -> InferResult:
+        """Take time and answer."""
+        number = path if isinstance(path, int) else self.path_names.index(path)
+        result = self._engine.infer(inputs, path=path, depth=depth)
+        self._pass(self._cycles[number][int(result.exit[0])], number)
+        return result
+
+    def start(self, inputs: Sequence[Array], path: int) -> None:
+        """Begin one inference."""
+        self._path, self._done = path, 0
+        self._engine.start(inputs, path)
+
+    def switch(self, path: int) -> None:
+        """Go on along another path."""
+        self._path = path
+        self._engine.switch(path)
+
+    def run_to_exit(self, exit: int) -> ExitEvent:
+        """Take the time from the exit reached to this one."""
+        cycles = self._cycles[self._path][exit]
+        self._pass(max(0, cycles - self._done), self._path)
+        self._done = cycles
+        return self._engine.run_to_exit(exit)
+
+    def answer(self) -> Array:
+        """Return the answer of the exit just reached."""
+        return self._engine.answer()
+
+    def _pass(self, cycles: int, path: int) -> None:
+        self._world.pass_time(cycles * self._cycle_s[path] / self._world.speed, self._busy_w)

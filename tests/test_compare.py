@@ -77,8 +77,11 @@ def test_other_meters_and_models_are_noted() -> None:
 
 
 def test_runs() -> None:
-    before = make_run().summary
-    worse = replace(before, score=(before.score or 0.5) * 0.9, brownouts=before.brownouts + 3)
+    before = make_run()
+    summary = before.summary
+    worse = replace(
+        before, summary=replace(summary, score=(summary.score or 0.5) * 0.9, brownouts=summary.brownouts + 3)
+    )
     found = {each.figure: each.verdict for each in compare_runs(before, worse, 0.02).changes}
     assert found["score"] == "worse"
     assert found["brown-outs"] == "worse"
@@ -167,3 +170,13 @@ def test_prometheus_text() -> None:
         line.startswith("joulet_reading_ok") and 'quality="coarse"' in line and line.endswith(" 0.0") for line in lines
     )
     assert not any(line.startswith("joulet_voltage") for line in lines)
+
+
+def test_a_trace_of_an_unknown_kind_is_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "m.jlt").write_bytes(container())
+    words = ["profile", str(tmp_path / "m.jlt"), "--engine", "virtual:virtual_m4", "--trace", str(tmp_path / "t.xyz")]
+    assert main(words) == 2
+    assert "end it in .ppk2 (Nordic's Power Profiler) or .json (Perfetto)" in capsys.readouterr().err
+    assert not (tmp_path / "t.xyz").exists()

@@ -168,7 +168,22 @@ def test_idle_power_that_rises_is_followed(tmp_path: Path) -> None:
 def test_a_meter_that_vanishes_ends_the_run(tmp_path: Path) -> None:
     world = World(tmp_path, POINTS)
     world.at[30.0] = lambda: setattr(world, "gone", True)
-    with pytest.raises(MeterError, match=r"was lost: .*--allow-estimate"):
+    record = go(world, settings("5W"))
+    assert record.ended is not None
+    assert "was lost: " in record.ended
+    assert "--allow-estimate" in record.ended
+    # what was done until then is kept: all but the last block measured
+    assert 28.0 < record.duration_s < 31.0
+    assert 0.0 < record.estimated_s < 1.5
+    assert record.energy_j == pytest.approx(4.9 * record.duration_s, rel=0.06)
+    assert record.answered > 140
+    assert sum(each.measured_j + each.estimated_j for each in record.power) == pytest.approx(record.energy_j)
+
+
+def test_a_meter_that_tells_nothing_at_the_beginning_is_an_error(tmp_path: Path) -> None:
+    world = World(tmp_path, POINTS)
+    world.at[0.3] = lambda: setattr(world, "gone", True)
+    with pytest.raises(MeterError, match="was lost: "):
         go(world, settings("5W"))
 
 

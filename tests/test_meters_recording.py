@@ -83,7 +83,7 @@ def test_half_written_lines_and_clocks_that_go_back_are_said(tmp_path: Path) -> 
     assert "line 3 is left out" in notes
     assert "line 6 is left out: it has 1 of 2 cells" in notes
     assert "line 8 is left out: it has no end" in notes
-    assert "goes back at 1 places" in notes
+    assert "goes back 1 time;" in notes
     path.write_text("volts,amps\n1,2\n")
     with pytest.raises(MeterError, match="needs time_s"):
         load_recording(path)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tarfile
@@ -34,6 +35,37 @@ def test_the_sdist_carries_sources_and_boards(built: Path) -> None:
     with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames() if "/" in name}
     assert {"csrc/joulet.h", "csrc/kernels/kernels.def", "firmware/boards/nucleo_l4r5zi/board.toml"} <= names
+
+
+def test_the_sdist_is_what_is_kept(built: Path) -> None:
+    """Every file under version control but those of the workshop is in the sdist, and nothing built is."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a checkout: what is kept is not known")
+    with tarfile.open(next(built.glob("*.tar.gz"))) as archive:
+        held = {name.name.split("/", 1)[1] for name in archive.getmembers() if name.isfile()}
+    # .ci and git's own files are of the checkout
+    kept = {name for name in run("git", "ls-files", cwd=ROOT).splitlines() if not name.startswith(".")}
+    assert {name for name in kept if (ROOT / name).is_file()} - held == set()
+    made = {"PKG-INFO", "setup.cfg"}
+    assert {name for name in held - kept - made if not name.startswith("joulet.egg-info/")} == set()
+
+
+def test_an_index_would_take_it(built: Path) -> None:
+    pytest.importorskip("twine", reason="pip install twine")
+    files = [str(path) for pattern in ("*.tar.gz", "*.whl") for path in built.glob(pattern)]
+    assert run(sys.executable, "-m", "twine", "--no-color", "check", "--strict", *files, cwd=built).count("PASSED") == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="manylinux is of Linux")
+def test_the_wheel_runs_on_any_linux_of_this_libc(built: Path) -> None:
+    """What manylinux asks: no library but the C library's own; a wheel that serves all Pythons from 3.10 on."""
+    pytest.importorskip("auditwheel", reason="pip install auditwheel")
+    wheel = next(built.glob("*.whl"))
+    assert "-cp310-abi3-" in wheel.name
+    said = " ".join(run(sys.executable, "-m", "auditwheel", "show", str(wheel), cwd=built).split())
+    assert "manylinux_2_" in said
+    needed = set(re.findall(r"\b(lib\w+|ld-linux\S*)\.so", said))
+    assert needed <= {"libc", "libm"}, needed
 
 
 def test_the_wheel_holds_all_that_is_kept(built: Path) -> None:

@@ -15,11 +15,12 @@ from pathlib import Path
 import pytest
 from meter_trees import HWMON, ORIN_NANO, machine, plant
 
-from joulet.errors import MeterError
+from joulet.errors import MeterError, UsageError
 from joulet.meters import Machine, Quality, Reading
 from joulet.meters.tally import Tally, total_w
 from joulet.meters.watch import Watch
 from joulet.tools import power
+from joulet.tools.main import main
 
 
 def reading(time_s: float, power_w: float | None, **others: object) -> Reading:
@@ -261,3 +262,32 @@ def test_the_command_as_a_user_calls_it() -> None:
         assert done.returncode == 2
         assert message in done.stderr
         assert "Traceback" not in done.stderr
+
+
+# what a user may get wrong
+
+
+def test_a_source_named_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="named 2 times"):
+        Watch(["simulated:1W", "simulated:1W"], Machine(), allow_estimate=False, late_s=1.0)
+
+
+def test_an_unknown_kind_names_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "rapls"]) == 2
+    assert "there is no kind 'rapls'; did you mean rapl; there are jetson, pi5" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_missing_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["power", "simulated:1W", "--duration", "1s", "--csv", str(tmp_path / "none" / "x.csv")]) == 2
+    assert f"there is no folder '{tmp_path / 'none'}'; make it first" in capsys.readouterr().err
+
+
+def test_samples_that_a_recording_lacks_are_missing_from_its_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "r.csv").write_text("time_s,power_w\n0,1\n1,nan\n2,1\n3,1\n")
+    assert main(["power", f"replay:{tmp_path / 'r.csv'},speed=100", "--json"]) == 0
+    (rail,) = json.loads(capsys.readouterr().out.splitlines()[-1])["data"]["rails"]
+    assert rail["energy_j"] == pytest.approx(1.0)
+    assert (rail["covered_s"], rail["missed_s"]) == (pytest.approx(1.0), pytest.approx(2.0))
+    assert rail["mean_w"] == pytest.approx(1.0)

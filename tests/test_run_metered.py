@@ -102,6 +102,25 @@ def test_a_ladder_and_its_threads(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert "one number above 0 and up to 1 for each of the 2 files" in capsys.readouterr().err
 
 
+def test_a_meter_that_is_lost_leaves_what_was_done(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world = World(tmp_path / "root", {}, idle_w=2.0)
+    world.at[10.0] = lambda: setattr(world, "gone", True)
+    words = ("--meter", "rapl", "--power-cap", "3W", "--duration", "20s", "--window", "5s", "--period", "500ms")
+    assert go(model, world, tmp_path / "out", *words) == 1
+    said = capsys.readouterr()
+    assert "was lost" in said.err
+    assert f"What was done until then is in {tmp_path / 'out'}" in said.err
+    assert "joules" in said.out or " J" in said.out
+    summary = json.loads((tmp_path / "out" / "summary.json").read_text())
+    assert 14 <= summary["arrived"] < 25
+    assert summary["ended"] in said.err
+    assert "was lost" in (tmp_path / "out" / "report.html").read_text()
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert set(manifest["files"]) == {"events.jsonl", "ledger.json", "report.html", "run.json.gz", "summary.json"}
+
+
 def test_what_does_not_go_together(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     base = ["run", str(model), "--input", str(model.parent / "in.npz"), "--out", str(tmp_path / "out")]
     cap = ["--power-cap", "3W"]

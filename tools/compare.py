@@ -9,10 +9,11 @@ from dataclasses import asdict
 from pathlib import Path
 
 from joulet.errors import DataError, UsageError
+from joulet.metered_run import EdgeRecord
 from joulet.profile.compare import Change, Comparison, compare_profiles, compare_runs
 from joulet.profile.figures import load_profile
 from joulet.records import RunRecord
-from joulet.report import read
+from joulet.report import find, read_any
 from joulet.units import format_quantity
 
 EPILOG = """\
@@ -24,6 +25,7 @@ BEFORE and AFTER are two profiles (joulet profile --out), or two runs (their fol
 
 A figure of a profile is worse when it grew by more than --allow and the 95 % intervals do not overlap; where they do, it is
 unclear, which --strict also stops at. Runs are single ones: there every change beyond --allow counts. What is gone fails.
+Of a run under a meter and one under a harvester the figures are compared that both have.
 """
 
 
@@ -52,9 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if (before is None) != (after is None):
         raise UsageError(f"'{args.before}' and '{args.after}': one is a run, the other a profile; give two of a kind")
     if before is not None and after is not None:
-        found = compare_runs(before.summary, after.summary, allowed)
-        notes = [f"model differs: {before.model} / {after.model}"] if before.model_hash != after.model_hash else []
-        found = Comparison(changes=found.changes, notes=(*notes, *found.notes))
+        found = compare_runs(before, after, allowed)
     else:
         found = compare_profiles(load_profile(args.before), load_profile(args.after), allowed)
     failed = found.fails(strict=args.strict)
@@ -80,19 +80,13 @@ def share_of(text: str) -> float:
     return share
 
 
-def _run_record(path: Path) -> RunRecord | None:
+def _run_record(path: Path) -> RunRecord | EdgeRecord | None:
     """Return the record of a run folder or file; None when the file is something else."""
-    if path.is_dir():
-        records = sorted(path.glob("*.json.gz"))
-        if len(records) != 1:
-            raise UsageError(f"'{path}' holds {len(records)} run records (*.json.gz); name one of them")
-        return read(records[0])
-    if not path.is_file():
-        raise UsageError(f"cannot read '{path}': no such file")
+    found = find(path)
     try:
-        return read(path)
+        return read_any(found)
     except DataError:
-        if path.suffix == ".gz":
+        if found.suffix == ".gz":
             raise
         return None
 

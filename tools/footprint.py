@@ -16,6 +16,7 @@ from typing import Any
 
 from joulet.errors import UsageError
 from joulet.footprint import EFFICIENCY, GRID, WATER, Factor, Factors, Footprint, Item, footprint, together
+from joulet.metered_run import EdgeRecord
 from joulet.profile.figures import Profile, load_profile
 from joulet.records import RunRecord
 from joulet.units import format_quantity
@@ -164,9 +165,10 @@ def parse_factor(name: str, text: str | None) -> Factor | None:
 
 def _items(source: Path, path: str | None, exit: str | None) -> Iterator[Item]:
     if source.is_dir() or source.name.endswith(".json.gz"):
-        from joulet.report import read
+        from joulet.report import find, read_any
 
-        yield _of_run(source, read(source / "run.json.gz" if source.is_dir() else source))
+        record = read_any(find(source))
+        yield _of_metered(source, record) if isinstance(record, EdgeRecord) else _of_run(source, record)
         return
     profile = load_profile(source)
     found = list(_of_profile(source, profile, path, exit))
@@ -209,6 +211,22 @@ def _of_run(source: Path, record: RunRecord) -> Item:
         source=source.name, what=f"an answer under {record.policy}", kind="modelled",
         provenance=f"modelled: a run's ledger over {served} answers; energy of a cycle {cycle}",
         energy_j=energy_j, low_j=-math.inf, high_j=math.inf, latency_s=None,
+    )  # fmt: skip
+
+
+def _of_metered(source: Path, record: EdgeRecord) -> Item:
+    if not record.answered:
+        raise UsageError(f"'{source}': the run answered nothing; there is no inference to lay its energy to")
+    energy_j = record.energy_j / record.answered
+    kinds = {text.partition(":")[0] for text in record.provenance}
+    if "modelled" in kinds:
+        kind = "simulated"
+    else:
+        kind = "measured" if kinds == {"measured"} and record.estimated_j == 0.0 else "estimated"
+    return Item(
+        source=source.name, what=f"an answer, {record.meter}", kind=kind,
+        provenance=f"{'; '.join(record.provenance)}; over {record.answered} answers, idle power included",
+        energy_j=energy_j, low_j=-math.inf, high_j=math.inf, latency_s=record.latency_s(0.5),
     )  # fmt: skip
 
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from joulet import __version__
 from joulet.errors import JouletError
@@ -70,11 +72,21 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"joulet: error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"joulet: error: {error.strerror or error}: {error.filename or ''}".rstrip(": "), file=sys.stderr)
+        print(f"joulet: error: {_said(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("joulet: interrupted", file=sys.stderr)
         return 130
+
+
+def _said(error: OSError) -> str:
+    """Return what an error of the system means, with the file and, where its folder is missing, that."""
+    if not error.filename:
+        return str(error.strerror or error)
+    path = Path(os.fsdecode(error.filename))
+    missing = isinstance(error, FileNotFoundError) and not path.parent.is_dir()
+    remedy = f": there is no folder '{path.parent}'; make it first" if missing else ""
+    return f"'{path}': {error.strerror or error}{remedy}"
 
 
 if __name__ == "__main__":

@@ -168,11 +168,11 @@ PAGE = """<!doctype html>
  #state.lost { color: #c33; }
 </style></head><body>
 <h1>Power</h1>
-<p><button id="mark">mark</button> <label><input type="checkbox" id="zero" checked> from zero</label>
- <label>seconds <input id="span" type="number" value="60" min="1" max="3600" style="width:5em"></label>
- <span id="state">waiting</span></p>
+<p><button id="mark">mark</button> <label><input type="checkbox" id="zero" checked> from zero</label> ·
+ <label>over <input id="span" type="number" value="60" min="1" max="3600" style="width:5em"> s</label>
+ · <span id="state">waiting</span></p>
 <canvas id="plot" role="img" aria-label="power over time"></canvas>
-<table><thead><tr><th>rail</th><th>V</th><th>A</th><th>W</th><th>min</th><th>mean</th><th>max</th><th>energy</th>
+<table><thead><tr><th>rail</th><th>voltage</th><th>current</th><th>power</th><th>min</th><th>mean</th><th>max</th><th>energy</th>
 <th>missing</th><th>quality</th></tr></thead><tbody id="rails"></tbody></table>
 <p id="window"></p><div id="news"></div>
 <script>
@@ -233,7 +233,14 @@ function draw() {
     g.fillText(si(p, "W"), 4, y(p) + 4);
     g.globalAlpha = 0.15; g.beginPath(); g.moveTo(left, y(p)); g.lineTo(w - 8, y(p)); g.stroke(); g.globalAlpha = 0.7;
   }
-  for (let i = 0; i <= 6; i++) g.fillText((start + span * i / 6).toFixed(0) + " s", x(start + span * i / 6) - 10, h - 6);
+  const digits = span < 12 ? 1 : 0;
+  for (let i = 0; i <= 6; i++) {
+    const t = start + span * i / 6;
+    if (t < 0) continue;  // before the first reading there is nothing
+    g.textAlign = i === 6 ? "right" : "center";
+    g.fillText(t.toFixed(digits) + " s", x(t), h - 6);
+  }
+  g.textAlign = "left";
   g.globalAlpha = 1; g.lineWidth = 1.5;
   for (const s of series.values()) {
     g.strokeStyle = s.colour; g.beginPath();

@@ -195,6 +195,8 @@ def _progress(done: int, total: int) -> None:
 
 
 def _on_board(args: argparse.Namespace) -> Profile:
+    if args.trace is not None and args.trace.suffix.lower() not in (".ppk2", ".json"):
+        raise UsageError(f"--trace {args.trace}: end it in .ppk2 (Nordic's Power Profiler) or .json (Perfetto)")
     with ExitStack() as stack:
         bench = stack.enter_context(open_bench(args))
         engine, board, counter, meter, recorder = bench.engine, bench.board, bench.counter, bench.meter, bench.recorder

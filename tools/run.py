@@ -31,6 +31,7 @@ from joulet.engine.host import HostEngine
 from joulet.engine.samples import load_inputs, load_labels
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
+from joulet.metered_run import EdgeRecord
 from joulet.plan.cost import cost_table
 from joulet.plan.measured import priced
 from joulet.plan.nvm_comparison import STRATEGY_NAMES
@@ -336,9 +337,9 @@ def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[
         "model": {
             "file": args.model.name,
             "model_hash": setup.container.model_hash.hex(),
-            "sha256": _sha256(args.model),
+            "sha256": sha256_of(args.model),
         },
-        "input": {"file": args.input.name, "sha256": _sha256(args.input), "samples": len(setup.inputs[0])},
+        "input": {"file": args.input.name, "sha256": sha256_of(args.input), "samples": len(setup.inputs[0])},
         "trace": {
             "file": setup.harvester.name,
             "sha256": setup.harvester.sha256,
@@ -351,7 +352,8 @@ def manifest(args: argparse.Namespace, record: RunRecord, setup: Setup) -> dict[
     }
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Return the digest of a file, as hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
@@ -373,20 +375,34 @@ def _is_run(folder: Path) -> bool:
 
 
 def write_folder(folder: Path, record: RunRecord, about: Mapping[str, Any]) -> None:
-    """Write the run folder beside its place, then put it there whole."""
-    from joulet.report import render, save, write
+    """Write the run folder."""
+    files = {
+        "events.jsonl": "".join(f"{json.dumps(_plain(asdict(event)))}\n" for event in record.events),
+        "ledger.json": _json({**_plain(asdict(record.ledger)), "closes": record.ledger.closes}),
+        "summary.json": _json(_result(record)),
+    }
+    put_folder(folder, record, files, about)
+
+
+def put_folder(
+    folder: Path, record: RunRecord | EdgeRecord, files: Mapping[str, str], about: Mapping[str, Any]
+) -> None:
+    """Write texts, run record, report and manifest beside the folder's place, then put it there whole."""
+    from joulet.report import render, render_metered, save, write
 
     part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
     try:
         part.chmod(0o755)
-        lines = (json.dumps(_plain(asdict(event))) for event in record.events)
-        (part / "events.jsonl").write_text("".join(f"{line}\n" for line in lines))
-        _write_json(part / "ledger.json", {**_plain(asdict(record.ledger)), "closes": record.ledger.closes})
-        _write_json(part / "summary.json", _result(record))
+        for name, text in files.items():
+            (part / name).write_text(text)
         save(part / "run.json.gz", record)
-        write(part / "report.html", render({record.policy: record}, title=f"{record.model} under {record.policy}"))
-        hashes = {path.name: _sha256(path) for path in sorted(part.iterdir())}
-        _write_json(part / "manifest.json", {**about, "files": hashes})
+        if isinstance(record, EdgeRecord):
+            page = render_metered({record.model: record}, title=f"{record.model} under {record.meter}")
+        else:
+            page = render({record.policy: record}, title=f"{record.model} under {record.policy}")
+        write(part / "report.html", page)
+        hashes = {path.name: sha256_of(path) for path in sorted(part.iterdir())}
+        (part / "manifest.json").write_text(_json({**about, "files": hashes}))
         old = None
         if folder.exists():
             old = folder.with_name(f"{part.name}.old")
@@ -398,8 +414,8 @@ def write_folder(folder: Path, record: RunRecord, about: Mapping[str, Any]) -> N
         shutil.rmtree(part, ignore_errors=True)
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(value, indent=2) + "\n")
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2) + "\n"
 
 
 def _plain(value: Any) -> Any:

@@ -6,12 +6,10 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-import shutil
 import sys
-import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +28,7 @@ from joulet.errors import UsageError
 from joulet.knobs import KINDS, held, open_knob, restore
 from joulet.meters.machine import Machine
 from joulet.plan.cost import board_costs, cost_table
+from joulet.records import CostTable
 from joulet.tools.engines import open_engine
 from joulet.units import format_quantity, format_time, parse_quantity
 
@@ -38,16 +37,19 @@ _DURATION = "1min"
 EPILOG = """\
 With --meter the run is this machine's own, in real time (--engine host or litert): events arrive by the clock, each is answered
 at the operating point that the power leaves - bits and exit of a container, file and threads of a ladder, level of a knob - and
-the meter says what that took. What an inference costs at each point is learnt from it; the plan's costs are only where that
-begins. --power-cap holds the mean over each --window, --budget-j makes energy last until --horizon. Where nothing fits, events
-are left unanswered. --dvfs also turns a knob of the machine; it is put back at the end, and after a crash by the next run or
-by joulet doctor --restore.
+the meter says what that took. A calibrated container is asked again at each exit: it goes on where it is in doubt and there is
+power for it (--fixed-exits: each event goes to the exit that was chosen before it). What an inference costs at each point is
+learnt from the meter; the plan's costs are only where that begins. --power-cap holds the mean over each --window, --budget-j makes
+energy last until --horizon. Where nothing fits, events are left unanswered. --dvfs also turns a knob of the machine; it is put
+back at the end, and after a crash by the next run or by joulet doctor --restore.
 
   joulet run kws.jlt --input clips.npz --meter jetson --power-cap 6W --period 100ms --duration 10min
   joulet run a.tflite --engine litert:b.tflite --input x.npz --meter rapl --power-cap 15W,5min:9W --threads 1,2,4
   joulet run kws.jlt --input clips.npz --meter pi5 --budget-j 20kJ --horizon 2h --dvfs
 
-Exit code 1: the cap or the budget was not kept within 1 %."""
+A meter that is lost ends the run, and what was done until then is kept; with --allow-estimate it goes on by what was learnt.
+
+Exit code 1: the cap or the budget was not kept within 1 %, or the meter was lost."""
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -71,6 +73,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
         choices=KINDS,
         metavar="KNOB",
         help=f"also turn a knob: {', '.join(KINDS)} (none)",
+    )
+    group.add_argument(
+        "--fixed-exits", action="store_true", help="decide on the exit before each event, not again at each exit"
     )
     group.add_argument(
         "--allow-estimate", action="store_true", help="go on with what was learnt when the meter is lost"
@@ -99,7 +104,8 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
         engine = stack.enter_context(open_engine(args.model, args.engine, threads=threads_of(args.threads)))
         inputs = load_inputs(args.input, engine.inputs)
         labels = load_labels(args.input, len(inputs[0]))
-        points, values = points_of(args, engine, inputs)
+        table = table_of(args, engine)
+        points, values = points_of(args, engine, inputs, table)
         knob = None
         if args.dvfs is not None:
             for line in restore(around):  # before the knob is read: what a crash left is not how things are
@@ -110,9 +116,14 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
         metered = Metered(args.meter, around, rate_hz=args.rate, allow_estimate=args.allow_estimate)
         stack.callback(metered.close)
         record = run(
-            engine, inputs, labels, points, metered, around, settings_of(args, values), knob=knob, progress=_progress()
-        )
+            engine, inputs, labels, points, metered, around, settings_of(args, values), knob=knob,
+            table=None if args.fixed_exits else table, progress=_progress(),
+        )  # fmt: skip
         notes = knob.notes if knob is not None else ()
+    record = replace(
+        record, model=args.model.name, engine=args.engine, notes=(*record.notes, *notes),
+        settings=_told(settings_of(args, values), args),
+    )  # fmt: skip
     write_folder(args.out, record, args, notes)
     if args.json:
         print(
@@ -122,7 +133,9 @@ def run_metered(args: argparse.Namespace, machine: Machine | None = None) -> int
         )
     else:
         print(text_of(record, args))
-    return 0 if record.kept else 1
+    if record.ended is not None:
+        print(f"joulet: error: {record.ended}. What was done until then is in {args.out}", file=sys.stderr)
+    return 0 if record.kept and record.ended is None else 1
 
 
 def settings_of(args: argparse.Namespace, values: str) -> EdgeSettings:
@@ -149,6 +162,15 @@ def settings_of(args: argparse.Namespace, values: str) -> EdgeSettings:
     )  # fmt: skip
 
 
+def _told(settings: EdgeSettings, args: argparse.Namespace) -> dict[str, float | int | str | None]:
+    """Return what a report says of the options: numbers in base units."""
+    return {
+        "period_s": settings.period_s, "deadline_s": settings.deadline_s or settings.period_s,
+        "block_s": settings.block_s, "idle_s": settings.idle_s, "readings_per_s": args.rate, "threads": args.threads,
+        "budget_j": settings.budget_j, "horizon_s": settings.horizon_s,
+    }  # fmt: skip
+
+
 def threads_of(text: str) -> tuple[int, ...]:
     """Return the numbers of threads, each once."""
     words = [word.strip() for word in text.split(",")]
@@ -157,17 +179,24 @@ def threads_of(text: str) -> tuple[int, ...]:
     return tuple(dict.fromkeys(int(word) for word in words))
 
 
-def points_of(args: argparse.Namespace, engine: Engine, inputs: Sequence[Array]) -> tuple[tuple[Point, ...], str]:
+def table_of(args: argparse.Namespace, engine: Engine) -> CostTable | None:
+    """Return the costs of a container on a board, of which only ratios count; None for what has none."""
+    if not isinstance(engine, HostEngine):
+        return None
+    return cost_table(engine.container, board_costs(engine.container, load_board(args.board or DEFAULT_BOARD)))
+
+
+def points_of(
+    args: argparse.Namespace, engine: Engine, inputs: Sequence[Array], table: CostTable | None
+) -> tuple[tuple[Point, ...], str]:
     """Return the operating points of an engine and what their value is."""
     from joulet.tools.bench import is_float
 
-    if isinstance(engine, HostEngine):
+    if table is not None:
         if args.accuracy is not None or args.threads != "1":
             raise UsageError(
                 "--accuracy and --threads belong to --engine litert; a container says what its exits are worth"
             )
-        board = load_board(args.board or DEFAULT_BOARD)
-        table = cost_table(engine.container, board_costs(engine.container, board))
         return points_of_table(table, leave_out=[name for name in engine.path_names if is_float(engine, name)])
     names = engine.path_names
     n_threads = len(threads_of(args.threads))
@@ -203,27 +232,24 @@ def _timed(engine: Engine, inputs: Sequence[Array], path: str) -> float:
 
 def write_folder(folder: Path, record: EdgeRecord, args: argparse.Namespace, notes: Sequence[str]) -> None:
     """Write the run folder beside its place, then put it there whole."""
-    from joulet.tools.run import FORMAT
+    from joulet.tools.run import FORMAT, put_folder, sha256_of
 
     options = {
         k: str(v) if isinstance(v, Path) else v for k, v in vars(args).items() if k not in ("command", "out", "json")
     }
     about: dict[str, Any] = {
         "format": FORMAT, "kind": "metered", "joulet": __version__, "python": platform.python_version(),
-        "numpy": np.__version__, "machine": platform.machine(), "options": options, "model": args.model.name,
+        "numpy": np.__version__, "machine": platform.machine(), "options": options, "settings": dict(record.settings),
+        "model": {"file": args.model.name, "model_hash": record.model_hash, "sha256": sha256_of(args.model)},
+        "input": {"file": args.input.name, "sha256": sha256_of(args.input)}, "meter": record.meter,
         "provenance": list(record.provenance), "knob_notes": list(notes),
     }  # fmt: skip
-    part = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        part.chmod(0o755)
-        (part / "events.jsonl").write_text("".join(f"{json.dumps(asdict(event))}\n" for event in record.events))
-        (part / "summary.json").write_text(json.dumps(record.to_dict(), indent=2) + "\n")
-        (part / "manifest.json").write_text(json.dumps(about, indent=2) + "\n")
-        if folder.exists():
-            shutil.rmtree(folder)
-        part.rename(folder)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
+    files = {
+        "events.jsonl": "".join(f"{json.dumps(asdict(event))}\n" for event in record.events),
+        "ledger.json": json.dumps({**asdict(record.ledger), "closes": record.ledger.closes}, indent=2) + "\n",
+        "summary.json": json.dumps(record.to_dict(), indent=2) + "\n",
+    }
+    put_folder(folder, record, files, about)
 
 
 def text_of(record: EdgeRecord, args: argparse.Namespace) -> str:
@@ -267,8 +293,14 @@ def text_of(record: EdgeRecord, args: argparse.Namespace) -> str:
             f"             {format_quantity(record.estimated_j, 'J')} estimated, for {format_time(record.estimated_s)} "
             "without readings"
         )
-    lines.append(f"  value      {record.values}")
-    return "\n".join([*lines, *(f"  note       {note}" for note in record.notes)])
+    ledger = record.ledger
+    lines.append(
+        f"  ledger     {'closes' if ledger.closes else 'DOES NOT CLOSE'}: idle {format_quantity(ledger.idle_j, 'J')}, inferences "
+        f"{format_quantity(sum(ledger.points_j.values()), 'J')}, not explained {ledger.residual_fraction:.2%}"
+    )
+    lines.append(f"  value      {record.values}; decided {record.decided}")
+    lines += [f"  note       {note}" for note in record.notes]
+    return "\n".join([*lines, f"  report     {args.out / 'report.html'}"])
 
 
 def _progress() -> Callable[[float], None] | None:

@@ -3,6 +3,6 @@
 
 from joulet.edge.loop import EdgeSettings, run
 from joulet.edge.points import Point, points_of_ladder, points_of_table
-from joulet.edge.record import EdgeRecord
+from joulet.metered_run import EdgeRecord
 
 __all__ = ["EdgeRecord", "EdgeSettings", "Point", "points_of_ladder", "points_of_table", "run"]

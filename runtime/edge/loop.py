@@ -6,22 +6,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
 
 from joulet.edge.account import Account, Cap
 from joulet.edge.controller import Controller, Limits
+from joulet.edge.exits import ExitRule, Reached, can_decide
 from joulet.edge.metered import Metered, Sum
 from joulet.edge.model import PowerModel
 from joulet.edge.points import Point
-from joulet.edge.record import CapRecord, EdgeEvent, EdgeRecord, PointRecord
-from joulet.engine.seam import Array, Engine
+from joulet.engine.seam import Array, Engine, SteppedEngine
 from joulet.errors import MeterError, UsageError
 from joulet.knobs.seam import Knob
+from joulet.metered_run import CapRecord, EdgeEvent, EdgeLedger, EdgeRecord, PointRecord, PowerSample, thinned
 from joulet.meters.machine import Machine
+from joulet.records import CostTable
 
 _MARGIN = 0.01  # of the cap, kept free for what a meter is off by
 _NOISE = 0.03  # of a block's energy: how far off the meter may be
@@ -29,6 +33,7 @@ _COVERED = 0.5  # of a block, for the model to learn from it
 _NAP_S = 0.05
 _LATENCY_WEIGHT = 0.3
 _SETTLE_TRIES = 40
+_MOST_SAMPLES = 4000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +78,7 @@ def run(
     settings: EdgeSettings,
     *,
     knob: Knob | None = None,
+    table: CostTable | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> EdgeRecord:
     """Run for a while.
@@ -93,18 +99,26 @@ def run(
         Events, cap, budget.
     knob : optional
         What levels of points mean.
+    table : CostTable, optional
+        Of a stepped engine's container: at each exit there is a decision whether to go on. Without, or where accuracies are not
+        known, an event is answered at the exit of its point.
 
     Raises
     ------
     UsageError
         If settings contradict each other.
     MeterError
-        If the meter is lost and estimates are not allowed, or tells no power.
+        If the meter tells no power at the beginning. One that is lost later, where estimates are not allowed, ends the run: the
+        record says so in ``ended``, and its last block is an estimate.
     """
     _check(settings)
     unit_j, idle_w = _begin(engine, inputs, points, metered, machine, settings)
     model = PowerModel([point.relative for point in points], unit_j, idle_w, 0.02 * idle_w + 1e-6)
-    loop = _Loop(engine, inputs, labels, points, metered, machine, settings, knob, model)
+    exits = None
+    if table is not None and can_decide(table, points):
+        window = math.inf if settings.cap is None else settings.window_s / settings.period_s
+        exits = ExitRule(cast(SteppedEngine, engine), table, points, model, window)
+    loop = _Loop(engine, inputs, labels, points, metered, machine, settings, knob, model, exits)
     loop.run(progress)
     return loop.record()
 
@@ -154,20 +168,25 @@ class _Loop:
     def __init__(
         self, engine: Engine, inputs: Sequence[Array], labels: npt.NDArray[np.int64] | None, points: Sequence[Point],
         metered: Metered, machine: Machine, settings: EdgeSettings, knob: Knob | None, model: PowerModel,
+        exits: ExitRule | None,
     ) -> None:  # fmt: skip
         self.engine, self.inputs, self.labels, self.points = engine, inputs, labels, points
         self.metered, self.machine, self.settings, self.knob, self.model = metered, machine, settings, knob, model
+        self.exits = exits
         self.controller = Controller(points, model)
         self.account = Account(settings.cap, settings.window_s)
         self.latency_s: list[float | None] = [None] * len(points)
         self.chosen = np.zeros(len(points), np.int64)
         self.counts = np.zeros(len(points), np.int64)
         self.events: list[EdgeEvent] = []
-        self.measured_j = self.estimated_j = self.estimated_s = 0.0
+        self.measured_j = self.estimated_j = self.estimated_s = self.idle_j = 0.0
+        self.points_j = np.zeros(len(points))
+        self.power: list[PowerSample] = []
         self.began_s = machine.clock()
         self.slot_s = self.block_s = 0.0  # where the running slot and block began
         self.turned_s = -np.inf
         self.broken_s: float | None = None
+        self.ended: str | None = None
         self.sum: Sum = metered.now()
 
     def now_s(self) -> float:
@@ -180,8 +199,14 @@ class _Loop:
             self.serve_all(progress)
         except KeyboardInterrupt:
             self.broken_s = self.now_s()
+        except MeterError as error:
+            self.ended = str(error)
         self.close_slot(None)
-        self.close_block()
+        try:
+            self.close_block()
+        except MeterError as error:
+            self.ended = self.ended or str(error)
+            self.close_blind()
         if progress is not None:
             progress(1.0)
 
@@ -224,23 +249,35 @@ class _Loop:
     def answer(self, index: int, arrival_s: float, point: int, deadline_s: float) -> None:
         """Compute, and write down what came of it."""
         sample, began_s = index % len(self.inputs[0]), self.now_s()
-        chosen = self.points[point]
-        result = self.engine.infer([x[sample : sample + 1] for x in self.inputs], path=chosen.path, depth=chosen.exit)
-        ended_s = self.now_s()
+        reached = self.compute(sample, point, began_s, arrival_s + deadline_s)
+        ended_s, point = self.now_s(), reached.point
         took_s, before = ended_s - began_s, self.latency_s[point]
         self.latency_s[point] = took_s if before is None else before + _LATENCY_WEIGHT * (took_s - before)
+        if self.exits is not None:
+            self.exits.took(point, took_s)
         self.chosen[point] += 1
-        output = np.asarray(result.outputs[0]).reshape(-1)
+        output = np.asarray(reached.output).reshape(-1)
         predicted = int(np.argmax(output)) if output.size > 1 else None
         correct = None if self.labels is None or predicted is None else predicted == int(self.labels[sample])
         self.events.append(
             EdgeEvent(
                 index=index, sample=sample, arrival_s=arrival_s,
-                status="on_time" if ended_s - arrival_s <= deadline_s else "late", point=chosen.name,
-                latency_s=ended_s - arrival_s, predicted=predicted, correct=correct,
+                status="on_time" if ended_s - arrival_s <= deadline_s else "late",
+                point=self.points[point].name, latency_s=ended_s - arrival_s, predicted=predicted, correct=correct,
+                confidence_q15=reached.confidence_q15,
             )
         )  # fmt: skip
         self.close_slot(point)
+
+    def compute(self, sample: int, point: int, now_s: float, until_s: float) -> Reached:
+        """Run one inference: to the exit of a point, or from exit to exit as far as it is worth going."""
+        if self.exits is not None and self.model.measured.any():
+            idle_j, limits = self.model.idle_w * self.settings.period_s, self.limits(now_s)
+            above = Limits(mean_j=limits.mean_j - idle_j, most_j=limits.most_j - idle_j)
+            return self.exits.answer([x[sample] for x in self.inputs], point, above, until_s - now_s)
+        chosen = self.points[point]
+        result = self.engine.infer([x[sample : sample + 1] for x in self.inputs], path=chosen.path, depth=chosen.exit)
+        return Reached(point=point, output=result.outputs[0], confidence_q15=int(result.confidence_q15[0]))
 
     def pick(self, now_s: float) -> int | None:
         """Return the point for the slot that begins now."""
@@ -309,17 +346,45 @@ class _Loop:
         if length_s - open_s >= _COVERED * length_s:
             energy_j = measured_j * length_s / (length_s - open_s) if open_s > 0.0 else measured_j
             self.model.learn(length_s, self.counts, energy_j, _NOISE * abs(energy_j))
+            if self.exits is not None:
+                self.exits.learnt()
         else:
             foretold_j = self.model.idle_w * length_s + sum(
                 int(n) * self.model.energy_j(k) for k, n in enumerate(self.counts) if n
             )
             energy_j = measured_j + foretold_j * open_s / length_s
-        self.measured_j += measured_j
-        self.estimated_j += energy_j - measured_j
+        self.book(end_s, measured_j, energy_j - measured_j)
         self.estimated_s += open_s
         self.account.settle(energy_j)
         self.sum, self.block_s = sums, end_s
         self.counts[:] = 0
+
+    def close_blind(self) -> None:
+        """The meter is gone: what the last slots took is what was foretold."""
+        length_s, foretold_j = self.slot_s - self.block_s, self.account.open_j
+        if length_s > 0.0:
+            self.book(self.slot_s, 0.0, foretold_j)
+            self.estimated_s += length_s
+            self.account.settle(foretold_j)
+
+    def book(self, end_s: float, measured_j: float, estimated_j: float) -> None:
+        """Enter a block: what was drawn, and what idle power and inferences make of it."""
+        self.measured_j += measured_j
+        self.estimated_j += estimated_j
+        self.idle_j += self.model.idle_w * (end_s - self.block_s)
+        self.points_j += self.counts * np.array([self.model.energy_j(k) for k in range(len(self.points))])
+        self.power.append(
+            PowerSample(start_s=self.block_s, end_s=end_s, measured_j=measured_j, estimated_j=estimated_j)
+        )
+
+    def ledger(self) -> EdgeLedger:
+        """Return where the energy went."""
+        drawn_j = self.measured_j + self.estimated_j
+        points_j = {point.name: float(j) for point, j in zip(self.points, self.points_j, strict=True) if j > 0.0}
+        return EdgeLedger(
+            drawn_j=drawn_j, idle_j=self.idle_j, points_j=points_j,
+            residual_j=drawn_j - self.idle_j - sum(points_j.values()),
+        )  # fmt: skip
 
     def record(self) -> EdgeRecord:
         """Return what the run leaves."""
@@ -347,9 +412,11 @@ class _Loop:
                 )
                 for k, point in enumerate(self.points)
             ),
-            values=settings.values, knob=None if self.knob is None else self.knob.name,
+            values=settings.values, decided="before each event" if self.exits is None else "at each exit",
+            knob=None if self.knob is None else self.knob.name,
             provenance=tuple(self.metered.provenance), notes=self.notes(),
-            events=tuple(self.events),
+            ledger=self.ledger(), power=thinned(self.power, _MOST_SAMPLES), events=tuple(self.events),
+            model_hash=self.engine.model_hash, ended=self.ended,
         )  # fmt: skip
 
     def notes(self) -> tuple[str, ...]:

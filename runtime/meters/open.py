@@ -74,8 +74,8 @@ def open_meter(text: str, machine: Machine | None = None, *, allow_estimate: boo
     spec = parse_spec(text)
     if spec.kind not in OPENERS:
         close = difflib.get_close_matches(spec.kind, OPENERS, 1)
-        meant = f"; did you mean {close[0]}?" if close else ""
-        raise UsageError(f"source '{text}': there is no kind '{spec.kind}'{meant} There are {', '.join(OPENERS)}")
+        meant = f"; did you mean {close[0]}" if close else ""
+        raise UsageError(f"source '{text}': there is no kind '{spec.kind}'{meant}; there are {', '.join(OPENERS)}")
     return OPENERS[spec.kind](machine or Machine(), spec, allow_estimate)
 
 

@@ -71,6 +71,11 @@ class Recording:
         steps = np.where(np.isfinite(mean_w), mean_w, 0.0) * np.diff(self.time_s)
         return np.concatenate([[0.0], np.cumsum(steps)])
 
+    def covered_s(self) -> npt.NDArray[np.float64]:
+        """Return ``(n,)``: time from the first sample to each that the energy covers; lost samples are no part of it [s]."""
+        known = np.isfinite(self.power_w[1:] + self.power_w[:-1])
+        return np.concatenate([[0.0], np.cumsum(np.where(known, np.diff(self.time_s), 0.0))])
+
 
 def load_recording(path: Path, voltage_v: float | None = None) -> list[Recording]:
     """Read a recording.
@@ -266,7 +271,10 @@ def _recording(
     logic = np.array([row[4] for row in rows], np.uint8) if has_logic else None
     back = np.flatnonzero(np.diff(table[:, 0]) < 0.0)
     if len(back):
-        notes = (*notes, f"the time of {rail} goes back at {len(back)} places; lines are put in order")
+        notes = (
+            *notes,
+            f"the time of {rail} goes back {len(back)} time{'s' * (len(back) > 1)}; lines are put in order",
+        )
         order = np.argsort(table[:, 0], kind="stable")
         table, logic = table[order], None if logic is None else logic[order]
     known = [bool(np.isfinite(table[:, column]).any()) for column in range(4)]

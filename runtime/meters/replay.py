@@ -36,6 +36,7 @@ class ReplayMeter:
             raise UsageError(f"source '{spec.text}': speed is a number above 0, such as 10")
         self._rails = load_recording(Path(spec.where), voltage_v)
         self._energy_j = [rail.energy_j() for rail in self._rails]
+        self._covered_s = [rail.covered_s() for rail in self._rails]
         self._at = [0] * len(self._rails)
         self.notes: tuple[str, ...] = tuple(dict.fromkeys(note for rail in self._rails for note in rail.notes))
         self._machine, self._began_s = machine, machine.clock()
@@ -66,6 +67,8 @@ class ReplayMeter:
         power_w = rail.power_w[start:end]
         known = power_w[np.isfinite(power_w)]
         time_s = self._began_s + (float(rail.time_s[end - 1]) - self._first_s) / self._speed
+        covered_s, last = self._covered_s[number], max(start - 1, 0)
+        passed_s = float(rail.time_s[end - 1] - rail.time_s[last])
         return Reading(
             time_s=time_s,
             rail=rail.rail,
@@ -76,7 +79,8 @@ class ReplayMeter:
             high_w=float(known.max()) if len(known) else None,
             # energy and time of the recording, whatever the speed
             energy_j=float(self._energy_j[number][end - 1]),
-            covered_s=float(rail.time_s[end - 1] - rail.time_s[0]),
+            covered_s=float(covered_s[end - 1]),
+            lost_s=max(0.0, passed_s - float(covered_s[end - 1] - covered_s[last])),
             provenance=self._provenance,
             quality=Quality.GAP if len(known) < len(power_w) else Quality.OK,
         )

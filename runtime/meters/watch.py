@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from joulet.errors import JouletError, LinkError, MeterError
+from joulet.errors import JouletError, LinkError, MeterError, UsageError
 from joulet.meters.machine import Machine
 from joulet.meters.open import open_meter
 from joulet.meters.replay import EndedError
@@ -67,6 +67,8 @@ class Watch:
         self._news: list[Happening] = []
         try:
             for source in sources:
+                if sources.count(source) > 1:
+                    raise UsageError(f"source '{source}' is named {sources.count(source)} times; name it once")
                 meter = open_meter(source, machine, allow_estimate=allow_estimate)
                 self._watched.append(_Watched(source, meter))
                 self._news += [self._tell("note", source, note) for note in meter.notes]

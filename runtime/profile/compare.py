@@ -6,8 +6,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from joulet.metered_run import EdgeRecord
 from joulet.profile.figures import Interval, Profile, Row
-from joulet.records import Summary
+from joulet.records import RunRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,27 +107,86 @@ def _differences(before: Profile, after: Profile) -> Iterator[str]:
         yield f"sync differs: {before.sync.method} / {after.sync.method}"
 
 
-# (figure, unit, name in the summary, more is better)
-_RUN_FIGURES = (
-    ("score", "", "score", True),
-    ("answered", "", "served", True),
-    ("energy of an answer", "J", "mean_energy_j", False),
-    ("latency, 95 of 100", "s", "latency_p95_s", False),
-    ("time off", "s", "off_s", False),
-    ("brown-outs", "", "brownouts", False),
-)
+# figure: (unit, more is better)
+_RUN_FIGURES = {
+    "score": ("", True),
+    "answered": ("", True),
+    "energy of an answer": ("J", False),
+    "latency, 95 of 100": ("s", False),
+    "time off": ("s", False),
+    "brown-outs": ("", False),
+    "energy over the cap": ("J", False),
+    "energy over the budget": ("J", False),
+    "energy drawn": ("J", False),
+}
 
 
-def compare_runs(before: Summary, after: Summary, allowed: float) -> Comparison:
-    """Compare two runs; they are single ones, so that every change beyond what is allowed counts."""
-    changes = []
-    for figure, unit, name, more_is_better in _RUN_FIGURES:
-        a, b = getattr(before, name), getattr(after, name)
-        if a is None and b is None:
-            continue
-        changes.append(_run_change(figure, unit, a, b, more_is_better, allowed))
-    notes = (f"events differ: {before.arrived} / {after.arrived}",) if before.arrived != after.arrived else ()
-    return Comparison(changes=tuple(changes), notes=notes)
+def figures_of(run: RunRecord | EdgeRecord) -> dict[str, float | None]:
+    """Return what runs are compared by; of the energy of an answer idle power and sleep are no part."""
+    if isinstance(run, RunRecord):
+        s = run.summary
+        return {
+            "score": s.score, "answered": s.served, "energy of an answer": s.mean_energy_j,
+            "latency, 95 of 100": s.latency_p95_s, "time off": s.off_s, "brown-outs": s.brownouts,
+        }  # fmt: skip
+    return {
+        "score": run.score, "answered": run.answered, "energy of an answer": run.answer_j,
+        "latency, 95 of 100": run.latency_s(0.95),
+        "energy over the cap": None if run.cap is None else run.cap.over_j,
+        "energy over the budget": None if run.budget_j is None else max(0.0, run.energy_j - run.budget_j),
+        "energy drawn": run.energy_j,
+    }  # fmt: skip
+
+
+def compare_runs(before: RunRecord | EdgeRecord, after: RunRecord | EdgeRecord, allowed: float) -> Comparison:
+    """Compare two runs by the figures that both kinds have.
+
+    They are single ones, so that every change beyond what is allowed counts. Where one ran under a meter and the other did not, a
+    note says that their energies are of different provenance.
+    """
+    a, b = figures_of(before), figures_of(after)
+    mixed = isinstance(before, EdgeRecord) != isinstance(after, EdgeRecord)
+    changes = [
+        _run_change(figure, unit, a.get(figure), b.get(figure), more_is_better, allowed)
+        for figure, (unit, more_is_better) in _RUN_FIGURES.items()
+        if (a.get(figure), b.get(figure)) != (None, None) and not (mixed and (figure not in a or figure not in b))
+    ]
+    return Comparison(changes=tuple(changes), notes=tuple(_run_differences(before, after)))
+
+
+def _run_differences(before: RunRecord | EdgeRecord, after: RunRecord | EdgeRecord) -> Iterator[str]:
+    if before.model_hash != after.model_hash:
+        yield f"model differs: {before.model} / {after.model}"
+    if _arrived(before) != _arrived(after):
+        yield f"events differ: {_arrived(before)} / {_arrived(after)}"
+    if isinstance(before, EdgeRecord) and isinstance(after, EdgeRecord):
+        for name in ("engine", "meter", "provenance", "knob", "decided"):
+            a, b = getattr(before, name), getattr(after, name)
+            if a != b:
+                yield f"{name} differs: {a} / {b}"
+        if _limits(before) != _limits(after):
+            yield f"limits differ: {_limits(before)} / {_limits(after)}"
+    elif isinstance(before, EdgeRecord) or isinstance(after, EdgeRecord):
+        yield f"energies differ in provenance: {_provenance(before)} / {_provenance(after)}"
+    for run in (before, after):
+        if isinstance(run, EdgeRecord) and run.estimated_j > 0.0:
+            yield f"{run.estimated_j / run.energy_j:.1%} of the energy of {run.meter} is estimated"
+
+
+def _arrived(run: RunRecord | EdgeRecord) -> int:
+    return run.summary.arrived if isinstance(run, RunRecord) else run.arrived
+
+
+def _limits(run: EdgeRecord) -> str:
+    cap = "" if run.cap is None else ", ".join(f"{power_w:g} W from {time_s:g} s" for time_s, power_w in run.cap.steps)
+    budget = "" if run.budget_j is None else f"{run.budget_j:g} J"
+    return ", ".join(part for part in (cap, budget) if part)
+
+
+def _provenance(run: RunRecord | EdgeRecord) -> str:
+    if isinstance(run, EdgeRecord):
+        return "; ".join(run.provenance) or "no readings"
+    return run.ledger.provenance.get("compute", "modelled")
 
 
 def _run_change(

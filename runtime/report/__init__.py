@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reports: one HTML file with its own small SVG plots, from run records or from a study of simulations.
 
-``render`` shows runs of one model on one trace; ``render_comparison`` many policies over many simulated cells.
+``render`` shows runs of one model on one trace, ``render_metered`` runs under a meter, ``render_comparison`` many policies over
+many simulated cells.
 """
 
-from joulet.report.archive import from_json, read, save, to_json
+from joulet.report.archive import any_from_json, find, from_json, read, read_any, save, to_json
 from joulet.report.bootstrap import (
     Interval,
     Verdict,
@@ -24,6 +25,7 @@ from joulet.report.export import (
     read_comparison,
     write_comparison,
 )
+from joulet.report.metered import render_metered
 from joulet.report.page import render, table_rows, write
 from joulet.report.plots import figures
 
@@ -33,19 +35,23 @@ __all__ = [
     "PageNotes",
     "Verdict",
     "Written",
+    "any_from_json",
     "comparison_csv",
     "comparison_from_json",
     "comparison_json",
     "difference_interval",
     "figures",
+    "find",
     "from_json",
     "mean_difference_interval",
     "mean_score_interval",
     "price_along",
     "read",
+    "read_any",
     "read_comparison",
     "render",
     "render_comparison",
+    "render_metered",
     "save",
     "score_interval",
     "table_rows",

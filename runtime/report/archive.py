@@ -15,19 +15,36 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, cast
 
-from joulet.errors import DataError
+from joulet.errors import DataError, UsageError
+from joulet.metered_run import EdgeRecord
 from joulet.records import RunRecord
 
 FORMAT = "joulet run 1"
+METERED = "joulet metered run 1"
+_KINDS = {FORMAT: RunRecord, METERED: EdgeRecord}
+
+AnyRun = RunRecord | EdgeRecord
 
 
-def to_json(run: RunRecord) -> str:
+def to_json(run: AnyRun) -> str:
     """Return ``run`` as JSON text; :func:`from_json` gives back an equal record."""
-    return json.dumps({"format": FORMAT, "run": plain(run)}, separators=(",", ":"), default=_unexpected)
+    name = METERED if isinstance(run, EdgeRecord) else FORMAT
+    return json.dumps({"format": name, "run": plain(run)}, separators=(",", ":"), default=_unexpected)
 
 
 def from_json(text: str, *, name: str = "run record") -> RunRecord:
-    """Return the record that ``text`` holds.
+    """Return the record of a simulated or live run that ``text`` holds.
+
+    Raises
+    ------
+    DataError
+        As :func:`any_from_json`, and if it is that of a metered run.
+    """
+    return _simulated(any_from_json(text, name=name), name)
+
+
+def any_from_json(text: str, *, name: str = "run record") -> AnyRun:
+    """Return the record that ``text`` holds, of a simulated or live run or of a metered one.
 
     Raises
     ------
@@ -36,16 +53,46 @@ def from_json(text: str, *, name: str = "run record") -> RunRecord:
     """
     try:
         content = json.loads(text)
-        if not isinstance(content, dict) or content.get("format") != FORMAT:
+        kind = _KINDS.get(str(content.get("format"))) if isinstance(content, dict) else None
+        if kind is None:
             raise DataError(f"{name}: not a run record ('{FORMAT}'); give a file that joulet run or joulet demo wrote")
-        return cast(RunRecord, typed(RunRecord, content["run"]))
+        return cast(AnyRun, typed(kind, content["run"]))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise DataError(f"{name}: damaged run record ({error}); run it again") from error
 
 
+def find(path: Path) -> Path:
+    """Return the run record that a path means: itself, or the one in a run folder.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or several.
+    """
+    if not path.is_dir():
+        if not path.is_file():
+            raise UsageError(f"cannot read '{path}': no such file")
+        return path
+    records = sorted(path.glob("*.json.gz"))
+    if len(records) != 1:
+        raise UsageError(f"'{path}' holds {len(records)} run records (*.json.gz); name one of them")
+    return records[0]
+
+
+def _simulated(run: AnyRun, name: str) -> RunRecord:
+    if isinstance(run, EdgeRecord):
+        raise DataError(f"{name}: a metered run; here one of a harvester is asked for")
+    return run
+
+
 def read(path: Path) -> RunRecord:
-    """Return the record in a file, gzipped or not."""
-    return from_json(read_text(path, remedy="not a run record; give a .json.gz of a run folder"), name=path.name)
+    """Return the record of a simulated or live run in a file, gzipped or not."""
+    return _simulated(read_any(path), path.name)
+
+
+def read_any(path: Path) -> AnyRun:
+    """Return the record in a file, gzipped or not, of whichever kind."""
+    return any_from_json(read_text(path, remedy="not a run record; give a .json.gz of a run folder"), name=path.name)
 
 
 def read_text(path: Path, *, remedy: str) -> str:
@@ -58,7 +105,7 @@ def read_text(path: Path, *, remedy: str) -> str:
         raise DataError(f"{path.name}: {remedy}") from error
 
 
-def save(path: Path, run: RunRecord) -> Path:
+def save(path: Path, run: AnyRun) -> Path:
     """Write ``run`` gzipped, whole or not at all; the same run gives the same bytes. Return ``path``."""
     return save_bytes(path, gzip.compress(to_json(run).encode(), compresslevel=6, mtime=0))
 

@@ -76,7 +76,7 @@ def legend(entries: Mapping[str, str], x: float, y: float) -> str:
     for name, colour in entries.items():
         parts.append(svg.rect(x, y - 10, 12, 12, colour))
         parts.append(svg.text(x + 18, y, name, kind="legend"))
-        x += 36 + 6.6 * len(name)
+        x += 36 + 7.0 * len(name)
     return "".join(parts)
 
 
@@ -84,7 +84,7 @@ def wrapped_legend(entries: Mapping[str, str], left: float, top: float, width: f
     """Return colour swatches with names in as many rows as ``width`` asks for, and the pixels these take."""
     parts, x, y = [], left, top + 12
     for name, colour in entries.items():
-        taken = 36 + 6.6 * len(name)
+        taken = 36 + 7.0 * len(name)
         if x > left and x + taken - 18 > left + width:
             x, y = left, y + 20
         parts.append(legend({name: colour}, x, y))
@@ -94,25 +94,38 @@ def wrapped_legend(entries: Mapping[str, str], left: float, top: float, width: f
 
 def outcome_bars(runs: Runs) -> str:
     """Return one bar a run: the share of its events that was answered well, badly or not at all."""
+    return bars({name: outcomes(run) for name, run in runs.items()}, OUTCOME_NAMES, OUTCOME_COLOURS)
+
+
+def bars(counts: Mapping[str, Mapping[str, int]], names: Mapping[str, str], colours: Mapping[str, str]) -> str:
+    """Return one bar a run: of its events, the share that ended in each way.
+
+    Parameters
+    ----------
+    counts
+        ``counts[run][way]``, ways in the order to draw them; a way called ``correct`` has its share written in the bar.
+    names, colours
+        Of the ways.
+    """
     left, row, top = 190.0, 40.0, 44.0
-    height = top + row * len(runs) + 46
+    height = top + row * len(counts) + 46
     frame = Frame(
-        left=left, top=top - 8, width=WIDTH - left - 20, height=row * len(runs) + 4,
+        left=left, top=top - 8, width=WIDTH - left - 20, height=row * len(counts) + 4,
         x_low=0.0, x_high=100.0, y_low=0.0, y_high=1.0,
     )  # fmt: skip
-    seen = {key for run in runs.values() for key, count in outcomes(run).items() if count}
-    parts = [legend({OUTCOME_NAMES[k]: OUTCOME_COLOURS[k] for k in OUTCOME_NAMES if k in seen}, left, 20)]
+    seen = {key for run in counts.values() for key, count in run.items() if count}
+    parts = [legend({names[k]: colours[k] for k in names if k in seen}, left, 20)]
     parts.append(svg.x_axis(frame, svg.ticks(0, 100, 10), "share of the events that arrived [%]"))
-    for index, (name, run) in enumerate(runs.items()):
+    for index, (name, run) in enumerate(counts.items()):
         y = top + index * row
         parts.append(svg.text(left - 14, y + 18, name, anchor="end", kind="name"))
-        total, done = max(run.summary.arrived, 1), 0
-        for key, count in outcomes(run).items():
+        total, done = max(sum(run.values()), 1), 0
+        for key, count in run.items():
             if not count:
                 continue
             x, width = frame.x(100.0 * done / total), frame.width * count / total
-            title = f"{name}: {count:,} of {total:,} events {OUTCOME_NAMES[key]} ({100 * count / total:.1f} %)"
-            parts.append(svg.rect(x, y, width, 26, OUTCOME_COLOURS[key], title=title))
+            title = f"{name}: {count:,} of {total:,} events {names[key]} ({100 * count / total:.1f} %)"
+            parts.append(svg.rect(x, y, width, 26, colours[key], title=title))
             if key == "correct" and width > 56:
                 parts.append(svg.text(x + 10, y + 18, f"{100 * count / total:.1f} %", kind="inbar"))
             done += count
