@@ -19,6 +19,7 @@ from joulet.errors import DataError
 from joulet.records import RunRecord
 
 FORMAT = "joulet run 1"
+_LEAVES = (float, int, str, bool, type(None))  # most of a record by far
 
 
 def to_json(run: RunRecord) -> str:
@@ -77,8 +78,10 @@ def _unexpected(value: object) -> object:
 
 def plain(value: Any) -> Any:
     """Return a record, or what it holds, as what JSON knows: dicts of its fields, lists, enum values."""
+    if type(value) in _LEAVES:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: plain(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, collections.abc.Mapping):
@@ -86,6 +89,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
     return value
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def typed(kind: Any, value: Any) -> Any:
