@@ -88,6 +88,8 @@ copy_checkout() {
   [[ ! -f $listed ]] || LC_ALL=C comm -z -23 "$listed" "$now" | (cd "$root/joulet" && xargs -0 -r rm -f --)
   (cd "$checkout" && tar --create --null --files-from="$now" --ignore-failed-read) | tar --extract --directory "$root/joulet"
   mv "$now" "$listed"
+  TREE=$(git -C "$checkout" rev-parse 'HEAD^{tree}')
+  [[ -z $(git -C "$checkout" status --porcelain) ]] || TREE+=", changed"
 }
 
 # pip under an emulator takes half an hour to unpack what this machine's pip does in one minute
@@ -105,7 +107,7 @@ mkdir -p "$place"
 copy_checkout
 [[ -d $root/joulet/.venv ]] || unpack_wheels
 passed=()
-for name in JOBS http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_DEFAULT_TIMEOUT; do
+for name in JOBS TREE http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_DEFAULT_TIMEOUT; do
   [[ -z ${!name:-} ]] || passed+=("$name=${!name}")
 done
 began=$(date +%s)

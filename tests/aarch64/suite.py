@@ -14,7 +14,9 @@ import argparse
 import hashlib
 import json
 import os
+import platform
 import re
+import resource
 import shlex
 import subprocess
 import sys
@@ -93,8 +95,12 @@ def known_seconds() -> dict[str, float]:
 
 
 def table(results: list[Result]) -> str:
-    """Return the results as columns with tabs between them."""
-    lines = ["file\tpassed\tskipped\tleft out\tfailed\tseconds\tdigest"]
+    """Return the results as columns with tabs between them, after what they are results of."""
+    tree = os.environ.get("TREE", "unknown")
+    lines = [
+        f"# {platform.machine()}, Python {platform.python_version()}, git tree {tree}",
+        "file\tpassed\tskipped\tleft out\tfailed\tseconds\tdigest",
+    ]
     for result in sorted(results, key=lambda result: result.file):
         counts = (result.passed, sum(result.skipped.values()), result.left_out, len(result.failed))
         lines.append("\t".join([result.file, *map(str, counts), f"{result.seconds:.0f}", result.digest]))
@@ -111,11 +117,17 @@ def summary(results: list[Result], files: int, earlier: int) -> str:
         f"{len(results)} of {files} files, {earlier} of them taken from before, of the same sources",
         f"{sum(result.passed for result in results)} passed, {sum(skipped.values())} skipped, "
         f"{sum(result.left_out for result in results)} left out ({LEFT_OUT}), {len(failed)} failed",
-        f"{sum(result.seconds for result in results) / 60:.0f} minutes of tests",
+        f"{sum(result.seconds for result in results) / 60:.0f} minutes of tests; {cpu_minutes():.0f} minutes of CPU this time",
         *(f"skipped {count:5}: {reason}" for reason, count in skipped.most_common()),
         *(f"failed: {name}" for name in failed),
     ]
     return "\n".join(lines)
+
+
+def cpu_minutes() -> float:
+    """Return the CPU time of all that was run from here [min]."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / 60
 
 
 def main() -> int:
