@@ -134,7 +134,7 @@ wheels:  ## manylinux wheels for x86_64 and AArch64, tested in their containers;
 
 WHAT ?= slice
 
-aarch64:  ## make demo and make test on AArch64 under qemu-user, in a Debian root under build/; needs root; WHAT=demo, slice or whole
+aarch64:  ## make test and make demo on AArch64 under qemu-user, in a Debian root under build/; needs root; WHAT=demo, slice or whole, JOBS=processes
 	tests/aarch64/run.sh $(WHAT)
 
 legacy: $(VENV)/.test  ## a ladder on tflite-runtime 2.14 and numpy 1 in their own environment, beside ai-edge-litert

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from c_objects import compile_each, run
 from isa_cases import CASES
 
 from joulet.container import layout
@@ -38,39 +39,30 @@ def build(
     more
         Further files of tests/c.
     """
-    objects = to.parent / f"{to.name}.o"
-    objects.mkdir()
-    common = [*compiler, "-std=gnu11", "-fno-strict-aliasing", "-I", str(CSRC), *flags]
     rooms = ("core", "kernels")
     sources = [path for room in rooms for path in sorted((CSRC / room).rglob("*.c"))]
-    made = []
-    for path in [*sources, *(ROOT / "tests" / "c" / name for name in ("run_kernels.c", *more))]:
-        made.append(objects / f"{path.parent.name}_{path.stem}.o")
-        is_plain = plain is not None and path.parent.name == plain
-        extra = ["-I", str(ROOT / "tests" / "c" / "plain"), "-DJLT_WITHOUT_TARGET", "-O0"] if is_plain else []
-        _run([*common, *extra, "-c", str(path), "-o", str(made[-1])])
-    _run([*compiler, *flags, *map(str, made), "-lm", "-o", str(to)])
+    sources += [ROOT / "tests" / "c" / name for name in ("run_kernels.c", *more)]
+    in_plain_c = ("-I", str(ROOT / "tests" / "c" / "plain"), "-DJLT_WITHOUT_TARGET", "-O0")
+    common = [*compiler, "-std=gnu11", "-fno-strict-aliasing", "-I", str(CSRC), *flags]
+    options = [in_plain_c if path.parent.name == plain else () for path in sources]
+    objects = compile_each(common, list(zip(sources, options, strict=True)), to.parent / f"{to.name}.o")
+    run([*compiler, *flags, *map(str, objects), "-lm", "-o", str(to)])
     return to
 
 
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stderr[-4000:]}"
-
-
-def differing(run: Sequence[str], isa: str, name: str, seeds: range, tmp_path: Path) -> list[tuple[int, str]]:
+def differing(program: Sequence[str], isa: str, name: str, seeds: range, tmp_path: Path) -> list[tuple[int, str]]:
     """Return the (seed, path) whose answers differ from the reference kernels' in this process.
 
     Parameters
     ----------
-    run
+    program
         Command that runs the program, an emulator before it.
     isa
         Instruction set, as in ``layout.CODES["Isa"]``.
     name
         One of ``isa_cases.CASES``.
     """
-    command = [*run, str(layout.CODES["Isa"][isa]), str(SAMPLES)]
+    command = [*program, str(layout.CODES["Isa"][isa]), str(SAMPLES)]
     wanted: list[tuple[int, str, bytes]] = []
     for seed in seeds:
         content = CASES[name](seed)

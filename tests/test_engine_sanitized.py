@@ -9,15 +9,21 @@ from pathlib import Path
 
 import pytest
 from band_cases import chain
+from c_objects import compile_each, run
 from tiny import tiny_quant_graph
 
+from joulet._core import lib
+from joulet.container import layout
 from joulet.container.isa_plan import with_isa_plan
 from joulet.container.write import write_container
 from joulet.importers.tflite import load_tflite
 from joulet.quant.bare import bare_quant_graph
 
 ROOT = Path(__file__).resolve().parents[1]
+CORE = sorted((ROOT / "csrc").rglob("*.c"))
+WARNINGS = ("-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Werror")
 MUTATIONS = 300
+OWN = "NEON" if lib.jlt_host_runs(layout.CODES["Isa"]["NEON"]) else "AVX2"  # this machine's kernels
 
 
 @pytest.fixture(scope="module")
@@ -26,16 +32,16 @@ def harness(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = shutil.which("gcc") or shutil.which("clang")
     if compiler is None:
         pytest.skip("no C compiler")
-    program = tmp_path_factory.mktemp("harness") / "fuzz_container"
-    sources = sorted(str(path) for path in (ROOT / "csrc").rglob("*.c"))
-    flags = ["-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
-    main = [str(ROOT / "tests" / "c" / "fuzz_container.c"), "-DJLT_STANDALONE", "-I", str(ROOT / "csrc")]
-    built = subprocess.run(
-        [compiler, *flags, *main, *sources, "-lm", "-o", str(program)], check=False, capture_output=True, text=True
-    )
-    if built.returncode and "san" in built.stderr and "error:" not in built.stderr:
+    folder = tmp_path_factory.mktemp("harness")
+    program, main = folder / "fuzz_container", ROOT / "tests" / "c" / "fuzz_container.c"
+    sanitized = [compiler, "-std=c11", "-g", "-O1", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    empty = subprocess.run([*sanitized, "-x", "c", "-", "-o", str(folder / "empty")], input="int main(void) { return 0; }",
+                           check=False, capture_output=True, text=True)  # fmt: skip
+    if empty.returncode:
         pytest.skip("the compiler has no sanitizer runtime")
-    assert built.returncode == 0, built.stderr
+    sources = [(main, ("-DJLT_STANDALONE",)), *((path, ()) for path in CORE)]
+    objects = compile_each([*sanitized, "-I", str(ROOT / "csrc")], sources, folder / "objects")
+    run([*sanitized, *map(str, objects), "-lm", "-o", str(program)])
     return program
 
 
@@ -44,10 +50,10 @@ def test_every_op_and_damaged_containers_stay_inside_their_buffers(harness: Path
     for path in sorted(models.glob("*.tflite")):
         graph = load_tflite(path)
         content = write_container(bare_quant_graph(graph, ("w8", "w4", "f32")))
-        containers[path.stem] = with_isa_plan(with_isa_plan(content, "ARMV6M"), "AVX2")
+        containers[path.stem] = with_isa_plan(with_isa_plan(content, "ARMV6M"), OWN)
     for seed in range(8):
         planned = with_isa_plan(chain(seed), "ARMV6M", ram_bytes=0)
-        containers[f"bands{seed}"] = with_isa_plan(planned, "AVX2", ram_bytes=0)
+        containers[f"bands{seed}"] = with_isa_plan(planned, OWN, ram_bytes=0)
     files = []
     for name, content in containers.items():
         files.append(tmp_path / f"{name}.jlt")
@@ -58,21 +64,25 @@ def test_every_op_and_damaged_containers_stay_inside_their_buffers(harness: Path
     assert done.returncode == 0, done.stderr[-4000:]
 
 
-@pytest.mark.parametrize("flag", ["-O2", "-O0"])
-def test_the_core_compiles_without_a_warning(flag: str) -> None:
-    """C11, freestanding headers, every warning an error."""
+@pytest.fixture(scope="module")
+def objects(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Return the core optimised: C11, freestanding headers, every warning an error."""
     compiler = shutil.which("gcc")
     if compiler is None:
         pytest.skip("no gcc")
-    warnings = ["-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wmissing-prototypes", "-Wvla", "-Werror"]
-    sources = sorted(str(path) for path in (ROOT / "csrc").rglob("*.c"))
-    done = subprocess.run(
-        [compiler, "-std=c11", flag, *warnings, "-fsyntax-only", "-I", str(ROOT / "csrc"), *sources],
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
+    command = [compiler, "-std=c11", "-O2", "-fno-pic", *WARNINGS, "-I", str(ROOT / "csrc")]
+    return compile_each(command, [(path, ()) for path in CORE], tmp_path_factory.mktemp("core"))
+
+
+def test_the_core_compiles_without_a_warning(objects: list[Path]) -> None:
+    assert len(objects) == len(CORE)
+
+
+def test_the_core_compiles_without_a_warning_unoptimised() -> None:
+    compiler = shutil.which("gcc")
+    if compiler is None:
+        pytest.skip("no gcc")
+    run([compiler, "-std=c11", "-O0", *WARNINGS, "-fsyntax-only", "-I", str(ROOT / "csrc"), *map(str, CORE)])
 
 
 def test_the_core_includes_only_freestanding_headers() -> None:
@@ -96,26 +106,15 @@ def test_the_core_includes_only_freestanding_headers() -> None:
                 assert header in allowed or floating or of_room, f"{path.name}: {line}"
 
 
-def test_the_core_has_no_mutable_data(tmp_path: Path) -> None:
+def test_the_core_has_no_mutable_data(objects: list[Path]) -> None:
     """Every table lands in read-only memory and nothing is remembered between calls: .data and .bss are empty."""
-    compiler, size = shutil.which("gcc"), shutil.which("size")
-    if compiler is None or size is None:
-        pytest.skip("no gcc or binutils")
-    for source in (ROOT / "csrc").rglob("*.c"):
-        target = tmp_path / f"{source.stem}.o"
-        command = [
-            compiler,
-            "-std=c11",
-            "-O2",
-            "-fno-pic",
-            "-c",
-            "-I",
-            str(ROOT / "csrc"),
-            str(source),
-            "-o",
-            str(target),
-        ]
-        subprocess.run(command, check=True)
-        row = subprocess.run([size, str(target)], check=True, capture_output=True, text=True).stdout.splitlines()[1]
-        _, data, bss = row.split()[:3]
-        assert (data, bss) == ("0", "0"), source.name
+    size = shutil.which("size")
+    if size is None:
+        pytest.skip("no binutils")
+    rows = subprocess.run([size, *map(str, objects)], check=True, capture_output=True, text=True).stdout.splitlines()[
+        1:
+    ]
+    assert len(rows) == len(CORE)
+    for row in rows:
+        _, data, bss, _, _, name = row.split()
+        assert (data, bss) == ("0", "0"), name

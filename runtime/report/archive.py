@@ -24,6 +24,7 @@ METERED = "joulet metered run 1"
 _KINDS = {FORMAT: RunRecord, METERED: EdgeRecord}
 
 AnyRun = RunRecord | EdgeRecord
+_LEAVES = (float, int, str, bool, type(None))  # most of a record by far
 
 
 def to_json(run: AnyRun) -> str:
@@ -124,8 +125,10 @@ def _unexpected(value: object) -> object:
 
 def plain(value: Any) -> Any:
     """Return a record, or what it holds, as what JSON knows: dicts of its fields, lists, enum values."""
+    if type(value) in _LEAVES:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+        return {name: plain(getattr(value, name)) for name in _names(type(value))}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, collections.abc.Mapping):
@@ -133,6 +136,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, (tuple, list)):
         return [plain(item) for item in value]
     return value
+
+
+@functools.cache
+def _names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in dataclasses.fields(kind))
 
 
 def typed(kind: Any, value: Any) -> Any:

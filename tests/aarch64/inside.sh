@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# What run.sh does in the root: `make demo` and `make test`, the latter for the files named here or for all.
-# Tests of firmware skip in there, as there is no arm-none-eabi-gcc; they say nothing of the machine that runs them. Tests that
-# bound time are left out (-m 'not wall_clock'): an emulator keeps to no such bound.
+# What run.sh does in the root: `make test` (by suite.py, for the files named here or for all) and `make demo`.
+# JOBS is how many processes share the tests.
+# Tests of firmware skip in there, as there is no arm-none-eabi-gcc; they say nothing of the machine that runs them.
 set -euo pipefail
 cd /joulet
 [[ $(uname -m) == aarch64 ]] || { echo "this is $(uname -m), not aarch64" >&2; exit 2; }
@@ -14,6 +14,6 @@ slice=(
 case ${1:-slice} in
   demo) make demo ;;
   # the test environment first: it holds what the demo needs, and the engine is compiled once
-  slice) make .venv/.test && make demo && PYTEST_ADDOPTS="-q -m 'not wall_clock' ${slice[*]}" make test ;;
-  whole) make .venv/.test && make demo && PYTEST_ADDOPTS="-m 'not wall_clock'" make test ;;
+  slice) make .venv/.test && .venv/bin/python tests/aarch64/suite.py --jobs "${JOBS:-1}" "${slice[@]}" && make demo ;;
+  whole) make .venv/.test && .venv/bin/python tests/aarch64/suite.py --jobs "${JOBS:-1}" && make demo ;;
 esac

@@ -11,13 +11,14 @@ root=$place/root
 what=${1:-slice}
 suite=bookworm
 mirror=${MIRROR:-http://deb.debian.org/debian}
-packages=python3,python3-venv,python3-dev,gcc,libc6-dev,make,ca-certificates,ccache
+packages=python3,python3-venv,python3-dev,gcc,libc6-dev,make,ccache
 
 say() { printf 'aarch64: %s\n' "$*"; }
 die() { say "$*" >&2; exit 2; }
 
 [[ $what == slice || $what == whole || $what == demo ]] || die "'$what' is not one of slice, whole, demo"
 [[ $(id -u) == 0 ]] || die "making and entering the root needs root: sudo make aarch64"
+[[ -f /etc/ssl/certs/ca-certificates.crt ]] || die "this machine has no list of certificates: apt install ca-certificates"
 command -v apt-get >/dev/null || die "this machine has no apt-get; on Debian, Ubuntu or Raspberry Pi OS it works"
 
 # the emulator and debootstrap, unpacked beside the root and not installed
@@ -77,22 +78,43 @@ make_root() {
 
 copy_checkout() {
   cp -L /etc/resolv.conf /etc/hosts "$root/etc/"
-  # where this machine trusts more than Debian does
-  [[ ! -f /etc/ssl/certs/ca-certificates.crt ]] || cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
-  mkdir -p "$root/joulet"
-  (cd "$checkout" && git ls-files -z --cached --others --exclude-standard | tar --create --null --files-from=- --ignore-failed-read) |
-    tar --extract --directory "$root/joulet"
+  # this machine's: to configure the package takes an emulator many minutes
+  mkdir -p "$root/etc/ssl/certs"
+  cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+  mkdir -p "$root/joulet/build"
+  local listed=$root/joulet/build/checkout.list now=$place/checkout.list
+  (cd "$checkout" && git ls-files -z --cached --others --exclude-standard) | LC_ALL=C sort -z >"$now"
+  # what has gone from the checkout goes from the root
+  [[ ! -f $listed ]] || LC_ALL=C comm -z -23 "$listed" "$now" | (cd "$root/joulet" && xargs -0 -r rm -f --)
+  (cd "$checkout" && tar --create --null --files-from="$now" --ignore-failed-read) | tar --extract --directory "$root/joulet"
+  mv "$now" "$listed"
+  TREE=$(git -C "$checkout" rev-parse 'HEAD^{tree}')
+  [[ -z $(git -C "$checkout" status --porcelain) ]] || TREE+=", changed"
+}
+
+# pip under an emulator takes half an hour to unpack what this machine's pip does in one minute
+unpack_wheels() {
+  local python=python3
+  [[ ! -x $checkout/.venv/bin/python ]] || python=$checkout/.venv/bin/python
+  say "unpacking the environment's wheels"
+  "$python" "$checkout/tests/aarch64/wheels.py" "$root/joulet/.venv" 3.11 36 2>"$place/wheels.log" ||
+    say "that failed ($place/wheels.log): pip in the root does it, for some 25 minutes"
 }
 
 mkdir -p "$place"
 [[ -x $tools/usr/bin/qemu-aarch64-static && -x $tools/usr/sbin/debootstrap ]] || fetch_tools
 [[ -f $place/.root ]] || make_root
 copy_checkout
+[[ -d $root/joulet/.venv ]] || unpack_wheels
 passed=()
-for name in http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_DEFAULT_TIMEOUT; do
+for name in JOBS TREE http_proxy https_proxy no_proxy PIP_INDEX_URL PIP_DEFAULT_TIMEOUT; do
   [[ -z ${!name:-} ]] || passed+=("$name=${!name}")
 done
 began=$(date +%s)
+code=0
 inside /usr/bin/env -i HOME=/root LANG=C.UTF-8 PATH=/usr/lib/ccache:/usr/sbin:/usr/bin:/sbin:/bin "${passed[@]}" \
-  PIP_CERT=/etc/ssl/certs/ca-certificates.crt /bin/bash /joulet/tests/aarch64/inside.sh "$what"
-say "$what passed on $(printf '%d minutes' $((($(date +%s) - began + 59) / 60))) of qemu-user"
+  PIP_CERT=/etc/ssl/certs/ca-certificates.crt PIP_NO_COMPILE=0 /bin/bash /joulet/tests/aarch64/inside.sh "$what" || code=$?
+minutes=$((($(date +%s) - began + 59) / 60))
+[[ ! -f $root/joulet/build/suite/results.tsv ]] || cp "$root/joulet/build/suite/results.tsv" "$place/"
+if ((code)); then say "$what failed with exit code $code after $minutes minutes of qemu-user" >&2; exit "$code"; fi
+say "$what passed on $minutes minutes of qemu-user"
