@@ -25,6 +25,7 @@ HEADERS = (
     "joulet.h",
     "core/live.h",
     "core/bands.h",
+    "core/prequential.h",
     "core/head.h",
     "core/rls.h",
     "core/refit.h",

@@ -152,6 +152,23 @@ class HeadRefit:
             raise UsageError("nothing to learn from: no inference has come by this exit since the last label")
         lib.jlt_refit_update(self._refit, label)
 
+    @property
+    def last(self) -> tuple[int, int]:
+        """(class, margin) that the head answered the last inference that came by with; the margin in steps, 0..255."""
+        return int(self._refit.head.predicted), int(self._refit.head.margin)
+
+    def confidence_q15(self, path: int | str = 0) -> npt.NDArray[np.uint16]:
+        """Return P(correct) by bin of margin as the exit tells it now on a path, ``(32,)`` q15.
+
+        Before the first label that is the container's table; afterwards the mean of a Beta distribution with that table as its
+        prior and, as counts, how often labels were answered rightly before they were learned; made monotone. NUMERICS.md §13.
+        """
+        index = self.engine.path_index(path)
+        margins = range(0, 256, 8)
+        ask = lib.jlt_head_confidence_q15
+        head, checked = ffi.addressof(self._refit, "head"), self.engine.checked
+        return np.array([ask(head, checked, index, margin) for margin in margins], np.uint16)
+
     def reset(self) -> None:
         """Go back to the head that was shipped."""
         lib.jlt_refit_reset(self._refit)
@@ -161,7 +178,7 @@ class HeadRefit:
         self.engine.use_head(None)
 
     def state(self) -> bytes:
-        """Return what has been learned, as a board keeps it: covariance and weights, float32."""
+        """Return what has been learned, as a board keeps it: covariance, weights, counts of right answers, float32."""
         return bytes(ffi.buffer(self._refit.state, self._refit.state_bytes))
 
     def restore(self, state: bytes, updates: int) -> bool:
