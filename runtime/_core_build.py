@@ -45,6 +45,7 @@ HEADERS = (
     "sim/value.h",
     "sim/storage.h",
     "sim/supply.h",
+    "sim/learn.h",
     "sim/simulate.h",
 )
 

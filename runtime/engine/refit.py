@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from joulet.errors import UsageError
 
 _NO_HEAD, _NO_TARGET = -15, -11
 _FEATURES, _CLASSES = 512, 64  # csrc/core/refit.h
+_RULE = ("forgetting", "prior", "target")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,27 @@ class RefitRule:
                 raise UsageError(f"refit: {name} is {value:g}; it must lie within {low:g} and {high:g}")
         if self.target != 0.0 and not 8.0 <= self.target <= 255.0:
             raise UsageError(f"refit: target is {self.target:g} steps; it must be 0 or lie within 8 and 255")
+
+
+def parse_rule(text: str) -> RefitRule:
+    """Return the rule that some ``name=value`` with commas make.
+
+    Raises
+    ------
+    UsageError
+        When one is no rule.
+    """
+    rule = RefitRule()
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if name not in _RULE or number != number:
+            raise UsageError(f"refit rule '{part}': give {', '.join(f'{key}=NUMBER' for key in _RULE)}")
+        rule = replace(rule, **{name: number})
+    return rule
 
 
 class HeadRefit:
@@ -103,6 +125,11 @@ class HeadRefit:
         if status != 0:
             raise UsageError(f"exit {name} cannot be fitted again (status {status})")
         engine.use_head(self._refit)
+
+    @property
+    def c_refit(self) -> Any:
+        """The same as ``jlt_refit_t *``, for what else in C drives it; lives as long as this."""
+        return self._refit
 
     @property
     def n_features(self) -> int:
