@@ -53,8 +53,8 @@ study-one-command: $(VENV)/.test  ## joulet build from a .tflite or .onnx to a b
 study-train: $(VENV)/.test  ## ResNet-8 fine-tuned for eight and four bits at once; needs pip install torch
 	$(PY) tests/studies/resnet_train.py --shared $(SHARED)
 
-study-agreement: $(VENV)/.test  ## VWW and AD at fewer bits against the imported model, on surrogate inputs
-	$(PY) tests/studies/agreement.py --shared $(SHARED)
+study-agreement: $(VENV)/.test  ## VWW and AD at fewer bits: agreement on surrogates; VWW=DIR accuracy, AD=DIR areas under the curve
+	$(PY) tests/studies/agreement.py --shared $(SHARED) $(if $(VWW),--vww $(VWW)) $(if $(AD),--ad $(AD))
 
 study-ood: $(VENV)/.test  ## calibration errors, and how sure exits are of inputs of another dataset
 	$(PY) tests/studies/ood.py --shared $(SHARED)
