@@ -82,7 +82,8 @@ study-live: $(VENV)/.test  ## the firmware's own loop on a virtual board against
 study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is steady, for each strategy
 	$(PY) tests/studies/survive_overhead.py --shared $(SHARED)
 
-study-refit: $(VENV)/.test  ## an exit's head fitted again where noise has come, by speakers who neither compiled nor judged
+study-refit: $(VENV)/.test  ## an exit's head fitted again: to each patient's heart, and where noise has come, by speakers who neither compiled nor judged
+	$(PY) tests/studies/refit_patients.py --shared $(SHARED)
 	$(PY) tests/studies/refit.py --shared $(SHARED)
 
 study-mfcc: $(VENV)/.test  ## keyword features from raw clips, in integers, against the given ones

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from joulet.compile import compile_model
 from joulet.engine.host import HostEngine
 from joulet.engine.refit import HeadRefit, RefitRule
 from joulet.importers.tflite import load_tflite
+from joulet.zoo.datasets import load_split
 
 F64 = npt.NDArray[np.float64]
 TINY = Path(__file__).parent / "golden" / "containers" / "v1" / "tiny.jlt"
@@ -184,3 +186,17 @@ def test_a_table_that_has_become_wrong_is_put_right() -> None:
     asked = counts.table(prior)[8:20] / 32767.0
     assert np.abs(asked - 0.6).mean() < 0.1
     assert (counts.table(prior)[20:] / 32767.0 > 0.9).all()  # where nothing was seen, the prior stands
+
+
+def test_a_patient_is_learned_and_so_is_how_sure_to_be(shared_data: Path) -> None:
+    """The study's own figures: adapting helps, and the table that labels told is nearer than the shipped one."""
+    sys.path.insert(0, str(Path(__file__).parent / "studies"))
+    from refit_patients import detector, follow
+
+    test, engine = load_split("mitbih", shared_data / "ecg_mitbih", "test"), detector()
+    assert test.groups is not None
+    mine = test.groups == 116
+    found = follow(engine, 0, test.x[mine], test.y[mine])
+    assert found["learned_percent"] >= found["shipped_percent"]
+    assert found["error_told"] < 3.0
+    assert found["error_told"] <= found["error_by_shipped_table"]
