@@ -291,6 +291,7 @@ def _trajectory(
         longest_outage_s=world.longest_outage_s,
         energy_j=world.held.energy_j,
         ledger=ledger,
+        learning=None,
     )
 
 
