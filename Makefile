@@ -53,8 +53,8 @@ study-one-command: $(VENV)/.test  ## joulet build from a .tflite or .onnx to a b
 study-train: $(VENV)/.test  ## ResNet-8 fine-tuned for eight and four bits at once; needs pip install torch
 	$(PY) tests/studies/resnet_train.py --shared $(SHARED)
 
-study-agreement: $(VENV)/.test  ## VWW and AD at fewer bits against the imported model, on surrogate inputs
-	$(PY) tests/studies/agreement.py --shared $(SHARED)
+study-agreement: $(VENV)/.test  ## VWW and AD at fewer bits: agreement on surrogates; VWW=DIR accuracy, AD=DIR areas under the curve
+	$(PY) tests/studies/agreement.py --shared $(SHARED) $(if $(VWW),--vww $(VWW)) $(if $(AD),--ad $(AD))
 
 study-ood: $(VENV)/.test  ## calibration errors, and how sure exits are of inputs of another dataset
 	$(PY) tests/studies/ood.py --shared $(SHARED)
@@ -82,7 +82,8 @@ study-live: $(VENV)/.test  ## the firmware's own loop on a virtual board against
 study-survive: $(VENV)/.test  ## what surviving power cuts costs while power is steady, for each strategy
 	$(PY) tests/studies/survive_overhead.py --shared $(SHARED)
 
-study-refit: $(VENV)/.test  ## an exit's head fitted again where noise has come, by speakers who neither compiled nor judged
+study-refit: $(VENV)/.test  ## an exit's head fitted again: to each patient's heart, and where noise has come, by speakers who neither compiled nor judged
+	$(PY) tests/studies/refit_patients.py --shared $(SHARED)
 	$(PY) tests/studies/refit.py --shared $(SHARED)
 
 study-edge-exits: $(VENV)/.test  ## a cap on power: deciding at each exit against exits fixed before each event

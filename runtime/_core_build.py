@@ -25,6 +25,7 @@ HEADERS = (
     "joulet.h",
     "core/live.h",
     "core/bands.h",
+    "core/prequential.h",
     "core/head.h",
     "core/rls.h",
     "core/refit.h",
@@ -44,6 +45,7 @@ HEADERS = (
     "sim/value.h",
     "sim/storage.h",
     "sim/supply.h",
+    "sim/learn.h",
     "sim/simulate.h",
 )
 

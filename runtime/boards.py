@@ -145,7 +145,7 @@ class RefitFigures:
         """Return the mean cycles of one sample; ``keep_every``: samples between two states that are kept, 0 for none."""
         m = n_features + 1
         learned = self.per_square * m * m + self.per_weight * n_classes * m + self.per_feature * m
-        kept = self.keep_per_byte * 4 * (m * (m + 1) // 2 + n_classes * m)
+        kept = self.keep_per_byte * 4 * (m * (m + 1) // 2 + n_classes * m + 64)
         return learned + (kept / keep_every if keep_every else 0.0)
 
 

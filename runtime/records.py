@@ -481,6 +481,37 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LearningRecord:
+    """An exit's head that was fitted again during a simulation.
+
+    Attributes
+    ----------
+    exit
+        Its name.
+    learned, late
+        Labels learned from, and those that came, or found energy to spare, after the next inference had begun.
+    energy_j
+        What that took: the ledger's account ``refit`` [J].
+    judged
+        Events answered at the exit whose samples no event before had brought.
+    right, right_as_shipped
+        Of those, by the head as it stood when it answered, and by the one that was shipped.
+    calibration_error, calibration_error_as_shipped
+        Expected calibration error of either's confidences, ten bins, 0..1; None where none was judged.
+    """
+
+    exit: str
+    learned: int
+    late: int
+    energy_j: float
+    judged: int
+    right: int
+    right_as_shipped: int
+    calibration_error: float | None
+    calibration_error_as_shipped: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class SimulationRecord:
     """One policy on one trace, store and arrival process.
 
@@ -534,6 +565,9 @@ class SimulationRecord:
         By day, or by equal parts of a shorter run.
     provenance
         Where figures come from.
+    learning
+        Of an exit's head that was fitted again, None where none was. Expected scores and what rests on them are those of the
+        head that was shipped.
     """
 
     policy: str
@@ -579,6 +613,7 @@ class SimulationRecord:
     residual: float
     blocks: tuple[Block, ...]
     provenance: Mapping[str, str] = field(default_factory=dict)
+    learning: LearningRecord | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -101,11 +101,14 @@ class Learning:
         Voltage of the store from which on it is fitted [V].
     cycles
         Of one fit on the board, what keeping it takes among them; see :class:`joulet.boards.RefitFigures`.
+    delay_s
+        From an answer to its label; a label that comes when another inference has begun is of no use any more [s].
     """
 
     learner: Learner
     surplus_v: float
     cycles: float
+    delay_s: float = 0.0
 
 
 def run(
@@ -265,6 +268,7 @@ class _Loop:
     sensing_j: float
     counter: EnergyCounter
     learning: Learning | None = None
+    heard_s: float = 0.0
     reading: float | None = None
     readings: int = 0
     events: list[Event] = field(default_factory=list)
@@ -324,6 +328,9 @@ class _Loop:
         learning, world = self.learning, self.world
         if learning is None or learning.learner.pending is None:
             self.sleep(until_s)
+            return
+        if world.now_s < self.heard_s:
+            self.sleep(min(until_s, self.heard_s))
             return
         cost_j = learning.cycles * world.load.energy_pj_per_cycle * 1e-12 * world.dearness
         if world.storage.voltage_v < learning.surplus_v or world.usable_j < 2.0 * cost_j:
@@ -478,6 +485,7 @@ class _Loop:
             assert event.exit is not None
             confidence_q15 = event.confidence_q15 or 0
             self.learning.learner.answered(event.sample, event.exit, confidence_q15, event.predicted)
+            self.heard_s = world.now_s + self.learning.delay_s
 
     def within_cap(self, event: Event, step: StepCost) -> bool:
         """Tell whether the inference may still begin a step; without an answer the event ends here."""

@@ -45,6 +45,38 @@ def drawn_nets(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
             yield f"{kind}_{index}", draw(rng, seed + index)
 
 
+def border_nets(seed: int, count: int) -> Iterator[tuple[str, bytes]]:
+    """Yield ``count`` networks of each op at the borders of a model: float32 to int8, back, and the index of the largest."""
+    for index in range(count):
+        for kind, draw in (("quantize", _quantize), ("dequantize", _dequantize), ("argmax", _argmax)):
+            rng = np.random.default_rng([seed, index, len(kind)])
+            yield f"{kind}_{index}", draw(rng, seed + index)
+
+
+def _quantize(rng: np.random.Generator, seed: int) -> bytes:
+    net = Net("drawn: into int8", seed)
+    shape = (1, int(rng.integers(1, 3000)))
+    x, q = net.tensor("x", shape, "FLOAT32"), net.act("q", shape, 0.02, -12)
+    net.op("QUANTIZE", (x,), (q,), "QuantizeOptions")
+    return net.finish((x,), (q,))
+
+
+def _dequantize(rng: np.random.Generator, seed: int) -> bytes:
+    net = Net("drawn: out of int8", seed)
+    shape = (1, int(rng.integers(1, 3000)))
+    q, y = net.act("q", shape, 0.02, -12), net.tensor("y", shape, "FLOAT32")
+    net.op("DEQUANTIZE", (q,), (y,), "DequantizeOptions")
+    return net.finish((q,), (y,))
+
+
+def _argmax(rng: np.random.Generator, seed: int) -> bytes:
+    net = Net("drawn: the largest", seed)
+    rows = int(rng.integers(1, 100))
+    scores, out = net.act("scores", (rows, int(rng.integers(2, 100))), 0.04, 8), net.tensor("class", (rows,), "INT32")
+    net.op("ARG_MAX", (scores, net.ints("axis", 1)), (out,), "ArgMaxOptions", OutputType=2)
+    return net.finish((scores,), (out,))
+
+
 def _channels(rng: np.random.Generator, most: int = 128) -> int:
     """Return a width: mostly a usual one, else any."""
     if rng.random() < 0.8:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from session_fakes import LOAD, PREFIXES, FakeEngine, cost_table
 
 from joulet.energy.banded import BandedConverter, ConverterBand
@@ -21,10 +22,10 @@ from joulet.energy.trace import TraceHarvester
 from joulet.engine.answers import Answers
 from joulet.errors import UsageError
 from joulet.policies.seam import Policy, PolicyContext
-from joulet.records import Action, Decision, LoadFigures, Observation, RunRecord, SampleOutcomes
+from joulet.records import Action, Decision, LedgerRecord, LoadFigures, Observation, RunRecord, SampleOutcomes
 from joulet.session import SessionSettings, policy_context
 from joulet.session import run as run_session
-from joulet.simulate.loop import Events, Governors, Model, Trajectory, overrun_s, run
+from joulet.simulate.loop import STATUSES, Events, Governors, Model, Trajectory, overrun_s, run
 from joulet.simulate.world import lay_out
 
 SAMPLES = 6
@@ -270,3 +271,28 @@ class Reader:
         if self._asked % 2 == 0:
             return Decision(action=Action.STOP, read=read)
         return Decision(action=Action.CONTINUE, read=read)
+
+
+def entries(ledger: LedgerRecord) -> dict[str, int]:
+    return {**ledger.spent_pj, "harvested": ledger.harvested_pj, "stored": ledger.stored_delta_pj}
+
+
+def assert_twins(python: RunRecord, c: Trajectory) -> None:
+    """Every event alike; times to a rounding of 32 bits; every account to 1e-9 of what went through."""
+    assert [event.status.value for event in python.events] == [STATUSES[status] for status in c.status]
+    assert [-1 if event.path is None else event.path for event in python.events] == c.path.tolist()
+    assert [-1 if event.exit is None else event.exit for event in python.events] == c.exit.tolist()
+    answered = c.exit >= 0
+    assert [event.correct for event in python.events if event.exit is not None] == (c.value[answered] == 1.0).tolist()
+    latency_s = [event.end_s - event.arrival_s for event in python.events if event.end_s is not None]
+    np.testing.assert_allclose(c.latency_s[answered], latency_s, rtol=1e-6)
+    assert np.isnan(c.latency_s[~answered]).all()
+    s = python.summary
+    assert (s.decisions, s.brownouts, s.cut) == (c.decisions, c.brownouts, c.cut)
+    assert c.off_s == pytest.approx(s.off_s, rel=1e-9)
+    assert c.longest_outage_s == pytest.approx(s.longest_outage_s, rel=1e-9)
+    ours, theirs = entries(python.ledger), entries(c.ledger)
+    through_pj = max(python.ledger.harvested_pj, sum(python.ledger.spent_pj.values()), abs(ours["stored"]), 1)
+    for name in ours:
+        assert abs(ours[name] - theirs[name]) <= 1 + 1e-9 * through_pj, name
+    assert c.ledger.residual_fraction < 1e-6

@@ -13,6 +13,7 @@ from thumb import need_tools
 from joulet.boards import board_names, load_board
 from joulet.compile import compile_model
 from joulet.container.isa_plan import with_isa_plan
+from joulet.container.layout import CODES
 from joulet.container.needs import stored_copies
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
@@ -48,6 +49,20 @@ def test_every_board_has_a_table_for_its_kernels() -> None:
         board = load_board(name)
         assert {kernels for kernels, _ in board.cycles.kernels} == {"REF", board.isa} | {"REF"} or board.isa == "REF"
         assert {kernels for kernels, _ in board.cycles.kernels} <= set(KERNEL_SETS)
+
+
+@pytest.mark.parametrize("board", board_names())
+def test_every_op_of_the_schema_has_cycles_by_the_reference_kernels(board: str) -> None:
+    counted = {work for kernels, work in load_board(board).cycles.kernels if kernels == "REF"}
+    assert {code.lower() for code in CODES["OpCode"]} <= counted
+
+
+@pytest.mark.parametrize("name", ["borders", "argmax"])
+def test_models_that_are_float_outside_have_a_price(name: str) -> None:
+    model = Path(__file__).parent / "models" / f"{name}_int8.tflite"
+    container = Container.from_bytes(compile_model(model, exits="off").container)
+    for board in board_names():
+        assert (op_cycles(container, load_board(board).cycles, "REF", None) > 0.0).all()
 
 
 def test_tables_name_the_command_that_made_them() -> None:

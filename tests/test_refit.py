@@ -175,7 +175,8 @@ def test_the_engine_runs_the_integers_that_are_told(engine: HostEngine) -> None:
             for h, s in zip(high, shifts, strict=True)
         ]
         first, second = sorted(logits)[-1:-3:-1]
-        assert margin.confidence_q15 == min(32767, 11000 + 700 * ((first - second) >> 3))
+        assert refit.last == (int(np.argmax(logits)), first - second)
+        assert margin.confidence_q15 == refit.confidence_q15()[(first - second) >> 3]
         assert int(np.argmax(engine.answer())) == int(np.argmax(logits))
         refit.learn(int(rng.integers(3)))
     np.testing.assert_array_equal(engine.infer([tiny_inputs()]).outputs[0], last)
@@ -258,7 +259,7 @@ def test_labels_exits_and_rules_are_checked(engine: HostEngine) -> None:
 def test_memory_is_fixed_and_said_beforehand(engine: HostEngine) -> None:
     refit = HeadRefit(engine, 0, RULE)
     n, classes = 5, 3
-    assert refit.memory_bytes == 4 * (n * (n + 1) // 2 + classes * n + 2 * n + 3 * classes) + 12 + 4
+    assert refit.memory_bytes == 4 * (n * (n + 1) // 2 + classes * n + 64 + 2 * n + 3 * classes) + 12 + 4
     assert lib.jlt_refit_bytes(512, 12) < 600_000
     assert [lib.jlt_refit_bytes(*shape) for shape in ((0, 3), (513, 3), (8, 1), (8, 65))] == [0] * 4
     rule = ffi.new("jlt_refit_rule_t *", {"forgetting": 0.99, "prior": 1.0, "target": 96.0})

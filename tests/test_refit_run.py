@@ -20,7 +20,7 @@ from joulet.energy.converter import ConstantConverter
 from joulet.energy.synthetic import ConstantHarvester, MarkovHarvester
 from joulet.engine.host import HostEngine
 from joulet.engine.learner import Learner, LearningAnswers, judge
-from joulet.engine.refit import HeadRefit, RefitRule
+from joulet.engine.refit import HeadRefit, RefitRule, parse_rule
 from joulet.errors import UsageError
 from joulet.link import wire
 from joulet.live.measure import measured_costs
@@ -32,7 +32,6 @@ from joulet.records import RunRecord
 from joulet.session import Learning, SessionSettings
 from joulet.session import run as run_session
 from joulet.tools.main import main
-from joulet.tools.refit import parse_rule
 
 BOARD = load_board("virtual_m4")
 EXIT, N = 1, 40
@@ -276,5 +275,5 @@ def test_rules_are_read_whole_or_not_at_all() -> None:
     assert parse_rule("") == RefitRule()
     assert parse_rule("prior=0.5,target=100") == RefitRule(prior=0.5, target=100.0)
     for bad in ("prior", "prior=x", "prior=nan", "a=1"):
-        with pytest.raises(UsageError, match="refit-rule"):
+        with pytest.raises(UsageError, match="refit rule"):
             parse_rule(bad)

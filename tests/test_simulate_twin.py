@@ -12,7 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from session_fakes import LOAD, cost_table
-from simulate_worlds import CONVERTERS, STORES, Reader, Scene, random_legal_scene
+from simulate_worlds import CONVERTERS, STORES, Reader, Scene, assert_twins, random_legal_scene
 
 from joulet.energy import feed
 from joulet.energy.banded import BandedConverter, ConverterBand
@@ -28,7 +28,7 @@ from joulet.errors import PolicyError, UsageError
 from joulet.policies import make_policy
 from joulet.policies.seam import Policy, PolicyContext
 from joulet.policies.shadow import Shadow
-from joulet.records import Action, Decision, LedgerRecord, Observation, RunRecord
+from joulet.records import Action, Decision, Observation
 from joulet.session import SessionSettings
 from joulet.simulate.loop import STATUSES, Governors, Trajectory
 from joulet.simulate.world import lay_out
@@ -38,31 +38,6 @@ SPECS = ("fixed", "fixed:smallest", "threshold", "linear", "reader")
 
 def make(spec: str) -> Policy:
     return Reader() if spec == "reader" else make_policy(spec)
-
-
-def entries(ledger: LedgerRecord) -> dict[str, int]:
-    return {**ledger.spent_pj, "harvested": ledger.harvested_pj, "stored": ledger.stored_delta_pj}
-
-
-def assert_twins(python: RunRecord, c: Trajectory) -> None:
-    """Every event alike; times to a rounding of 32 bits; every account to 1e-9 of what went through."""
-    assert [event.status.value for event in python.events] == [STATUSES[status] for status in c.status]
-    assert [-1 if event.path is None else event.path for event in python.events] == c.path.tolist()
-    assert [-1 if event.exit is None else event.exit for event in python.events] == c.exit.tolist()
-    answered = c.exit >= 0
-    assert [event.correct for event in python.events if event.exit is not None] == (c.value[answered] == 1.0).tolist()
-    latency_s = [event.end_s - event.arrival_s for event in python.events if event.end_s is not None]
-    np.testing.assert_allclose(c.latency_s[answered], latency_s, rtol=1e-6)
-    assert np.isnan(c.latency_s[~answered]).all()
-    s = python.summary
-    assert (s.decisions, s.brownouts, s.cut) == (c.decisions, c.brownouts, c.cut)
-    assert c.off_s == pytest.approx(s.off_s, rel=1e-9)
-    assert c.longest_outage_s == pytest.approx(s.longest_outage_s, rel=1e-9)
-    ours, theirs = entries(python.ledger), entries(c.ledger)
-    through_pj = max(python.ledger.harvested_pj, sum(python.ledger.spent_pj.values()), abs(ours["stored"]), 1)
-    for name in ours:
-        assert abs(ours[name] - theirs[name]) <= 1 + 1e-9 * through_pj, name
-    assert c.ledger.residual_fraction < 1e-6
 
 
 def check(scene: Scene, spec: str) -> Trajectory:

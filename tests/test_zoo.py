@@ -98,6 +98,7 @@ def test_the_ecg_scores_are_those_of_the_test_patients(shared_data: Path) -> Non
     entry = shipped_entry(load_recipe("ecg"))
     assert entry is not None
     test = load_split("mitbih", folder, "test")
+    assert load_split("mitbih", shared_data, "test").sha256 == test.sha256  # also from one folder above
     assert set(np.unique(test.groups)) == {104, 116}
     assert test.sha256 == entry.measured["provenance"]["test"]["sha256"]
     assert measure(entry.container, test) == entry.measured["paths"]

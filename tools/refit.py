@@ -13,16 +13,13 @@ import numpy.typing as npt
 from joulet.boards import Board
 from joulet.engine.host import HostEngine
 from joulet.engine.learner import Judged, Learner, LearningAnswers, judge
-from joulet.engine.refit import HeadRefit, RefitRule
+from joulet.engine.refit import HeadRefit, RefitRule, parse_rule
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
 from joulet.records import LoadFigures, RunRecord
 from joulet.session import Learning
+from joulet.simulate.learning import plenty_v, price_of
 from joulet.units import parse_quantity
-
-KEEP_EVERY = 8
-_RULE = ("forgetting", "prior", "target")
-_PLENTY = 0.8  # of a full store's usable energy, unless a voltage is given
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -80,40 +77,15 @@ def options_of(
         )
     if labels is not None and args.refit_from == "labels" and labels.max(initial=0) >= refit.n_classes:
         raise UsageError(f"--refit: labels must be 0..{refit.n_classes - 1}; the input has {labels.max()}")
-    if board.refit is None:
-        raise UsageError(f"board {board.name} does not say what fitting a head takes: its file lacks [refit]")
-    state_bytes = len(refit.state())
-    keeps = board.nvm is not None and board.nvm.kind == "fram" and 2 * (state_bytes + 48) <= board.nvm.bytes
-    keep_every = KEEP_EVERY if keeps else 0
+    cycles, keep_every = price_of(refit, board)
     return RefitOptions(
         exit=refit.exit,
         rule=rule,
         labelled=args.refit_from == "labels",
         surplus_v=_surplus_v(args, board.load),
-        cycles=board.refit.cycles(refit.n_features, refit.n_classes, keep_every=keep_every),
+        cycles=cycles,
         keep_every=keep_every,
     )
-
-
-def parse_rule(text: str) -> RefitRule:
-    """Return the rule that some ``name=value`` with commas make.
-
-    Raises
-    ------
-    UsageError
-        When one is no rule.
-    """
-    rule = RefitRule()
-    for part in filter(None, text.split(",")):
-        name, _, value = part.partition("=")
-        try:
-            number = float(value)
-        except ValueError:
-            number = float("nan")
-        if name not in _RULE or number != number:
-            raise UsageError(f"--refit-rule '{part}': give {', '.join(f'{key}=NUMBER' for key in _RULE)}")
-        rule = replace(rule, **{name: number})
-    return rule
 
 
 def _surplus_v(args: argparse.Namespace, load: LoadFigures) -> float | None:
@@ -123,8 +95,7 @@ def _surplus_v(args: argparse.Namespace, load: LoadFigures) -> float | None:
         return None
     if args.refit_surplus is not None:
         return parse_quantity(args.refit_surplus, "V", what="--refit-surplus")
-    off, full = load.off_v**2, load.max_v**2
-    return float((off + _PLENTY * (full - off)) ** 0.5)
+    return plenty_v(load)
 
 
 def learning_of(

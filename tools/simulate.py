@@ -16,7 +16,7 @@ from joulet.energy.load import SPECS
 from joulet.errors import UsageError
 from joulet.policies import make_policy, policy_names
 from joulet.policies.shadow import Shadow
-from joulet.records import SimulationRecord
+from joulet.records import LearningRecord, SimulationRecord
 from joulet.simulate.arrivals import USAGE as ARRIVALS
 from joulet.simulate.arrivals import parse_arrivals
 from joulet.simulate.cell import Cell
@@ -45,6 +45,7 @@ fitted on: days alternate between two folds, each judged with what was learnt on
       --arrivals poisson:0.2/s --deadline 1s --json
   joulet simulate kws.jlt --data clips.npz --trace sun.csv --policy shadow --harvest-ratio 0.3 --store-inferences 5 --out s
   joulet simulate kws.jlt --data clips.npz --trace rec.h5 --policy shadow --battery 1J,10J --converter bq25570 --esr 5ohm
+  joulet simulate kws.jlt --data noisy.npz --trace sun.csv --policy shadow --refit exit1 --refit-surplus price
 """
 
 
@@ -87,6 +88,17 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
         help="scale so that what reaches a well-filled store is R times what full-depth w8 takes",
     )
     energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
+    learning = parser.add_argument_group("learning")
+    learning.add_argument(
+        "--refit", metavar="EXIT", help="fit this exit's head again from the labels, in surplus (none)"
+    )
+    learning.add_argument("--refit-rule", default="", metavar="R", help="forgetting=0.998,prior=0.1,target=96 or some")
+    learning.add_argument(
+        "--refit-surplus",
+        metavar="V",
+        help="store from which on: a voltage; price with shadow (four fifths of the store)",
+    )
+    learning.add_argument("--label-delay", default="0s", metavar="T", help="from an answer to its label (0s)")
     work = parser.add_argument_group("work")
     work.add_argument(
         "--train", nargs="+", default=[], metavar="T", help="traces to learn from (other days of the same)"
@@ -182,6 +194,10 @@ def make_jobs(args: argparse.Namespace) -> list[Job]:
             esr_ohm=esr_ohm(args),
             start_v=start_v(args),
             train=tuple(args.train),
+            refit=args.refit,
+            refit_rule=args.refit_rule,
+            refit_surplus=args.refit_surplus,
+            label_delay_s=parse_quantity(args.label_delay, "s", what="--label-delay", allow_zero=True),
             oracles=not args.no_oracle,
             cache=args.cache or default_cache(),
         )
@@ -273,11 +289,25 @@ def _text(records: Sequence[SimulationRecord]) -> str:
             f"{'off':>6} {'p50':>9} {'residual':>9}"
         )
         lines += [_row(row) for row in rows]
+        lines += [_learned(row.policy, row.learning) for row in rows if row.learning is not None]
     return "\n".join(lines)
 
 
 def _battery(r: SimulationRecord) -> str:
     return " as a battery" if "battery" in r.provenance.get("stored", "") else ""
+
+
+def _learned(policy: str, r: LearningRecord) -> str:
+    said = (
+        f"  {policy:22} refit {r.exit}: {r.learned:,} labels, {r.late:,} too late, {format_quantity(r.energy_j, 'J')}"
+    )
+    if r.calibration_error is None or r.calibration_error_as_shipped is None:
+        return f"{said}; nothing new answered there"
+    return (
+        f"{said}; of {r.judged:,} new samples answered there {100 * r.right / r.judged:.1f} % right, as shipped "
+        f"{100 * r.right_as_shipped / r.judged:.1f} %; calibration error {100 * r.calibration_error:.1f} points, as shipped "
+        f"{100 * r.calibration_error_as_shipped:.1f}"
+    )
 
 
 def _row(r: SimulationRecord) -> str:

@@ -212,6 +212,12 @@ static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
     event->margin = runs_f32(e) ? jlt_margin_f32(logits, t->elements, t->scale, t->zero_point)
                               : jlt_margin_s8(logits, t->elements);
   }
+#if JLT_WITH_REFIT
+  if (e->head && !runs_f32(e) && e->head->exit == exit) {
+    event->confidence_q15 = jlt_head_confidence_q15(e->head, c, e->path, event->margin);
+    return;
+  }
+#endif
   event->confidence_q15 = jlt_confidence_q15(c, e->path, exit, event->margin);
 }
 

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "core/confidence.h"
 #include "core/requantise.h"
 
 static bool is_linear(const jlt_container_t *c, const jlt_op_t *op) {
@@ -30,6 +31,7 @@ jlt_status_t jlt_head_find(const jlt_container_t *container, uint8_t exit, jlt_h
       head->op = i;
       head->exit = exit;
       head->fresh = false;
+      head->taught = false;
       return JLT_OK;
     }
   }
@@ -39,6 +41,7 @@ jlt_status_t jlt_head_find(const jlt_container_t *container, uint8_t exit, jlt_h
 void jlt_head_run(jlt_head_t *head, const jlt_conv_params_t *params, const int8_t *features, int8_t *logits) {
   memcpy(head->features, features, head->n_features);
   head->fresh = true;
+  head->predicted = 0;
   const int8_t *row = head->weights;
   for (uint32_t c = 0; c < head->n_classes; c++, row += head->n_features) {
     int32_t sum = head->bias[c];
@@ -47,5 +50,16 @@ void jlt_head_run(jlt_head_t *head, const jlt_conv_params_t *params, const int8_
     }
     logits[c] = jlt_requantise_s8(sum, head->multipliers[c], head->shifts[c], params->out_zero_point, params->act_min,
                                   params->act_max);
+    head->predicted = logits[c] > logits[head->predicted] ? (uint16_t)c : head->predicted;
   }
+  head->margin = jlt_margin_s8(logits, head->n_classes);
+}
+
+uint16_t jlt_head_confidence_q15(jlt_head_t *head, const jlt_container_t *container, uint16_t path, uint16_t margin) {
+  const uint16_t table = container->paths[path].confidence[head->exit];
+  if (!head->taught || table == JLT_NO_INDEX) {
+    return jlt_confidence_q15(container, path, head->exit, margin);
+  }
+  const uint16_t *prior = container->confidence + (uint32_t)table * JLT_CONFIDENCE_BINS;
+  return jlt_prequential_confidence(&head->prequential, prior, margin);
 }

@@ -25,7 +25,7 @@ uint32_t jlt_refit_bytes(uint32_t n_features, uint32_t n_classes) {
     return 0;
   }
   const uint32_t n = n_features + 1u;
-  const uint32_t floats = covariance_floats(n) + n_classes * n + 2u * n;
+  const uint32_t floats = covariance_floats(n) + n_classes * n + JLT_PREQUENTIAL_FLOATS + 2u * n;
   return 4u * (floats + 3u * n_classes) + up_to_words(n_classes * n_features) + up_to_words(n_features);
 }
 
@@ -36,7 +36,9 @@ static void place(jlt_refit_t *refit, void *memory) {
   refit->state = floats;
   refit->rls.covariance = floats;
   refit->rls.weights = refit->rls.covariance + covariance_floats(n);
-  refit->x = refit->rls.weights + head->n_classes * n;
+  head->prequential.seen = refit->rls.weights + head->n_classes * n;
+  head->prequential.right = head->prequential.seen + JLT_PREQUENTIAL_BINS;
+  refit->x = head->prequential.seen + JLT_PREQUENTIAL_FLOATS;
   refit->rls.gain = refit->x + n;
   head->bias = (int32_t *)(void *)(refit->rls.gain + n);
   head->multipliers = head->bias + head->n_classes;
@@ -45,7 +47,7 @@ static void place(jlt_refit_t *refit, void *memory) {
   head->features = head->weights + up_to_words((uint32_t)head->n_classes * head->n_features);
   refit->rls.n = n;
   refit->rls.rows = head->n_classes;
-  refit->state_bytes = 4u * (covariance_floats(n) + head->n_classes * n);
+  refit->state_bytes = 4u * (covariance_floats(n) + head->n_classes * n + JLT_PREQUENTIAL_FLOATS);
 }
 
 /// The container's head ///
@@ -142,7 +144,7 @@ static void make_row(jlt_refit_t *refit, uint32_t row) {
 static bool is_sound(const jlt_refit_t *refit) {
   const jlt_rls_t *rls = &refit->rls;
   const float *column = rls->covariance;
-  bool sound = true;
+  bool sound = jlt_prequential_is_sound(&refit->head.prequential);
   for (uint32_t j = 0; j < rls->n; column += ++j) {
     for (uint32_t i = 0; i < j; i++) {
       sound = sound && magnitude(column[i]) < 0x1p60f;
@@ -163,6 +165,7 @@ static void clip_weights(const jlt_rls_t *rls) {
 }
 
 static void make_integers(jlt_refit_t *refit) {
+  refit->head.taught = refit->updates > 0;
   for (uint32_t row = 0; row < refit->head.n_classes; row++) {
     make_row(refit, row);
   }
@@ -174,6 +177,7 @@ void jlt_refit_reset(jlt_refit_t *refit) {
   (void)load_factory(refit);  // it did at open
   clip_weights(&refit->rls);
   jlt_rls_begin(&refit->rls);
+  jlt_prequential_begin(&refit->head.prequential);
   refit->updates = 0;
   refit->head.fresh = false;
   make_integers(refit);
@@ -244,6 +248,7 @@ jlt_status_t jlt_refit_update(jlt_refit_t *refit, uint16_t label) {
   }
   refit->x[head->n_features] = 1.0f;
   head->fresh = false;
+  jlt_prequential_add(&head->prequential, head->margin, head->predicted == label, refit->rls.forgetting);
   jlt_rls_update(&refit->rls, refit->x, label, refit->target);
   clip_weights(&refit->rls);
   if (!is_sound(refit)) {
@@ -262,6 +267,7 @@ jlt_status_t jlt_refit_restore(jlt_refit_t *refit, uint32_t updates) {
   }
   refit->updates = updates;
   refit->head.fresh = false;
+  refit->head.prequential.prior = NULL;
   make_integers(refit);
   return JLT_OK;
 }

@@ -28,7 +28,7 @@ typedef struct {
   jlt_head_t head;  // for jlt_engine_set_head
   jlt_rls_t rls;
   const jlt_container_t *container;
-  float *state;          // covariance and weights: all that has been learned
+  float *state;          // covariance, weights and counts (core/prequential.h): all that has been learned
   float *x;              // (n + 1,) scratch
   uint32_t state_bytes;
   uint32_t updates;      // samples learned from

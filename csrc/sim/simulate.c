@@ -28,6 +28,7 @@ typedef struct {
   double foretold_j;
   double reading;     // NaN without one
   int32_t readings;
+  const jlt_sim_learning_t *learning;
   bool failed;
 } loop_t;
 
@@ -41,6 +42,15 @@ static double draw(uint64_t seed, uint32_t event, uint32_t exit) {
   return (double)((z ^ (z >> 31)) >> 11) * 0x1p-53;
 }
 
+// The exit's head learns: it answers as it stands.
+static float answer_anew(loop_t *loop, event_t *event, uint32_t row, uint32_t sample) {
+  uint16_t predicted = 0;
+  if (jlt_sim_learn_answer(loop->learning, row, sample, &event->confidence_q15, &predicted) != JLT_OK) {
+    loop->failed = true;
+  }
+  return predicted == loop->learning->labels[sample] ? 1.0F : 0.0F;
+}
+
 static void reach(loop_t *loop, event_t *event, int32_t path, int32_t exit) {
   const jlt_sim_model_t *model = loop->model;
   const int32_t node = model->node_of[(uint32_t)path * model->n_exits + (uint32_t)exit];
@@ -49,6 +59,9 @@ static void reach(loop_t *loop, event_t *event, int32_t path, int32_t exit) {
     const uint64_t at = (uint64_t)node * model->n_samples + loop->events->sample[event->index];
     event->confidence_q15 = model->confidence_q15[at];
     value = model->correct[at] != 0 ? 1.0F : 0.0F;
+    if (loop->learning && loop->learning->row_of[node] >= 0) {
+      value = answer_anew(loop, event, (uint32_t)loop->learning->row_of[node], loop->events->sample[event->index]);
+    }
   } else {
     const int32_t link = model->link_of[(uint32_t)(event->node + 1) * model->n_nodes + (uint32_t)node];
     const float *row = model->transition + ((uint64_t)link * model->n_bins + (uint32_t)event->bin) * model->n_bins;
@@ -69,6 +82,7 @@ static void reach(loop_t *loop, event_t *event, int32_t path, int32_t exit) {
   loop->result->path[event->index] = (int8_t)path;
   loop->result->exit[event->index] = (int8_t)exit;
   loop->result->value[event->index] = value;
+  loop->result->confidence_q15[event->index] = event->confidence_q15;
 }
 
 /// Events ///
@@ -90,6 +104,9 @@ static void lose_waiting(loop_t *loop) {
   loop->counted_j = 0.0;
   loop->foretold_j = 0.0;
   loop->reading = NAN;
+  if (loop->learning) {
+    jlt_sim_learn_lose(loop->learning, &loop->result->learner);
+  }
   while (more_by(loop, loop->world->now_s)) {
     loop->result->stored_j[loop->arrived] = (float)loop->world->held.energy_j;
     loop->result->status[loop->arrived++] = JLT_SIM_LOST;
@@ -165,13 +182,16 @@ static jlt_sim_observation_t observe(loop_t *loop, const event_t *event, uint32_
   };
 }
 
+static const jlt_governor_t *governor_at(const loop_t *loop, double time_s) {
+  const double fold_s = loop->policy->fold_s;
+  return loop->policy->governor[fold_s > 0.0 ? (uint32_t)fmod(floor(time_s / fold_s), 2.0) : 0U];
+}
+
 static double held(double value, double low, double high) { return value < low ? low : value > high ? high : value; }
 
 // How a board would ask its governor.
 static void ask_governor(loop_t *loop, const jlt_sim_observation_t *seen, jlt_sim_decision_t *decision) {
-  const double fold_s = loop->policy->fold_s;
-  const uint32_t fold = fold_s > 0.0 ? (uint32_t)fmod(floor(seen->time_s / fold_s), 2.0) : 0U;
-  const jlt_governor_t *governor = loop->policy->governor[fold];
+  const jlt_governor_t *governor = governor_at(loop, seen->time_s);
   const double top = (double)(governor->header->n_levels - 1U) * 65536.0;
   jlt_harvest_mean_take(&loop->mean, governor, (uint64_t)(seen->time_s * 1e6), (int64_t)floor(seen->delivered_j * 1e9),
                         (uint32_t)held(seen->harvest_w * 1e9, 0.0, 2147483647.0));
@@ -281,6 +301,9 @@ static void infer(loop_t *loop, event_t *event, int32_t path, int32_t exit) {
   double macs = 0.0;
   double bit_macs = 0.0;
   int32_t reached = -1;
+  if (loop->learning) {
+    jlt_sim_learn_forget(loop->learning, &loop->result->learner);
+  }
   for (;;) {
     if (!step(loop, event, path, reached, exit)) {
       loop->result->cut++;
@@ -314,6 +337,10 @@ static void infer(loop_t *loop, event_t *event, int32_t path, int32_t exit) {
   loop->result->latency_s[event->index] = (float)(end_s - arrival_s(loop, event));
   loop->result->status[event->index] =
       end_s <= arrival_s(loop, event) + loop->events->deadline_s ? JLT_SIM_ON_TIME : JLT_SIM_LATE;
+  if (loop->learning && loop->world->powered) {
+    jlt_sim_learn_answered(loop->learning, &loop->result->learner, loop->events->sample[event->index],
+                           loop->world->now_s);
+  }
 }
 
 // Sleeps until something changes: energy, the next event, the deadline, or a quarter of the deadline.
@@ -374,12 +401,56 @@ static void serve(loop_t *loop, double next_s) {
   defer(loop, &event, next_s, wake_j);
 }
 
+/// Learning ///
+
+static bool in_surplus(const loop_t *loop) {
+  const jlt_sim_world_t *world = loop->world;
+  const double usable_j = jlt_sim_usable_j(world);
+  if (usable_j < 2.0 * loop->learning->cost_j) {
+    return false;
+  }
+  if (loop->learning->surplus_v > 0.0) {
+    return world->held.voltage_v >= loop->learning->surplus_v;
+  }
+  const double day_s = fmod(world->now_s + loop->events->clock_start_s, 86400.0);
+  const jlt_question_t question = {
+      .harvest_nw = loop->mean.mean_nw,
+      .slow_nw = loop->mean.slow_nw,
+      .half_hour = (uint8_t)(day_s / 1800.0),
+  };
+  return jlt_sim_learn_is_cheap(governor_at(loop, world->now_s), question, usable_j, full_j(world->supply));
+}
+
+// Nothing waits: fits the head where a label has been heard and there is energy to spare, else sleeps.
+static void rest(loop_t *loop, double until_s) {
+  const jlt_sim_learning_t *learning = loop->learning;
+  jlt_sim_learner_t *learner = &loop->result->learner;
+  const double now_s = loop->world->now_s;
+  if (!learning || learner->label == JLT_SIM_NO_LABEL) {
+    nap(loop, until_s, INFINITY);
+    return;
+  }
+  if (now_s < learner->heard_s || !in_surplus(loop)) {
+    // another look soon, at the pace at which a deferred event is looked at
+    const double look_s = now_s < learner->heard_s ? learner->heard_s : now_s + loop->events->deadline_s / 4.0 + 1e-3;
+    nap(loop, until_s < look_s ? until_s : look_s, INFINITY);
+    return;
+  }
+  const double end_s = now_s + learning->cycles / loop->events->clock_hz;
+  if (jlt_sim_advance(loop->world, end_s, JLT_SIM_LOAD_RUN, JLT_ACCOUNT_REFIT, INFINITY)) {
+    jlt_sim_learn_update(learning, learner);
+  } else {
+    lose_waiting(loop);
+  }
+}
+
 /// The loop ///
 
 static bool fits(const jlt_sim_model_t *model, const jlt_sim_events_t *events, const jlt_sim_policy_t *policy) {
   const bool governed = policy->governor[0] != NULL && (policy->fold_s <= 0.0 || policy->governor[1] != NULL);
   return events->queue >= 1 && events->queue < JLT_SIM_WAITING_LIMIT && model->n_exits >= 1 &&
-         model->n_exits <= JLT_SIM_EXITS_LIMIT && model->n_paths >= 1 && (policy->decide != NULL || governed);
+         model->n_exits <= JLT_SIM_EXITS_LIMIT && model->n_paths >= 1 && (policy->decide != NULL || governed) &&
+         (!policy->learning || (model->n_samples > 0 && (policy->learning->surplus_v > 0.0 || !policy->decide)));
 }
 
 jlt_status_t jlt_sim_run(const jlt_sim_supply_t *supply, const jlt_sim_model_t *model, const jlt_sim_events_t *events,
@@ -389,6 +460,10 @@ jlt_status_t jlt_sim_run(const jlt_sim_supply_t *supply, const jlt_sim_model_t *
   }
   loop_t loop = {.model = model, .events = events, .policy = policy, .result = result, .world = &result->world};
   loop.reading = NAN;
+  loop.learning = policy->learning;
+  if (loop.learning) {
+    jlt_sim_learn_begin(loop.learning, &result->learner);
+  }
   jlt_sim_world_begin(loop.world, supply);
   result->bad_event = -1;
   for (;;) {
@@ -402,7 +477,7 @@ jlt_status_t jlt_sim_run(const jlt_sim_supply_t *supply, const jlt_sim_model_t *
     if (!loop.world->powered) {
       jlt_sim_wait_for_power(loop.world, next_s);
     } else if (loop.n_waiting == 0) {
-      nap(&loop, next_s, INFINITY);
+      rest(&loop, next_s);
     } else {
       serve(&loop, next_s);
     }

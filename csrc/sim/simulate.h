@@ -5,6 +5,7 @@
 
 #include "core/governor.h"
 #include "joulet.h"
+#include "sim/learn.h"
 #include "sim/supply.h"
 
 enum { JLT_SIM_EXITS_LIMIT = 16, JLT_SIM_WAITING_LIMIT = 64 };
@@ -100,6 +101,7 @@ typedef struct {
   void *handle;
   const jlt_governor_t *governor[2];
   double fold_s;              // length of a block; 0: all is fold 0
+  const jlt_sim_learning_t *learning;  // of an exit's head; null: none learns. By price only where governors decide
 } jlt_sim_policy_t;
 
 typedef struct {
@@ -109,10 +111,12 @@ typedef struct {
   float *value;        // (n_events,) 1 right, 0 wrong, or the accuracy of the bin when outcomes are drawn
   float *latency_s;    // (n_events,) of answered events
   float *stored_j;     // (n_events,) held when the event arrived
+  uint16_t *confidence_q15;  // (n_events,) of the last answer
   double macs;
   double bit_macs;
   uint64_t decisions;
   uint32_t cut;
+  jlt_sim_learner_t learner;
   jlt_sim_world_t world;
   int32_t bad_event;   // of a decision that breaks the contract; -1 without
   jlt_sim_decision_t bad;

@@ -218,6 +218,16 @@ class HostEngine(Borders):
         """The checked container, for what else in C reads it."""
         return self._checked
 
+    @property
+    def c_engine(self) -> Any:
+        """The same as ``jlt_engine_t *``, for what else in C drives it; lives as long as this."""
+        return self._engine
+
+    def step_to(self, op: int, exit: int) -> None:
+        """Run up to an op on the way to an exit, and not the op itself."""
+        while self._engine.next_op < op:
+            check_status(lib.jlt_engine_step(self._engine, exit, self._event), f"op {op}")
+
     def use_head(self, refit: Any | None) -> None:
         """Answer at one exit with a head of :class:`joulet.engine.refit.HeadRefit`, or None for the container's own."""
         self._refit = refit  # kept alive as long as C points to it

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from joulet.errors import UsageError
 
 _NO_HEAD, _NO_TARGET = -15, -11
 _FEATURES, _CLASSES = 512, 64  # csrc/core/refit.h
+_RULE = ("forgetting", "prior", "target")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +50,27 @@ class RefitRule:
                 raise UsageError(f"refit: {name} is {value:g}; it must lie within {low:g} and {high:g}")
         if self.target != 0.0 and not 8.0 <= self.target <= 255.0:
             raise UsageError(f"refit: target is {self.target:g} steps; it must be 0 or lie within 8 and 255")
+
+
+def parse_rule(text: str) -> RefitRule:
+    """Return the rule that some ``name=value`` with commas make.
+
+    Raises
+    ------
+    UsageError
+        When one is no rule.
+    """
+    rule = RefitRule()
+    for part in filter(None, text.split(",")):
+        name, _, value = part.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            number = float("nan")
+        if name not in _RULE or number != number:
+            raise UsageError(f"refit rule '{part}': give {', '.join(f'{key}=NUMBER' for key in _RULE)}")
+        rule = replace(rule, **{name: number})
+    return rule
 
 
 class HeadRefit:
@@ -105,6 +127,11 @@ class HeadRefit:
         engine.use_head(self._refit)
 
     @property
+    def c_refit(self) -> Any:
+        """The same as ``jlt_refit_t *``, for what else in C drives it; lives as long as this."""
+        return self._refit
+
+    @property
     def n_features(self) -> int:
         """Pooled features that the head reads."""
         return int(self._refit.head.n_features)
@@ -152,6 +179,23 @@ class HeadRefit:
             raise UsageError("nothing to learn from: no inference has come by this exit since the last label")
         lib.jlt_refit_update(self._refit, label)
 
+    @property
+    def last(self) -> tuple[int, int]:
+        """(class, margin) that the head answered the last inference that came by with; the margin in steps, 0..255."""
+        return int(self._refit.head.predicted), int(self._refit.head.margin)
+
+    def confidence_q15(self, path: int | str = 0) -> npt.NDArray[np.uint16]:
+        """Return P(correct) by bin of margin as the exit tells it now on a path, ``(32,)`` q15.
+
+        Before the first label that is the container's table; afterwards the mean of a Beta distribution with that table as its
+        prior and, as counts, how often labels were answered rightly before they were learned; made monotone. NUMERICS.md §13.
+        """
+        index = self.engine.path_index(path)
+        margins = range(0, 256, 8)
+        ask = lib.jlt_head_confidence_q15
+        head, checked = ffi.addressof(self._refit, "head"), self.engine.checked
+        return np.array([ask(head, checked, index, margin) for margin in margins], np.uint16)
+
     def reset(self) -> None:
         """Go back to the head that was shipped."""
         lib.jlt_refit_reset(self._refit)
@@ -161,7 +205,7 @@ class HeadRefit:
         self.engine.use_head(None)
 
     def state(self) -> bytes:
-        """Return what has been learned, as a board keeps it: covariance and weights, float32."""
+        """Return what has been learned, as a board keeps it: covariance, weights, counts of right answers, float32."""
         return bytes(ffi.buffer(self._refit.state, self._refit.state_bytes))
 
     def restore(self, state: bytes, updates: int) -> bool:

@@ -36,7 +36,7 @@ _OPTIMISE = {"csrc": "-Os", "kernels": "-O2", "front": "-O2", "firmware": "-Os",
 # what names a file that is not the same for every selection of kernels
 _OF_A_SELECTION = ("kernels/selection.h", "core/bands.h", "core/call.h", "BOARD_BUILD_ID")
 # of csrc and firmware; left out unless asked for
-_REFIT = ("head.c", "rls.c", "refit.c")
+_REFIT = ("head.c", "rls.c", "prequential.c", "refit.c")
 _SMALL = ("kernels/armv7em/fc_s8.c", "kernels/armv7em/requantise.c")  # their loops are assembly, or run rarely
 _MONOCYPHER_DEFINES = ("-DBLAKE2_NO_UNROLLING",)
 

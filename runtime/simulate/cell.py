@@ -24,6 +24,7 @@ from joulet.report.bootstrap import score_interval
 from joulet.session import policy_context
 from joulet.simulate.arrivals import Arrivals
 from joulet.simulate.folds import DAY_S, Folded, Folds, divide_samples, make_folds, select, stretches_of
+from joulet.simulate.learning import SimulatedLearning
 from joulet.simulate.loop import STATUSES, Events, Governors, Model, Trajectory, overrun_s, run
 from joulet.simulate.world import Floor, SupplyArrays, floor_of, lay_out
 
@@ -53,6 +54,8 @@ class Scenario:
         For the record.
     training
         Recordings to learn from, beginning at midnight; without, the other blocks of the trace.
+    learning
+        An exit's head that is fitted again while real samples are run; None where none is.
     """
 
     model: str
@@ -77,6 +80,7 @@ class Scenario:
     harvest_ratio: float | None = None
     training: Sequence[Harvester] = ()
     provenance: Mapping[str, str] = field(default_factory=dict)
+    learning: SimulatedLearning | None = None
 
 
 class Cell:
@@ -185,13 +189,19 @@ class Cell:
 
     def realise(self, policy: Policy | Governors) -> Trajectory:
         """Run a policy on real samples."""
-        return self._run(policy, self._realised_model, self.samples)
+        return self._run(policy, self._realised_model, self.samples, self.scenario.learning)
 
     def expect(self, policy: Policy | Governors) -> Trajectory:
         """Run a policy on outcomes drawn from the calibrated model."""
         return self._run(policy, self._expected_model, None)
 
-    def _run(self, policy: Policy | Governors, model: Model, samples: npt.NDArray[np.uint32] | None) -> Trajectory:
+    def _run(
+        self,
+        policy: Policy | Governors,
+        model: Model,
+        samples: npt.NDArray[np.uint32] | None,
+        learning: SimulatedLearning | None = None,
+    ) -> Trajectory:
         if not isinstance(policy, Governors):
             policy.reset(self.context)
         return run(
@@ -203,6 +213,7 @@ class Cell:
             self.scenario.load,
             samples=samples,
             provenance=self.provenance,
+            learning=learning,
         )
 
     @cached_property
@@ -341,6 +352,7 @@ def to_record(cell: Cell, name: str, realised: Trajectory, expected: Trajectory,
         residual=ledger.residual_fraction,
         blocks=blocks,
         provenance=dict(ledger.provenance),
+        learning=realised.learning,
     )
 
 

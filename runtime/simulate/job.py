@@ -19,6 +19,7 @@ from joulet.energy.supply import Supply
 from joulet.energy.synthetic import ConstantHarvester
 from joulet.engine.host import HostEngine
 from joulet.engine.outcomes import cached_outcomes
+from joulet.engine.refit import HeadRefit, parse_rule
 from joulet.engine.samples import load_inputs, load_labels
 from joulet.errors import DataError, UsageError
 from joulet.plan.measured import priced
@@ -26,7 +27,9 @@ from joulet.policies import make_policy
 from joulet.records import CostTable, LoadFigures, SampleOutcomes, SimulationRecord
 from joulet.simulate.arrivals import Arrivals, parse_arrivals
 from joulet.simulate.cell import Cell, Scenario
+from joulet.simulate.learning import LearningPlan, SimulatedLearning, plenty_v, price_of
 from joulet.simulate.sources import guess_family, name_of, scale_for
+from joulet.units import parse_quantity
 
 BEST_FIXED = "best-fixed"
 SHORTEST_S = 3600.0  # shorter recordings are repeated to this length
@@ -71,6 +74,14 @@ class Job:
         Of the energy path, as :mod:`joulet.energy.path` takes them; None for its defaults.
     train
         Traces that learned policies learn from; without, the other blocks of the trace.
+    refit
+        Exit whose head is fitted again from the samples' labels, in surplus only; None for none.
+    refit_rule
+        How: ``forgetting=0.998,prior=0.1`` or some of it; see :class:`joulet.engine.refit.RefitRule`.
+    refit_surplus
+        Voltage of the store from which on, or ``price``; None for four fifths of a capacitor's usable energy.
+    label_delay_s
+        From an answer to its label [s].
     oracles
         Compute the bounds.
     cache
@@ -102,6 +113,10 @@ class Job:
     esr_ohm: float = 0.0
     start_v: float | None = None
     train: tuple[str, ...] = ()
+    refit: str | None = None
+    refit_rule: str = ""
+    refit_surplus: str | None = None
+    label_delay_s: float = 0.0
     oracles: bool = True
     cache: Path | None = None
 
@@ -194,8 +209,34 @@ def make_cell(job: Job, progress: Callable[[float], None] | None = None) -> Cell
             harvest_ratio=job.harvest_ratio,
             training=tuple(load_harvester(trace, scale=scaled(source)) for trace, source in past),
             provenance={"board": f"{board.title}, {board.seen}", **board.provenance},
+            learning=None if job.refit is None else make_learning(job, job.refit, prepared),
         )
     )
+
+
+def make_learning(job: Job, exit: str, prepared: Prepared) -> SimulatedLearning:
+    """Return a head that learns on a job's samples, with what it reads of each.
+
+    Raises
+    ------
+    UsageError
+        When the exit cannot be fitted again, or the board does not say what that takes.
+    """
+    board, engine = prepared.board, HostEngine(job.model)
+    rule = parse_rule(job.refit_rule)
+    refit = HeadRefit(engine, exit, rule)
+    cycles, keep_every = price_of(refit, board)
+    if job.refit_surplus == "price":
+        surplus_v = 0.0
+    elif job.refit_surplus is None:
+        surplus_v = plenty_v(board.load)
+    else:
+        surplus_v = parse_quantity(job.refit_surplus, "V", what="refit surplus")
+    inputs = load_inputs(job.data, engine.inputs)
+    labels = load_labels(job.data, len(inputs[0]))
+    assert labels is not None  # prepare_model has asked for them
+    plan = LearningPlan(exit=refit.exit, rule=rule, surplus_v=surplus_v, delay_s=job.label_delay_s)
+    return SimulatedLearning(engine, inputs, labels, prepared.outcomes, plan, cycles=cycles, keep_every=keep_every)
 
 
 def run_job(job: Job) -> list[SimulationRecord]:

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,16 +19,19 @@ from joulet.records import (
     Action,
     CostTable,
     Decision,
+    LearningRecord,
     LedgerRecord,
     LoadFigures,
     Observation,
     OutcomeModel,
     SampleOutcomes,
 )
+from joulet.simulate.learning import SimulatedLearning
 from joulet.simulate.world import SENSING_S, SupplyArrays
 
 Array = npt.NDArray[np.float64]
 STATUSES = ("pending", "on_time", "late", "missed", "dropped", "expired", "lost")
+_OUTPUTS = ("uint8_t", "int8_t", "int8_t", "float", "float", "float", "uint16_t")
 _ACTIONS = (Action.OFF, Action.DEFER, Action.START, Action.CONTINUE, Action.STOP)
 _CODES = {action: code for code, action in enumerate(_ACTIONS)}
 
@@ -75,8 +78,12 @@ class Trajectory:
         ``(n,)`` from event to answer; NaN without.
     stored_j
         ``(n,)`` held when the event arrived [J].
+    confidence_q15
+        ``(n,)`` of the answer, 0 without.
     macs, bit_macs
         Sums over answered events.
+    learning
+        What came of fitting a head again; None where none was.
     """
 
     status: npt.NDArray[np.uint8]
@@ -85,6 +92,7 @@ class Trajectory:
     value: npt.NDArray[np.float32]
     latency_s: npt.NDArray[np.float32]
     stored_j: npt.NDArray[np.float32]
+    confidence_q15: npt.NDArray[np.uint16]
     macs: float
     bit_macs: float
     decisions: int
@@ -94,6 +102,7 @@ class Trajectory:
     longest_outage_s: float
     energy_j: float
     ledger: LedgerRecord
+    learning: LearningRecord | None = None
 
     @property
     def on_time(self) -> npt.NDArray[np.bool_]:
@@ -166,6 +175,7 @@ def run(
     *,
     samples: npt.NDArray[np.uint32] | None = None,
     provenance: dict[str, str] | None = None,
+    learning: SimulatedLearning | None = None,
 ) -> Trajectory:
     """Run one policy.
 
@@ -179,11 +189,15 @@ def run(
         What policies are told, and what the board draws.
     samples : array (n,), optional
         Sample of each event; needed unless outcomes are drawn.
+    learning : SimulatedLearning, optional
+        An exit's head that is fitted again on the way, from the shipped one on.
 
     Raises
     ------
     PolicyError
         If the policy breaks its contract.
+    UsageError
+        If a head is to learn by the price of energy, and the policy has no tables.
     """
     n = len(events.event_s)
     if not 1 <= events.queue < 64:
@@ -196,19 +210,32 @@ def run(
         "value": np.zeros(n, np.float32),
         "latency_s": np.full(n, np.nan, np.float32),
         "stored_j": np.zeros(n, np.float32),
+        "confidence_q15": np.zeros(n, np.uint16),
     }
     result = ffi.new("jlt_sim_result_t *")
-    for name, kind in zip(outputs, ("uint8_t", "int8_t", "int8_t", "float", "float", "float"), strict=True):
+    for name, kind in zip(outputs, _OUTPUTS, strict=True):
         setattr(result, name, ffi.cast(f"{kind} *", outputs[name].ctypes.data))
     caller = _Caller(policy, context, events) if not isinstance(policy, Governors) else None
     c_policy = caller.c_policy if caller is not None else policy.c_policy  # type: ignore[union-attr]
+    c_policy.learning = ffi.NULL
+    if learning is not None:
+        if caller is not None and learning.plan.surplus_v <= 0.0:
+            raise UsageError(
+                f"policy '{policy.name}' has no price of energy; name a voltage from which on a head is fitted"
+            )
+        learning.spend_from(load, supply.dearness)
+        c_policy.learning = learning.c_learning
     status = lib.jlt_sim_run(supply.c_supply, model.c_model, c_events, c_policy, result)
     if caller is not None and caller.error is not None:
         raise caller.error
     if status != 0:
         name = policy.name
         raise PolicyError(f"policy '{name}' broke its contract at event {result.bad_event}")
-    return _trajectory(supply, result, outputs, provenance or {})
+    found = _trajectory(supply, result, outputs, provenance or {})
+    if learning is None or samples is None:
+        return found
+    told = {name: outputs[name] for name in ("path", "exit", "value", "confidence_q15")}
+    return replace(found, learning=learning.record(result.learner, samples, **told, ledger=found.ledger))
 
 
 def _events(
@@ -264,6 +291,7 @@ def _trajectory(
         longest_outage_s=world.longest_outage_s,
         energy_j=world.held.energy_j,
         ledger=ledger,
+        learning=None,
     )
 
 

@@ -23,7 +23,7 @@ _OWN = ("model", "data", "trace", "cache")
 TUPLES = tuple(name for name, hint in _HINTS.items() if typing.get_origin(hint) is tuple)
 """Fields that hold several words; a list in a study is one value of them."""
 _POSITIVE = ("capacitor_f", "store_inferences", "scale", "harvest_ratio", "duration_s", "deadline_s", "leakage_ohm")
-_NO_FILES = ("policies", "arrivals", "family")
+_NO_FILES = ("policies", "arrivals", "family", "refit", "refit_rule", "refit_surplus")
 _LEAST = {"queue": 1}
 
 

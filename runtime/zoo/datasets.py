@@ -86,6 +86,12 @@ def _find(folder: Path, *names: str) -> Path:
     raise DataError(f"'{folder}': holds no {' or '.join(names)}; joulet zoo show says what is needed")
 
 
+def _holder(folder: Path, *names: str) -> Path:
+    """Return the folder that holds one of ``names``: the given one, or one below it; the given one where none does."""
+    places = (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))
+    return next((place for place in places for name in names if (place / name).is_file()), folder)
+
+
 def arrays(path: Path, wanted: dict[str, tuple[str, tuple[int, ...]]]) -> dict[str, npt.NDArray[Any]]:
     """Return arrays of an .npz, each checked: ``name: (kinds of dtype, shape after the first axis)``, of one length."""
     try:
@@ -152,7 +158,7 @@ def _cifar(folder: Path | None, split: str) -> Split:
 
 def _mitbih(folder: Path | None, split: str) -> Split:
     """Heartbeats: calibration is every ectopic beat of the training and calibration patients, and some others."""
-    place = _need(folder)
+    place = _holder(_need(folder), "ecg.npz", "100.hea")
     if split == "test":
         beats = ecg.load_beats(place, "test")
         return Split(x=beats.x, y=beats.y, groups=beats.patient)

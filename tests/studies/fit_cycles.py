@@ -4,6 +4,7 @@
     python tests/studies/fit_cycles.py --board virtual_m4                             # prints what the table is off
     python tests/studies/fit_cycles.py --board virtual_m4 --write                     # and writes firmware/boards/cycles
     python tests/studies/fit_cycles.py --board virtual_m4 --shared ../shared --check  # only checks, on MLPerf Tiny
+    python tests/studies/fit_cycles.py --board virtual_m4 --borders --write           # only the ops at a model's borders
 
 Fitted on drawn layers (tests/drawn_nets.py) and the small models of tests/models, run with the reference kernels, plain and nested
 weights, and with packed ones; least squares of the relative error, no coefficient below 0. On virtual boards every op is counted;
@@ -14,6 +15,7 @@ per step and whole, plain and packed. Exit code 1 when a model is off by more th
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
@@ -21,11 +23,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import tomllib
 from scipy.optimize import nnls
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from drawn_nets import drawn_nets
+from drawn_nets import border_nets, drawn_nets
 
 from joulet.boards import Board, board_table, load_board
 from joulet.compile import compile_model
@@ -140,6 +143,14 @@ def everything(board: Board, seed: int, draws: int) -> list[Counted]:
         if name.partition("_")[0] in ("image", "windows", "dense"):
             plain = compile_model(model, exits="off", precisions=("w8",), name=name).container
             rows += count(plain, board, "REF")
+    return rows + borders(board, seed, draws)
+
+
+def borders(board: Board, seed: int, draws: int) -> list[Counted]:
+    """Count the ops at a model's borders, which only the reference kernels run, each alone."""
+    rows: list[Counted] = []
+    for name, model in border_nets(seed, draws // 3):
+        rows += count(compile_model(model, exits="off", precisions=("w8",), name=name).container, board, "REF")
     return rows
 
 
@@ -151,6 +162,20 @@ def shared(nested: bytes, board: Board) -> list[Counted]:
         return []
     rows = count(with_isa_plan(nested, board.isa, copies=frozenset(copies)), board, board.isa)
     return [row for row in rows if any(key[2].startswith("shared") for key, _ in row.ops)]
+
+
+def before(target: Path) -> tuple[dict[Key, dict[str, float]], dict[Key, str]]:
+    """Return a table as it stands, and what is noted beside its entries."""
+    text = target.read_text(encoding="utf-8")
+    table = {
+        (kernels, work, reading): units
+        for kernels, works in tomllib.loads(text).items()
+        if isinstance(works, dict)
+        for work, readings in works.items()
+        for reading, units in readings.items()
+    }
+    noted = re.findall(r"^\[(\w+)\.(\w+)\.(\w+)\]  # (.*)$", text, re.MULTILINE)
+    return table, {(kernels, work, reading): note for kernels, work, reading, note in noted}
 
 
 def fitted(rows: list[Counted]) -> dict[Key, dict[str, float]]:
@@ -262,6 +287,9 @@ def main() -> int:
     parser.add_argument("--shared", type=Path, help="folder with data/mlperf_tiny, for the check")
     parser.add_argument("--check", action="store_true", help="do not fit; check the table as it is")
     parser.add_argument("--write", action="store_true", help="write the table of the board's core")
+    parser.add_argument(
+        "--borders", action="store_true", help="fit only quantize, dequantize and argmax, and keep the rest"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--draws", type=int, default=60, help="networks of each of four kinds (60)")
     args = parser.parse_args()
@@ -269,10 +297,10 @@ def main() -> int:
     target = TABLES / f"{table['cycles']['kernels']}.toml"
     board = load_board(args.board)
     if not args.check:
-        rows = everything(board, args.seed, args.draws)
+        rows = (borders if args.borders else everything)(board, args.seed, args.draws)
         found = fitted(rows)
         notes = quality(rows, found)
-        by_op = all(len(row.ops) == 1 for row in rows)
+        by_op = board_table(args.board)["firmware"]["timer"]["driver"] == "jlt_timer_virtual"
         for key, note in sorted(notes.items()):
             print(f"{'.'.join(key):<32} {note}")
         if not by_op:
@@ -280,6 +308,9 @@ def main() -> int:
             print(
                 f"{len(rows)} networks, rms {np.sqrt(np.mean(np.square(errors))):.1%}, {min(errors):+.0%} to {max(errors):+.0%}"
             )
+        if args.borders:
+            kept, noted = before(target)
+            found, notes = kept | found, noted | notes
         if args.write:
             target.parent.mkdir(exist_ok=True)
             target.write_text(

@@ -5,6 +5,9 @@ Each split compiles the MLPerf Tiny keyword model on the clips of one half of th
 said (a label a clip, once each, in a random order), and the rest are judged: nobody is in two parts. Drift: pink noise in the raw
 audio, through the integer front end. Without drift the same labels show what fitting does where nothing has changed.
 
+Confidences: the expected calibration error of the exit that has learned, on the judged clips, by the table that was shipped
+(``as shipped``) and by the one that the labels have made of it (``told``), csrc/core/prequential.h.
+
 The rule was chosen on splits 1000 to 1003, which are not among those printed (--choose prints that search).
 
     python tests/studies/refit.py --shared ../shared [--splits 8] [--first 0] [--snr 5] [--choose] [--json]
@@ -22,6 +25,7 @@ from pathlib import Path
 
 import numpy as np
 from kws_exits import _STUDENT_95, speakers
+from ood import calibration_error
 
 from joulet.boards import load_board
 from joulet.compile import compile_model
@@ -109,11 +113,31 @@ def judge(
         learn(refit, x[teach[done:upto]], y[teach[done:upto]])
         done = upto
         row[f"labels_{'all' if upto == len(teach) else upto}"] = accuracy(engine, exit, x[judged], y[judged])
+    row |= calibration(refit, x[judged], y[judged])
     if world == "noisy":  # and back where there is none
         row["then_clean"] = accuracy(engine, exit, data["clean"][judged], y[judged])
     refit.close()
     row["labels"] = len(teach)
     return row
+
+
+def calibration(refit: HeadRefit, x: np.ndarray, labels: np.ndarray) -> dict[str, float]:
+    """Return calibration errors of a head as it stands, by the shipped table and by its own [points]."""
+    engine = refit.engine
+    own, shipped = (
+        refit.confidence_q15(),
+        engine.container.confidence[int(engine.container.paths[0]["confidence"][refit.exit])],
+    )
+    bins, right = np.zeros(len(x), np.int64), np.zeros(len(x))
+    for k, clip in enumerate(x):
+        engine.start([clip[None]], 0)
+        engine.run_to_exit(refit.exit)
+        predicted, margin = refit.last
+        bins[k], right[k] = margin >> 3, predicted == labels[k]
+    return {
+        "error_as_shipped": calibration_error(shipped[bins] / 32768.0, right),
+        "error_told": calibration_error(own[bins] / 32768.0, right),
+    }
 
 
 def interval(values: np.ndarray) -> tuple[float, float]:
@@ -168,6 +192,7 @@ def report(rows: list[dict], *, as_json: bool) -> int:
             if len(mine) < 2:
                 continue
             gain, half = interval(100.0 * np.array([row["labels_all"] - row["shipped"] for row in mine]))
+            less, spread = interval(np.array([row["error_as_shipped"] - row["error_told"] for row in mine]))
             keys = [key for key in mine[0] if key.startswith(("shipped", "labels_", "then"))]
             shapes = [
                 (row["features"], row["classes"]) for row in mine
@@ -186,6 +211,9 @@ def report(rows: list[dict], *, as_json: bool) -> int:
                     **{key: 100.0 * float(np.mean([row[key] for row in mine])) for key in keys},
                     "gain_points": gain,
                     "half_width": half,
+                    **{key: float(np.mean([row[key] for row in mine])) for key in ("error_as_shipped", "error_told")},
+                    "error_less": less,
+                    "error_half_width": spread,
                     "j_a_label": energy_j,
                 }
             )
@@ -204,7 +232,8 @@ def report(rows: list[dict], *, as_json: bool) -> int:
             print(
                 f"{r['exit']:6} ({widths} features) {r['world']:5}: {looks} %; {r['gain_points']:+.1f} ± "
                 f"{r['half_width']:.1f} points over {r['splits']} splits, {r['labels']:.0f} labels, "
-                f"{1e6 * r['j_a_label']:.0f} µJ each"
+                f"{1e6 * r['j_a_label']:.0f} µJ each; calibration error {r['error_as_shipped']:.1f} points by the shipped "
+                f"table, {r['error_told']:.1f} by what labels told ({r['error_less']:+.1f} ± {r['error_half_width']:.1f} less)"
             )
     return code if code is not None else 1
 
