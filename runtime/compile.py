@@ -304,14 +304,15 @@ def _calibrated(
             f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included"
         )
     imported = attached.graph
+    mix = _searched_mix(execute, imported, feeds, recovery, progress) if "mix" in names else None
     if recovery.mode == "trade" and {"w4", "mix"} & set(names):
-        traded = recovered(execute, imported, feeds, progress=progress)
+        traded = recovered(execute, imported, feeds, mix=mix.bits if mix else None, progress=progress)
         attached = replace(attached, graph=traded.graph, notes=(*attached.notes, traded.note()))
     # The bare form checks names, and has the float weights of f32.
     bare = bare_quant_graph(attached.graph, names)
     fewer = {"w4": all_four(bare.graph)}
-    if "mix" in names:
-        fewer["mix"] = _searched_mix(execute, bare.graph, feeds, recovery, progress)
+    if mix is not None:
+        fewer["mix"] = mix
     precisions = tuple(
         corrected(execute, bare.graph, fewer[p.name], feeds, reference=imported, progress=progress)
         if p.name in fewer

@@ -133,6 +133,25 @@ def test_four_bits_come_nearer_and_eight_stay_near(residual: Graph) -> None:
     assert f"{100 * traded.changed_share:.1f} %" in traded.note()
 
 
+def test_what_a_mix_keeps_at_eight_bits_moves_less(residual: Graph) -> None:
+    feeds = samples(residual, 256, 1)
+    mix = search_mix(execute, residual, feeds, budget=0.7).precision
+    kept = [i for i in all_four(residual).bits if all_four(residual).bits[i] == 4 and mix.bits[i] == 8]
+    rest = [i for i in all_four(residual).bits if mix.bits[i] == 4]
+    assert kept
+    assert rest
+
+    def moved(graph: Graph, layers: list[int]) -> float:
+        pairs = [
+            (graph.tensors[graph.ops[i].inputs[1]].data, residual.tensors[graph.ops[i].inputs[1]].data) for i in layers
+        ]
+        return sum(float(np.abs(np.asarray(a).astype(int) - np.asarray(b)).sum()) for a, b in pairs)
+
+    plain, known = (recovered(execute, residual, feeds, mix=bits).graph for bits in (None, mix.bits))
+    assert moved(known, kept) < moved(plain, kept)
+    assert moved(known, rest) > 0
+
+
 def test_weights_that_two_layers_share_stay_as_they_are(residual: Graph) -> None:
     first, second = weighted_ops(residual)[:2]
     shared = residual.ops[first].inputs[1]

@@ -3,7 +3,8 @@
 
 With the low plane as imported, the high plane is u = (q + 128) >> 4 and there is nothing to choose: ``exact`` leaves the
 weights alone. ``trade`` chooses u for four bits on the sliced network's own inputs, with a pull towards buckets that
-still hold the imported weight, and then re-fits the low plane so that eight bits stay as near as they can.
+still hold the imported weight, and then re-fits the low plane so that eight bits stay as near as they can. Where there is
+a mix, each plane is fitted on the inputs of all networks that read it so: what mix feeds a layer is not what all-w4 does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ from joulet.quant.rounding import damped, retargeted, round_high, round_low
 RECOVERY_SAMPLES = 1024
 RESPECT = 4.0
 """Weight of eight bits in the choice of a high nibble: one step outside its bucket counts as two steps at four bits."""
+
+RESPECT_KEPT = 16.0
+"""The same for layers of which mix reads eight bits."""
 
 MODES = ("exact", "trade")
 
@@ -59,6 +63,7 @@ def recovered(
     graph: Graph,
     feeds: Mapping[int, Array],
     *,
+    mix: Mapping[int, int] | None = None,
     respect: float = RESPECT,
     progress: _Progress | None = None,
 ) -> Recovered:
@@ -72,6 +77,8 @@ def recovered(
         Integer graph.
     feeds
         Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 1,024 samples are used.
+    mix
+        Bits by op of a precision that is to gain beside all-four and all-eight.
     respect
         Pull towards buckets that hold the imported weight; 0 looks at four bits only.
     progress
@@ -84,8 +91,8 @@ def recovered(
     """
     few = spread_samples(feeds, RECOVERY_SAMPLES)
     layers = tuple(sorted(i for i in can_slice(graph) if _readers(graph, graph.ops[i].inputs[1]) == 1))
-    first = _High(execute, graph, few, layers, respect).run(progress)
-    second = _Low(execute, graph, first, few, layers).run(progress)
+    first = _High(execute, graph, few, layers, mix or {}, respect).run(progress)
+    second = _Low(execute, graph, first, few, layers, mix or {}).run(progress)
     before = np.concatenate([_weights(graph, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
     after = np.concatenate([_weights(second, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
     taken = tuple(i for i in layers if not np.array_equal(_weights(graph, i), _weights(second, i)))
@@ -134,23 +141,24 @@ class _Pass:
         self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], bits: Mapping[int, int]
     ) -> None:
         self.before = before
-        self.after = after
-        self.weighted = weighted_ops(before)
+        self.bits = bits
         self.bias: dict[int, npt.NDArray[np.int32]] = {}
-        storage = {i: "nested" if bits[i] == 4 else "s8" for i in self.weighted}
+        storage = {i: "nested" if bits[i] == 4 else "s8" for i in weighted_ops(before)}
         self.imported = Walk(execute, before, full(before), feeds)
         self.changed = Walk(execute, after, Setting(bits=bits, bias=self.bias, storage=storage), feeds)
 
-    def layer(self, index: int, choose: Callable[[int, _Rows], _I64] | None) -> None:
-        """Advance both to a layer, give it new weights, then the bias that fits them."""
+    def advance(self, index: int) -> None:
+        """Advance both to a layer."""
         self.imported.advance(index)
         self.changed.advance(index)
-        if choose is not None:
-            self.after = _with_weights(self.after, index, choose(index, self._rows(index)))
-            self.changed.graph = self.after
+
+    def go_on_with(self, graph: Graph, index: int) -> None:
+        """Take a layer's new weights, and the bias that fits them."""
+        self.changed.graph = graph
         fit_bias(self.imported, self.changed, self.bias, index)
 
-    def _rows(self, index: int) -> _Rows:
+    def rows(self, index: int) -> tuple[_F64, _F64]:
+        """Return patches that the changed layer reads and the accumulators it should give, both without their means."""
         graph, op = self.before, self.before.ops[index]
         right, own = (walk.read(op.inputs[0]) for walk in (self.imported, self.changed))
         place = positions(graph, op, len(right), _ROWS, np.random.default_rng(0))
@@ -159,23 +167,50 @@ class _Pass:
         wanted = np.empty((len(b), len(q)))
         for block in blocks(graph, op):
             wanted[:, block.rows] = b[:, block.columns] @ q[block.rows].T
-        return _Rows.split(a - a.mean(axis=0), wanted - wanted.mean(axis=0))
+        return a - a.mean(axis=0), wanted - wanted.mean(axis=0)
+
+
+class _Passes:
+    """Passes at several precisions through the same new weights, of which ``bits`` are being chosen."""
+
+    def __init__(self, passes: Sequence[_Pass], after: Graph, bits: int) -> None:
+        self.passes = passes
+        self.after = after
+        self.bits = bits
+
+    def layer(self, index: int, choose: Callable[[int, _Rows], _I64] | None) -> None:
+        """Advance to a layer and give it new weights, chosen on what those feed it who read so many bits of it."""
+        for one in self.passes:
+            one.advance(index)
+        if choose is not None:
+            parts = [one.rows(index) for one in self.passes if one.bits[index] == self.bits]
+            a, y = (np.concatenate(each) for each in zip(*parts, strict=True))
+            self.after = _with_weights(self.after, index, choose(index, _Rows.split(a, y)))
+        for one in self.passes:
+            one.go_on_with(self.after, index)
 
 
 class _High:
     """Chooses the high planes on the inputs that four bits see."""
 
     def __init__(
-        self, execute: Execute, graph: Graph, feeds: Mapping[int, Array], layers: Sequence[int], respect: float
+        self,
+        execute: Execute,
+        graph: Graph,
+        feeds: Mapping[int, Array],
+        layers: Sequence[int],
+        mix: Mapping[int, int],
+        respect: float,
     ) -> None:
         self.graph = graph
         self.layers = set(layers)
-        self.respect = respect
-        self.walk = _Pass(execute, graph, graph, feeds, all_four(graph).bits)
+        self.respect = {i: max(respect, RESPECT_KEPT) if mix.get(i) == 8 else respect for i in layers}
+        together = [all_four(graph).bits, *([mix] if mix else [])]
+        self.walk = _Passes([_Pass(execute, graph, graph, feeds, bits) for bits in together], graph, 4)
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new high planes; low planes hold what is nearest to the imported weights."""
-        every = self.walk.weighted
+        every = weighted_ops(self.graph)
         for done, index in enumerate(every):
             self.walk.layer(index, self._choose if index in self.layers else None)
             if progress:
@@ -187,7 +222,7 @@ class _High:
         high = (q + 128) >> 4
         for block in blocks(self.graph, self.graph.ops[index]):
             target, moment = rows.target(block, q[block.rows])
-            tried = round_high(target, moment, q[block.rows], self.respect)
+            tried = round_high(target, moment, q[block.rows], self.respect[index])
             better = rows.error(block, 16 * tried - 120) < rows.error(block, 16 * high[block.rows] - 120)
             high[block.rows] = np.where(better[:, None], tried, high[block.rows])
         return np.asarray(16 * high - 128 + np.clip(q - (16 * high - 128), 0, 15))
@@ -197,20 +232,28 @@ class _Low:
     """Re-fits the low planes on the inputs that eight bits see."""
 
     def __init__(
-        self, execute: Execute, before: Graph, after: Graph, feeds: Mapping[int, Array], layers: Sequence[int]
+        self,
+        execute: Execute,
+        before: Graph,
+        after: Graph,
+        feeds: Mapping[int, Array],
+        layers: Sequence[int],
+        mix: Mapping[int, int],
     ) -> None:
         self.graph = before
         self.layers = set(layers)
-        self.walk = _Pass(execute, before, after, feeds, dict.fromkeys(weighted_ops(before), 8))
+        self.whole = _Pass(execute, before, after, feeds, dict.fromkeys(weighted_ops(before), 8))
+        passes = [self.whole, *([_Pass(execute, before, after, feeds, mix)] if mix else [])]
+        self.walk = _Passes(passes, after, 8)
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new low planes, and biases that fit eight bits."""
-        every = self.walk.weighted
+        every = weighted_ops(self.graph)
         for done, index in enumerate(every):
             self.walk.layer(index, self._choose if index in self.layers else None)
             if progress:
                 progress("recovery: fit of the low plane", done + 1, len(every))
-        return with_biases(self.walk.after, self.walk.bias)
+        return with_biases(self.walk.after, self.whole.bias)
 
     def _choose(self, index: int, rows: _Rows) -> _I64:
         q, result = _weights(self.graph, index), _weights(self.walk.after, index)
