@@ -21,7 +21,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_add(const jlt_call_t *call, const bool ne
     const uint32_t n = tile.end - i < JLT_WIDE_CHANNELS ? tile.end - i : JLT_WIDE_CHANNELS;
     const jlt_sums_t scaled_a = jlt_scale_sums(jlt_add_sums(jlt_load_sums(a + i, n, p->left_shift), zero_a, false), &of_a);
     const jlt_sums_t scaled_b = jlt_scale_sums(jlt_add_sums(jlt_load_sums(b + i, n, p->left_shift), zero_b, false), &of_b);
-    jlt_finish_sums(jlt_add_sums(scaled_a, scaled_b, negates), &of_sum, &output, out + i, n);
+    jlt_store_bytes(out + i, jlt_finished_by(jlt_add_sums(scaled_a, scaled_b, negates), &of_sum, &output, false), n);
   }
 }
 

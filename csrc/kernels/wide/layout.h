@@ -25,11 +25,24 @@ enum {
   JLT_WIDE_CHANNELS = 16,       // of a block
   JLT_WIDE_TILE = 16,           // most blocks x pixels that are computed at once
   JLT_WIDE_STRIP_PIXELS = 24,   // most that are gathered at once
+  JLT_WIDE_SUMS = 32,           // room for the accumulators of a block: a strip, and what its last tile has too many
   JLT_WIDE_HEAD_BYTES = 64,     // of a block: sums of weights
   JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
   JLT_WIDE_MOST_TAPS = 64,
   JLT_WIDE_LONG_ROW = 64,  // elements
 };
+
+// How a tile walks through a strip and a block's weights.
+typedef struct {
+  size_t row_bytes;    // of the strip
+  size_t pixel_bytes;  // from window to window
+  size_t block_bytes;  // of weights
+  uint32_t rows;       // of the window
+  uint32_t steps;      // of one of them
+} jlt_walk_t;
+
+// Where the j-th of a tile's sums, [block][pixel], lies among accumulators, [block][JLT_WIDE_SUMS].
+static inline uint32_t jlt_sums_place(uint32_t j, uint32_t pixels) { return j / pixels * JLT_WIDE_SUMS + j % pixels; }
 
 static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
   return ((uint64_t)p->out_c + JLT_WIDE_CHANNELS - 1u) / JLT_WIDE_CHANNELS;
