@@ -19,43 +19,52 @@ static JLT_ALWAYS_INLINE jlt_factors_t factors_at(const uint8_t *w) {
 #define JLT_STEP_OF_LANE(lane)                                                                           \
   JLT_UNROLL                                                                                             \
   for (uint32_t b = 0; b < blocks; b++) {                                                                \
-    const jlt_factors_t factors = factors_at(w + b * block_bytes);                                       \
+    const jlt_factors_t factors = factors_at(of_block[b]);                                               \
     JLT_UNROLL                                                                                           \
     for (uint32_t i = 0; i < pixels; i++) {                                                              \
       sums[b * pixels + i] = JLT_ADD_LANE(sums[b * pixels + i], factors, x16[i], lane);                  \
     }                                                                                                    \
-  }                                                                                                      \
-  w += 64;                                                                                               \
-  JLT_THEN(w)
+    of_block[b] += 64;                                                                                   \
+    JLT_THEN(of_block[b])                                                                                \
+  }
 
-// Whole windows, from x on. acc[block][JLT_WIDE_SUMS].
+static JLT_ALWAYS_INLINE void sixteen_bytes(int8x16_t *x16, const uint8_t *x, size_t pixel_bytes, const uint32_t pixels) {
+  JLT_UNROLL
+  for (uint32_t i = 0; i < pixels; i++) {
+    x16[i] = vld1q_s8((const int8_t *)x + i * pixel_bytes);
+  }
+}
+
+// Whole windows, from x on. acc[block][JLT_WIDE_SUMS]. Up to 12 bytes beyond a row of the strip are read, not counted.
 static JLT_ALWAYS_INLINE void jlt_tile_dot(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                            const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t *acc) {
   jlt_sums_t sums[JLT_WIDE_TILE];
-  const size_t pixel_bytes = walk->pixel_bytes, block_bytes = walk->block_bytes;
+  int8x16_t x16[4];
+  const uint8_t *of_block[4];
+  const size_t pixel_bytes = walk->pixel_bytes;
   JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
     sums[j] = start[j / pixels];
+    of_block[j / pixels] = w + j / pixels * walk->block_bytes;
   }
   for (uint32_t ky = 0; ky < walk->rows; ky++, x += walk->row_bytes) {
     const uint8_t *at = x;
-    uint32_t s = walk->steps;
-    for (; s >= 4; s -= 4, at += 16) {
-      int8x16_t x16[4];
-      JLT_UNROLL
-      for (uint32_t i = 0; i < pixels; i++) {
-        x16[i] = vld1q_s8((const int8_t *)at + i * pixel_bytes);
-      }
+    uint32_t left = walk->steps;
+    for (; left >= 4; left -= 4, at += 16) {
+      sixteen_bytes(x16, at, pixel_bytes, pixels);
       JLT_STEP_OF_LANE(0)
       JLT_STEP_OF_LANE(1)
       JLT_STEP_OF_LANE(2)
       JLT_STEP_OF_LANE(3)
     }
-    for (; s > 0; s--, w += 64, at += 4) {
-      JLT_UNROLL
-      for (uint32_t j = 0; j < pixels * blocks; j++) {
-        const jlt_factors_t factors = factors_at(w + j / pixels * block_bytes);
-        sums[j] = jlt_add_products_8(sums[j], factors, at + j % pixels * pixel_bytes);
+    if (left > 0) {
+      sixteen_bytes(x16, at, pixel_bytes, pixels);
+      JLT_STEP_OF_LANE(0)
+      if (left > 1) {
+        JLT_STEP_OF_LANE(1)
+      }
+      if (left > 2) {
+        JLT_STEP_OF_LANE(2)
       }
     }
   }

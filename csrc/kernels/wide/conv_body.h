@@ -124,28 +124,33 @@ static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
   return -120 * (sum - (int32_t)(p->k_h * count) * p->in_zero_point);
 }
 
-// What of one tile is computed: acc[block][JLT_WIDE_SUMS].
-typedef void (*jlt_tile_t)(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const jlt_sums_t *start, jlt_sums_t *acc);
+// Tiles of neighbouring pixels are computed: acc[block][JLT_WIDE_SUMS].
+typedef void (*jlt_tiles_t)(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const jlt_sums_t *start, uint32_t tiles,
+                            jlt_sums_t *acc);
 
 // How many pixels and blocks meet at once.
 typedef struct {
-  jlt_tile_t at_8;
-  jlt_tile_t at_4;
+  jlt_tiles_t at_8;
+  jlt_tiles_t at_4;
   uint32_t pixels;
   uint32_t blocks;
 } jlt_shape_t;
 
 // Functions of their own: inlined, what surrounds them takes their registers.
-#define JLT_SHAPE(p, b)                                                                                               \
-  static __attribute__((noinline)) void tile_8_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,    \
-                                                         const jlt_sums_t *start, jlt_sums_t *acc) {                  \
-    jlt_tile_8(walk, x, w, p, b, start, acc);                                                                         \
-  }                                                                                                                   \
-  static __attribute__((noinline)) void tile_4_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,    \
-                                                         const jlt_sums_t *start, jlt_sums_t *acc) {                  \
-    (void)start;                                                                                                      \
-    tile_4(walk, x, w, p, b, acc);                                                                                    \
-  }                                                                                                                   \
+#define JLT_SHAPE(p, b)                                                                                                \
+  static __attribute__((noinline)) void tile_8_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,     \
+                                                         const jlt_sums_t *start, uint32_t tiles, jlt_sums_t *acc) {   \
+    for (; tiles > 0; tiles--, x += p * walk->pixel_bytes, acc += p) {                                                 \
+      jlt_tile_8(walk, x, w, p, b, start, acc);                                                                        \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  static __attribute__((noinline)) void tile_4_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,     \
+                                                         const jlt_sums_t *start, uint32_t tiles, jlt_sums_t *acc) {   \
+    (void)start;                                                                                                       \
+    for (; tiles > 0; tiles--, x += p * walk->pixel_bytes, acc += p) {                                                 \
+      tile_4(walk, x, w, p, b, acc);                                                                                   \
+    }                                                                                                                  \
+  }                                                                                                                    \
   static const jlt_shape_t shape_##p##_##b = {tile_8_##p##_##b, tile_4_##p##_##b, p, b};
 
 JLT_SHAPE(1, 1)
@@ -171,43 +176,63 @@ static JLT_ALWAYS_INLINE void start_blocks(const jlt_wide_conv_t *t, uint32_t bl
   }
 }
 
-static JLT_ALWAYS_INLINE void write_pixels(const jlt_wide_conv_t *t, const jlt_sums_t *acc, const jlt_finish_t *finish,
-                                           uint32_t count, int8_t *out, uint32_t channels, const bool is_plain) {
-  const jlt_output_t output = t->ends.output;
-  const jlt_ready_t ready = jlt_ready(finish, is_plain);
-  const size_t out_c = t->params->out_c;
-  if (channels >= JLT_WIDE_CHANNELS) {
-    for (uint32_t i = 0; i < count; i++, out += out_c) {
-      jlt_store_bytes(out, jlt_finished(acc[i], &ready, &output, is_plain), JLT_WIDE_CHANNELS);
+// Accumulators that become bytes: how many, how far apart they and their bytes lie, and of the first the channels that are left.
+typedef struct {
+  jlt_sums_t *acc;
+  int8_t *out;
+  const jlt_finish_t *finish;
+  size_t acc_step;
+  size_t out_step;
+  uint32_t count;
+  uint32_t channels;
+} jlt_row_t;
+
+static JLT_ALWAYS_INLINE void write_row(const jlt_row_t *row, const jlt_output_t output, const bool is_plain) {
+  const jlt_ready_t ready = jlt_ready(row->finish, is_plain);
+  const jlt_sums_t *acc = row->acc;
+  int8_t *out = row->out;
+  if (row->channels >= JLT_WIDE_CHANNELS) {
+    for (uint32_t i = row->count; i > 0; i--, acc += row->acc_step, out += row->out_step) {
+      jlt_store_bytes(out, jlt_finished(*acc, &ready, &output, is_plain), JLT_WIDE_CHANNELS);
     }
   } else {
-    for (uint32_t i = 0; i < count; i++, out += out_c) {
-      jlt_store_bytes(out, jlt_finished(acc[i], &ready, &output, is_plain), channels);
+    for (uint32_t i = row->count; i > 0; i--, acc += row->acc_step, out += row->out_step) {
+      jlt_store_bytes(out, jlt_finished(*acc, &ready, &output, is_plain), row->channels);
     }
+  }
+}
+
+static JLT_ALWAYS_INLINE void finish_row(const jlt_wide_conv_t *t, const jlt_row_t *row) {
+  if (t->ends.is_plain) {
+    write_row(row, t->ends.output, true);
+  } else {
+    write_row(row, t->ends.output, false);
   }
 }
 
 // The accumulators of `count` pixels of one block become bytes, at 4 bits once they are scaled.
 static JLT_ALWAYS_INLINE void finish_block(const jlt_wide_conv_t *t, jlt_sums_t *acc, jlt_sums_t start, uint32_t block,
                                            uint32_t count, const int32_t *offsets, int8_t *out) {
-  const uint32_t channel = block * JLT_WIDE_CHANNELS;
-  const jlt_finish_t *finish = &t->ends.records[(block - t->first_block) * t->ends.step];
+  const uint32_t channel = block * JLT_WIDE_CHANNELS, out_c = t->params->out_c;
   for (uint32_t i = 0; t->is_4 && i < count; i++) {
     acc[i] = jlt_scale_sums_4(start, acc[i], offsets[i]);
   }
-  if (t->ends.is_plain) {
-    write_pixels(t, acc, finish, count, out + channel, t->params->out_c - channel, true);
-  } else {
-    write_pixels(t, acc, finish, count, out + channel, t->params->out_c - channel, false);
-  }
+  const jlt_row_t row = {.acc = acc,
+                         .out = out + channel,
+                         .finish = &t->ends.records[(block - t->first_block) * t->ends.step],
+                         .acc_step = 1,
+                         .out_step = out_c,
+                         .count = count,
+                         .channels = out_c - channel};
+  finish_row(t, &row);
 }
 
-// Computes a tile from pixel `first` on.
+// Computes tiles from pixel `first` on.
 static JLT_ALWAYS_INLINE void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, const jlt_sums_t *start,
-                                        uint32_t block, uint32_t first, jlt_sums_t *acc) {
+                                        uint32_t block, uint32_t first, uint32_t tiles, jlt_sums_t *acc) {
   const uint8_t *x = t->strip + first * t->walk.pixel_bytes;
   const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->walk.block_bytes + JLT_WIDE_HEAD_BYTES;
-  (t->is_4 ? shape->at_4 : shape->at_8)(&t->walk, x, w, start, acc + first);
+  (t->is_4 ? shape->at_4 : shape->at_8)(&t->walk, x, w, start, tiles, acc + first);
 }
 
 // The shape for `left` pixels of one block or two.
@@ -237,8 +262,9 @@ static void run_pixels(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks
   start_blocks(t, block, blocks, start);
   for (uint32_t first = 0; first < pixels;) {
     const jlt_shape_t *shape = shape_for(pixels - first, blocks);
-    run_shape(t, shape, start, block, first, acc);
-    first += shape->pixels;
+    const uint32_t whole = (pixels - first) / shape->pixels, tiles = whole > 0 ? whole : 1u;
+    run_shape(t, shape, start, block, first, tiles, acc);
+    first += tiles * shape->pixels;
   }
   for (uint32_t b = 0; b < blocks; b++) {
     finish_block(t, acc + b * JLT_WIDE_SUMS, start[b], block + b, pixels, offsets, out);
@@ -250,9 +276,20 @@ static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8
   for (uint32_t block = t->first_block; block < t->end_block;) {
     const jlt_shape_t *shape = block + 4u <= t->end_block ? &shape_1_4 : &shape_1_1;
     start_blocks(t, block, shape->blocks, start);
-    run_shape(t, shape, start, block, 0, acc);
-    for (uint32_t b = 0; b < shape->blocks; b++) {
-      finish_block(t, acc + b * JLT_WIDE_SUMS, start[b], block + b, 1, offsets, out);
+    run_shape(t, shape, start, block, 0, 1, acc);
+    if (!t->is_4 && t->ends.step == 0 && (block + shape->blocks) * JLT_WIDE_CHANNELS <= t->params->out_c) {
+      const jlt_row_t row = {.acc = acc,
+                             .out = out + block * JLT_WIDE_CHANNELS,
+                             .finish = t->ends.records,
+                             .acc_step = JLT_WIDE_SUMS,
+                             .out_step = JLT_WIDE_CHANNELS,
+                             .count = shape->blocks,
+                             .channels = JLT_WIDE_CHANNELS};
+      finish_row(t, &row);
+    } else {
+      for (uint32_t b = 0; b < shape->blocks; b++) {
+        finish_block(t, acc + b * JLT_WIDE_SUMS, start[b], block + b, 1, offsets, out);
+      }
     }
     block += shape->blocks;
   }

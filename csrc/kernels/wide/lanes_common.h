@@ -7,15 +7,17 @@ static JLT_ALWAYS_INLINE void jlt_take_bytes(uint8_t *to, const int8_t *from, ui
 
 static JLT_ALWAYS_INLINE void jlt_repeat_bytes(uint8_t *to, int32_t value, uint32_t n) { memset(to, value, n); }
 
-// Sixteen of an array with one value a channel; past its end it begins again, so that eight channels serve two pixels.
-static JLT_ALWAYS_INLINE const int32_t *sixteen(const int32_t *values, uint32_t channels, uint32_t first, int32_t *room) {
-  if (channels - first >= JLT_WIDE_CHANNELS) {
-    return values + first;
-  }
+static __attribute__((noinline)) const int32_t *begin_again(const int32_t *values, uint32_t channels, uint32_t first,
+                                                            int32_t *room) {
   for (uint32_t i = 0; i < JLT_WIDE_CHANNELS; i++) {
     room[i] = values[first + i < channels ? first + i : (first + i - channels) % channels];
   }
   return room;
+}
+
+// Sixteen of an array with one value a channel; past its end it begins again, so that eight channels serve two pixels.
+static JLT_ALWAYS_INLINE const int32_t *sixteen(const int32_t *values, uint32_t channels, uint32_t first, int32_t *room) {
+  return channels - first >= JLT_WIDE_CHANNELS ? values + first : begin_again(values, channels, first, room);
 }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_start_of(const jlt_weights_t *w, uint32_t channels, uint32_t block, const void *head,
