@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels for NEON under qemu-aarch64, with and without dot products and matrix products, byte for byte against the reference kernels here."""
+"""Kernels for NEON under qemu-aarch64, with SDOT and SMMLA and without, byte for byte against the reference kernels here."""
 
 from __future__ import annotations
 

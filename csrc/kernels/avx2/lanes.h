@@ -15,6 +15,7 @@
 #define JLT_TILE_PIXELS 4
 #define JLT_TILE_BLOCKS 1
 #define JLT_TILE_SIX 1
+#define JLT_READY_IN_REGISTERS 0
 #define JLT_WIDENS_4 1
 
 enum {
@@ -202,9 +203,14 @@ static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool
   return f;
 }
 
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_t *ready, const bool is_plain) {
+  return (jlt_sums_t){scale(sums.low, *ready, 0, is_plain), scale(sums.high, *ready, 1, is_plain)};
+}
+
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
-  const __m256i pairs = _mm256_packs_epi32(scale(sums.low, *ready, 0, is_plain), scale(sums.high, *ready, 1, is_plain));
+  const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
+  const __m256i pairs = _mm256_packs_epi32(s.low, s.high);
   const __m256i words = _mm256_adds_epi16(_mm256_permute4x64_epi64(pairs, 0xD8), o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
@@ -328,8 +334,13 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t a, jlt_sums_t b, con
                  : (jlt_sums_t){_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t sums, const jlt_finish_t *f) {
-  return (jlt_sums_t){scale(sums.low, f, 0, false), scale(sums.high, f, 1, false)};
+// (x - zero point) << shift of n elements.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uint32_t n, int32_t zero_point, int32_t left_shift) {
+  const __m128i shift = _mm_cvtsi32_si128(left_shift);
+  const __m256i zero = _mm256_set1_epi32(zero_point);
+  const jlt_sums_t x = jlt_load_sums(from, n, 0);
+  return (jlt_sums_t){_mm256_sll_epi32(_mm256_sub_epi32(x.low, zero), shift),
+                      _mm256_sll_epi32(_mm256_sub_epi32(x.high, zero), shift)};
 }
 
 // Sixteen channels of one tap, of which n exist.

@@ -15,6 +15,7 @@
 #define JLT_TILE_PIXELS 8
 #define JLT_TILE_BLOCKS 2
 #define JLT_TILE_SIX 1
+#define JLT_READY_IN_REGISTERS 0
 #define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
 
 enum {
@@ -145,8 +146,6 @@ static JLT_ALWAYS_INLINE jlt_sums_t scaled(jlt_sums_t sums, const jlt_finish_t *
   return (jlt_sums_t){_mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA)};
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t sums, const jlt_finish_t *f) { return scaled(sums, f, false); }
-
 typedef struct {
   __m256i zero_point;
   __m128i act_min;
@@ -167,6 +166,10 @@ typedef const jlt_finish_t *jlt_ready_t;
 static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool is_plain) {
   (void)is_plain;
   return f;
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_t *ready, const bool is_plain) {
+  return scaled(sums, *ready, is_plain);
 }
 
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
@@ -206,6 +209,12 @@ static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) { ret
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
   return (jlt_sums_t){_mm512_sll_epi32(_mm512_cvtepi8_epi32(load_part(from, n)), _mm_cvtsi32_si128(left_shift))};
+}
+
+// (x - zero point) << shift of n elements.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uint32_t n, int32_t zero_point, int32_t left_shift) {
+  const __m512i x = _mm512_cvtepi8_epi32(load_part(from, n));
+  return (jlt_sums_t){_mm512_sll_epi32(_mm512_sub_epi32(x, _mm512_set1_epi32(zero_point)), _mm_cvtsi32_si128(left_shift))};
 }
 
 // Sixteen channels of one tap, of which n exist.

@@ -13,6 +13,7 @@
 #define JLT_TILE_PIXELS 4
 #define JLT_TILE_BLOCKS 1
 #define JLT_TILE_SIX 0
+#define JLT_READY_IN_REGISTERS 1
 #define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
 
 enum {
@@ -176,23 +177,25 @@ static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool
   return (jlt_ready_t){jlt_sums_at(f->multiplier), any_left ? jlt_sums_at(f->left) : right, right, any_left};
 }
 
+// The same for all lanes.
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready_same(jlt_finish_t *room, int32_t multiplier, int32_t shift, const bool is_plain) {
+  (void)room;
+  return (jlt_ready_t){jlt_same_sums(multiplier), jlt_same_sums(shift > 0 ? shift : 0), jlt_same_sums(shift < 0 ? shift : 0),
+                       !is_plain && shift > 0};
+}
+
 static JLT_ALWAYS_INLINE int32x4_t scale(int32x4_t v, int32x4_t multiplier, int32x4_t right, const bool is_plain) {
   const int32x4_t high = vqrdmulhq_s32(v, multiplier);
   // one less where both the value and the shift are negative
   return vrshlq_s32(is_plain ? high : vsraq_n_s32(high, vandq_s32(high, right), 31), right);
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t scaled(jlt_sums_t s, const jlt_ready_t *f, const bool is_plain) {
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t s, const jlt_ready_t *f, const bool is_plain) {
   if (f->any_left) {
     s = (jlt_sums_t){vshlq_s32(s.a, f->left.a), vshlq_s32(s.b, f->left.b), vshlq_s32(s.c, f->left.c), vshlq_s32(s.d, f->left.d)};
   }
   return (jlt_sums_t){scale(s.a, f->multiplier.a, f->right.a, is_plain), scale(s.b, f->multiplier.b, f->right.b, is_plain),
                       scale(s.c, f->multiplier.c, f->right.c, is_plain), scale(s.d, f->multiplier.d, f->right.d, is_plain)};
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t s, const jlt_finish_t *f) {
-  const jlt_ready_t ready = jlt_ready(f, false);
-  return scaled(s, &ready, false);
 }
 
 typedef struct {
@@ -209,7 +212,7 @@ typedef int8x16_t jlt_bytes_t;
 
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
-  const jlt_sums_t s = scaled(sums, ready, is_plain);
+  const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
   const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.a), s.b), o->zero_point);
   const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.c), s.d), o->zero_point);
   return vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), o->act_min), o->act_max);
@@ -274,6 +277,16 @@ static JLT_ALWAYS_INLINE int8x16_t load_part(const int8_t *from, uint32_t n) {
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
   const int8x16_t bytes = load_part(from, n);
   const int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
+  const int32x4_t shift = vdupq_n_s32(left_shift);
+  return (jlt_sums_t){vshlq_s32(vmovl_s16(vget_low_s16(low)), shift), vshlq_s32(vmovl_high_s16(low), shift),
+                      vshlq_s32(vmovl_s16(vget_low_s16(high)), shift), vshlq_s32(vmovl_high_s16(high), shift)};
+}
+
+// (x - zero point) << shift of n elements.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uint32_t n, int32_t zero_point, int32_t left_shift) {
+  const int8x16_t bytes = load_part(from, n);
+  const int8x16_t zero = vdupq_n_s8((int8_t)zero_point);
+  const int16x8_t low = vsubl_s8(vget_low_s8(bytes), vget_low_s8(zero)), high = vsubl_high_s8(bytes, zero);
   const int32x4_t shift = vdupq_n_s32(left_shift);
   return (jlt_sums_t){vshlq_s32(vmovl_s16(vget_low_s16(low)), shift), vshlq_s32(vmovl_high_s16(low), shift),
                       vshlq_s32(vmovl_s16(vget_low_s16(high)), shift), vshlq_s32(vmovl_high_s16(high), shift)};

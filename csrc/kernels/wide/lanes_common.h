@@ -35,6 +35,14 @@ static JLT_ALWAYS_INLINE void jlt_prepare_same(jlt_finish_t *f, int32_t multipli
   jlt_prepare(f, room[0], room[1]);
 }
 
+#if !JLT_READY_IN_REGISTERS
+// The same for all lanes.
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready_same(jlt_finish_t *room, int32_t multiplier, int32_t shift, const bool is_plain) {
+  jlt_prepare_same(room, multiplier, shift);
+  return jlt_ready(room, is_plain);
+}
+#endif
+
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished_by(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *output,
                                                      const bool is_plain) {
   const jlt_ready_t ready = jlt_ready(f, is_plain);

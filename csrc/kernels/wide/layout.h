@@ -24,8 +24,8 @@
 enum {
   JLT_WIDE_CHANNELS = 16,       // of a block
   JLT_WIDE_TILE = 16,           // most blocks x pixels that are computed at once
-  JLT_WIDE_STRIP_PIXELS = 24,   // most that are gathered at once
-  JLT_WIDE_SUMS = 32,           // room for the accumulators of a block: a strip, and what its last tile has too many
+  JLT_WIDE_STRIP_PIXELS = 32,   // most that are gathered at once
+  JLT_WIDE_SUMS = 40,           // room for the accumulators of a block: a strip, and what its last tile has too many
   JLT_WIDE_HEAD_BYTES = 64,     // of a block: sums of weights
   JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
   JLT_WIDE_MOST_TAPS = 64,
