@@ -3,10 +3,11 @@
 //
 // Output channels come in blocks of 16, the last one padded with zero weights. A packed convolution is, block by block, the sums
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
-// padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits [R / 8][16][4] bytes, R padded to 8, with u
-// of four elements in the low nibbles and of the next four in the high ones, and sums of u; where R is below 64, 4 bits are
-// kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is,
-// block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at 4 bits w = 16u − 120.
+// padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits
+// [R / 8][16][4] bytes, R padded to 8, with u of four elements in the low nibbles and of the next four in the high ones, and sums of
+// u; where R is below 64, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, but for NEON's
+// (neon/dwconv_layout.h), block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at
+// 4 bits w = 16u − 120.
 // runtime/plan/packings/wide.py writes all of it.
 #ifndef JLT_KERNELS_WIDE_LAYOUT_H
 #define JLT_KERNELS_WIDE_LAYOUT_H
