@@ -6,6 +6,7 @@ SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host bench-aarch64 study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -38,6 +39,9 @@ boards: $(VENV)/.test  ## the firmware of every board: flash, RAM, the proven bo
 
 bench-host: $(VENV)/.test  ## four models against LiteRT on this core, one thread, and a large convolution against its peak
 	$(PY) tests/studies/bench_host.py --shared $(SHARED)
+
+bench-aarch64: $(VENV)/.test  ## instructions of an inference on AArch64 beside LiteRT's, exact in qemu-aarch64, on three cores; fails where ours are more
+	$(PY) tests/studies/bench_aarch64.py --shared $(SHARED)
 
 study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of speech commands
 	$(PY) tests/studies/kws_exits.py --shared $(SHARED)

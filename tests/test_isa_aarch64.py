@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Kernels for NEON under qemu-aarch64, with and without dot products, byte for byte against the reference kernels here."""
+"""Kernels for NEON under qemu-aarch64, with SDOT and SMMLA and without, byte for byte against the reference kernels here."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from isa_cases import CASES
 
 SEEDS = range(2000, 2020)
-CORES = {"base": "cortex-a53", "dotprod": "cortex-a76"}
+CORES = {"base": "cortex-a53", "dotprod": "cortex-a76", "i8mm": "max"}
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from joulet.container.write import write_container
 from joulet.engine.host import HostEngine
 from joulet.importers.tflite import load_tflite
 from joulet.quant.bare import bare_quant_graph
-from joulet.tools.bench import _inputs
+from joulet.tools.bench import samples_for
 from joulet.tools.bench_host import against_litert, op_rows, peak_gmac_per_s
 
 MODELS = {"kws": "kws_ref_model_int8", "vww": "vww_96_int8", "ic": "ic_resnet8_int8", "ad": "ad01_int8"}
@@ -65,7 +65,7 @@ def main() -> int:
         path = args.shared / "data" / "mlperf_tiny" / "models" / f"{stem}.tflite"
         engine = HostEngine(compile_model(path, exits="off").container, isa=isa)
         paths = [each for each in ("w8", "w4") if each in engine.path_names]
-        measured = against_litert(engine, path, paths, _inputs(None, engine.inputs, 1))
+        measured = against_litert(engine, path, paths, samples_for(None, engine.inputs, 1))
         for row in measured["rows"]:
             target = TARGETS.get((name, row["path"])) if judged else None
             missed += target is not None and row["ratio_to_litert"] > target

@@ -11,6 +11,7 @@
 
 JLT_TARGET_BEGIN("avx2")
 #include "kernels/avx2/lanes.h"
+#include "kernels/wide/tile_8.h"
 #include "kernels/wide/conv_body.h"
 
 void jlt_conv_s8__avx2(const jlt_call_t *call) { jlt_wide_conv(call); }

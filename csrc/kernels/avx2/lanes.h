@@ -14,6 +14,8 @@
 // The largest tile.
 #define JLT_TILE_PIXELS 4
 #define JLT_TILE_BLOCKS 1
+#define JLT_TILE_SIX 1
+#define JLT_READY_IN_REGISTERS 0
 #define JLT_WIDENS_4 1
 
 enum {
@@ -160,21 +162,24 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
   f->any_left = !_mm256_testz_si256(any_left, any_left);
 }
 
-static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, __m256i m, const jlt_finish_t *f, int reg, int odd) {
+static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, __m256i m, const jlt_finish_t *f, int reg, int odd, const bool is_plain) {
   const __m256i product = _mm256_mul_epi32(a, m);
+  if (is_plain) {
+    return _mm256_srlv_epi64(_mm256_add_epi64(product, load(f->round[reg][odd])), load(f->shift[reg][odd]));
+  }
   const __m256i round = _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(load(f->round[reg][odd])),
                                                              _mm256_castsi256_pd(load(f->round_below[reg][odd])),
                                                              _mm256_castsi256_pd(product)));
   return _mm256_srlv_epi64(_mm256_add_epi64(product, round), load(f->shift[reg][odd]));
 }
 
-static JLT_ALWAYS_INLINE __m256i scale(__m256i a, const jlt_finish_t *f, int reg) {
-  if (f->any_left) {
+static JLT_ALWAYS_INLINE __m256i scale(__m256i a, const jlt_finish_t *f, int reg, const bool is_plain) {
+  if (!is_plain && f->any_left) {
     a = _mm256_sllv_epi32(a, load(f->left + 8 * reg));
   }
   const __m256i m = load(f->multiplier + 8 * reg);
-  const __m256i even = scale_half(a, m, f, reg, 0);
-  const __m256i odd = scale_half(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32), f, reg, 1);
+  const __m256i even = scale_half(a, m, f, reg, 0, is_plain);
+  const __m256i odd = scale_half(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32), f, reg, 1, is_plain);
   return _mm256_sub_epi32(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA), load(f->bias + 8 * reg));
 }
 
@@ -188,8 +193,24 @@ static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act
   return (jlt_output_t){_mm256_set1_epi16((int16_t)zero_point), _mm_set1_epi8((int8_t)act_min), _mm_set1_epi8((int8_t)act_max)};
 }
 
-static JLT_ALWAYS_INLINE __m128i finished(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o) {
-  const __m256i pairs = _mm256_packs_epi32(scale(sums.low, f, 0), scale(sums.high, f, 1));
+typedef __m128i jlt_bytes_t;
+
+// A record as it is best at hand for the next accumulators: where it lies, as there are few registers.
+typedef const jlt_finish_t *jlt_ready_t;
+
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool is_plain) {
+  (void)is_plain;
+  return f;
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_t *ready, const bool is_plain) {
+  return (jlt_sums_t){scale(sums.low, *ready, 0, is_plain), scale(sums.high, *ready, 1, is_plain)};
+}
+
+static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
+                                                  const bool is_plain) {
+  const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
+  const __m256i pairs = _mm256_packs_epi32(s.low, s.high);
   const __m256i words = _mm256_adds_epi16(_mm256_permute4x64_epi64(pairs, 0xD8), o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
@@ -218,9 +239,7 @@ static JLT_ALWAYS_INLINE void store_part(int8_t *to, __m128i bytes, uint32_t n) 
 }
 
 // Writes the first n of sixteen channels.
-static JLT_ALWAYS_INLINE void jlt_finish_sums(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o, int8_t *to,
-                                              uint32_t n) {
-  const __m128i bytes = finished(sums, f, o);
+static JLT_ALWAYS_INLINE void jlt_store_bytes(int8_t *to, jlt_bytes_t bytes, uint32_t n) {
   if (n >= JLT_WIDE_CHANNELS) {
     _mm_storeu_si128((void *)to, bytes);
   } else {
@@ -315,8 +334,13 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t a, jlt_sums_t b, con
                  : (jlt_sums_t){_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t sums, const jlt_finish_t *f) {
-  return (jlt_sums_t){scale(sums.low, f, 0), scale(sums.high, f, 1)};
+// (x - zero point) << shift of n elements.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uint32_t n, int32_t zero_point, int32_t left_shift) {
+  const __m128i shift = _mm_cvtsi32_si128(left_shift);
+  const __m256i zero = _mm256_set1_epi32(zero_point);
+  const jlt_sums_t x = jlt_load_sums(from, n, 0);
+  return (jlt_sums_t){_mm256_sll_epi32(_mm256_sub_epi32(x.low, zero), shift),
+                      _mm256_sll_epi32(_mm256_sub_epi32(x.high, zero), shift)};
 }
 
 // Sixteen channels of one tap, of which n exist.

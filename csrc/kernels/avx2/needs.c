@@ -5,4 +5,5 @@
 #define JLT_ISA avx2
 #define JLT_TOGETHER 2
 #include "kernels/wide/needs.h"
+#include "kernels/wide/needs_dwconv.h"
 #endif

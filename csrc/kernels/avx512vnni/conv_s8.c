@@ -11,6 +11,7 @@
 
 JLT_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
 #include "kernels/avx512vnni/lanes.h"
+#include "kernels/wide/tile_8.h"
 #include "kernels/wide/conv_body.h"
 
 void jlt_conv_s8__avx512vnni(const jlt_call_t *call) { jlt_wide_conv(call); }

@@ -14,6 +14,8 @@
 // The largest tile.
 #define JLT_TILE_PIXELS 8
 #define JLT_TILE_BLOCKS 2
+#define JLT_TILE_SIX 1
+#define JLT_READY_IN_REGISTERS 0
 #define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
 
 enum {
@@ -126,18 +128,21 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
   }
 }
 
-static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, __m512i m, const jlt_finish_t *f, int odd) {
+static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, __m512i m, const jlt_finish_t *f, int odd, const bool is_plain) {
   const __m512i product = _mm512_mul_epi32(a, m);
   const __m512i rounded = _mm512_add_epi64(product, load(f->round[odd]));
+  if (is_plain) {
+    return _mm512_srav_epi64(rounded, load(f->shift[odd]));
+  }
   const __m512i away = _mm512_mask_sub_epi64(rounded, _mm512_movepi64_mask(product), rounded, load(f->below[odd]));
   return _mm512_srav_epi64(away, load(f->shift[odd]));
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t sums, const jlt_finish_t *f) {
-  const __m512i a = f->any_left ? _mm512_sllv_epi32(sums.all, load(f->left)) : sums.all;
+static JLT_ALWAYS_INLINE jlt_sums_t scaled(jlt_sums_t sums, const jlt_finish_t *f, const bool is_plain) {
+  const __m512i a = !is_plain && f->any_left ? _mm512_sllv_epi32(sums.all, load(f->left)) : sums.all;
   const __m512i m = load(f->multiplier);
-  const __m512i even = scale_half(a, m, f, 0);
-  const __m512i odd = scale_half(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(m, 32), f, 1);
+  const __m512i even = scale_half(a, m, f, 0, is_plain);
+  const __m512i odd = scale_half(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(m, 32), f, 1, is_plain);
   return (jlt_sums_t){_mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA)};
 }
 
@@ -153,12 +158,30 @@ static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act
 
 static JLT_ALWAYS_INLINE __mmask16 first_16(uint32_t n) { return (__mmask16)(n >= 16u ? 0xFFFFu : (1u << n) - 1u); }
 
-// Writes the first n of sixteen channels.
-static JLT_ALWAYS_INLINE void jlt_finish_sums(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o, int8_t *to,
-                                              uint32_t n) {
-  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(jlt_scale_sums(sums, f).all), o->zero_point);
+typedef __m128i jlt_bytes_t;
+
+// A record as it is best at hand for the next accumulators: where it lies, as there are few registers.
+typedef const jlt_finish_t *jlt_ready_t;
+
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool is_plain) {
+  (void)is_plain;
+  return f;
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_t *ready, const bool is_plain) {
+  return scaled(sums, *ready, is_plain);
+}
+
+static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
+                                                  const bool is_plain) {
+  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(scaled(sums, *ready, is_plain).all), o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  _mm_mask_storeu_epi8(to, first_16(n), _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max));
+  return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
+}
+
+// Writes the first n of sixteen channels.
+static JLT_ALWAYS_INLINE void jlt_store_bytes(int8_t *to, jlt_bytes_t bytes, uint32_t n) {
+  _mm_mask_storeu_epi8(to, first_16(n), bytes);
 }
 
 static JLT_ALWAYS_INLINE __mmask64 first_64(uint32_t n) { return n >= 64u ? ~(__mmask64)0 : ((__mmask64)1 << n) - 1u; }
@@ -186,6 +209,12 @@ static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) { ret
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
   return (jlt_sums_t){_mm512_sll_epi32(_mm512_cvtepi8_epi32(load_part(from, n)), _mm_cvtsi32_si128(left_shift))};
+}
+
+// (x - zero point) << shift of n elements.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uint32_t n, int32_t zero_point, int32_t left_shift) {
+  const __m512i x = _mm512_cvtepi8_epi32(load_part(from, n));
+  return (jlt_sums_t){_mm512_sll_epi32(_mm512_sub_epi32(x, _mm512_set1_epi32(zero_point)), _mm_cvtsi32_si128(left_shift))};
 }
 
 // Sixteen channels of one tap, of which n exist.

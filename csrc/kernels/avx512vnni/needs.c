@@ -5,4 +5,5 @@
 #define JLT_ISA avx512vnni
 #define JLT_TOGETHER 4
 #include "kernels/wide/needs.h"
+#include "kernels/wide/needs_dwconv.h"
 #endif

@@ -3,7 +3,7 @@
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_NEON) && defined(__aarch64__)
-#define JLT_NEON_DOT 0
+#define JLT_NEON_HAS_DOT 0
 #include "kernels/neon/lanes.h"
 #include "kernels/wide/add_body.h"
 

@@ -3,9 +3,10 @@
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_NEON) && defined(__aarch64__)
-#define JLT_NEON_DOT 0
-#include "kernels/neon/dot.h"
+#define JLT_NEON_HAS_DOT 0
 #include "kernels/neon/lanes.h"
+#include "kernels/neon/products.h"
+#include "kernels/neon/tile_base.h"
 #include "kernels/wide/conv_body.h"
 
 void jlt_conv_s8_base__neon(const jlt_call_t *call) { jlt_wide_conv(call); }

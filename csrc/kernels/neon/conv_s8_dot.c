@@ -6,17 +6,20 @@
 #include <arm_neon.h>
 #include <string.h>
 
-#include "kernels/neon/dot.h"
+#include "kernels/neon/products.h"
+#include "kernels/neon/target.h"
 #include "kernels/wide/layout.h"
-#include "kernels/wide/target.h"
 
-#if defined(__clang__)
-JLT_TARGET_BEGIN("dotprod")
-#else
-JLT_TARGET_BEGIN("arch=armv8.2-a+dotprod")
-#endif
-#define JLT_NEON_DOT 1
+JLT_TARGET_BEGIN(JLT_TARGET_DOT)
+#define JLT_NEON_HAS_DOT 1
 #include "kernels/neon/lanes.h"
+#include "kernels/neon/tile_dot.h"
+
+static JLT_ALWAYS_INLINE void jlt_tile_8(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+                                         const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t *acc) {
+  jlt_tile_dot(walk, x, w, pixels, blocks, start, acc);
+}
+
 #include "kernels/wide/conv_body.h"
 
 void jlt_conv_s8_dot__neon(const jlt_call_t *call) { jlt_wide_conv(call); }

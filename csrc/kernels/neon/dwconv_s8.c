@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution with NEON: kernels/wide/dwconv_body.h.
+// Depthwise convolution with NEON, with what multiplies bytes best on this core.
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_NEON) && defined(__aarch64__)
-#define JLT_NEON_DOT 0
-#include "kernels/neon/lanes.h"
-#include "kernels/wide/dwconv_body.h"
+#include "kernels/neon/products.h"
 
-void jlt_dwconv_s8__neon(const jlt_call_t *call) { jlt_wide_dwconv(call); }
+void jlt_dwconv_s8__neon(const jlt_call_t *call) {
+  if (jlt_neon_products() == JLT_NEON_BASE) {
+    jlt_dwconv_s8_base__neon(call);
+  } else {
+    jlt_dwconv_s8_dot__neon(call);
+  }
+}
 #endif

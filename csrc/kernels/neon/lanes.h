@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Sixteen channels in four registers, for the kernels of kernels/wide/. JLT_NEON_DOT says that SDOT is there; else four products
+// Sixteen channels in four registers, for the kernels of kernels/wide/. JLT_NEON_HAS_DOT says that SDOT is there; else four products
 // are added up by SMULL and pairwise additions, which no operand can overflow.
 #ifndef JLT_KERNELS_NEON_LANES_H
 #define JLT_KERNELS_NEON_LANES_H
@@ -12,6 +12,8 @@
 // The largest tile.
 #define JLT_TILE_PIXELS 4
 #define JLT_TILE_BLOCKS 1
+#define JLT_TILE_SIX 0
+#define JLT_READY_IN_REGISTERS 1
 #define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
 
 enum {
@@ -59,7 +61,7 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t x, jlt_sums_t y, con
 
 // sums + the products of four bytes each.
 static JLT_ALWAYS_INLINE int32x4_t dot(int32x4_t sums, int8x16_t w, int8x16_t x) {
-#if JLT_NEON_DOT
+#if JLT_NEON_HAS_DOT
   return vdotq_s32(sums, w, x);
 #else
   const int32x4_t low = vpaddlq_s16(vmull_s8(vget_low_s8(w), vget_low_s8(x)));
@@ -148,28 +150,52 @@ typedef struct {
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
 static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
-  f->any_left = 0;
-  for (int i = 0; i < 16; i++) {
-    f->multiplier[i] = multiplier[i];
-    f->left[i] = shift[i] > 0 ? shift[i] : 0;
-    f->right[i] = shift[i] < 0 ? shift[i] : 0;
-    f->any_left |= f->left[i];
+  const int32x4_t zero = vdupq_n_s32(0);
+  int32x4_t any_left = zero;
+  JLT_UNROLL
+  for (int i = 0; i < 16; i += 4) {
+    const int32x4_t s = vld1q_s32(shift + i), left = vmaxq_s32(s, zero);
+    vst1q_s32(f->multiplier + i, vld1q_s32(multiplier + i));
+    vst1q_s32(f->left + i, left);
+    vst1q_s32(f->right + i, vminq_s32(s, zero));
+    any_left = vorrq_s32(any_left, left);
   }
+  f->any_left = vmaxvq_s32(any_left);
 }
 
-static JLT_ALWAYS_INLINE int32x4_t scale(int32x4_t v, const jlt_finish_t *f, int at) {
+// A record in registers.
+typedef struct {
+  jlt_sums_t multiplier;
+  jlt_sums_t left;  // of no account where it is plain
+  jlt_sums_t right;
+  bool any_left;
+} jlt_ready_t;
+
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool is_plain) {
+  const jlt_sums_t right = jlt_sums_at(f->right);
+  const bool any_left = !is_plain && f->any_left;
+  return (jlt_ready_t){jlt_sums_at(f->multiplier), any_left ? jlt_sums_at(f->left) : right, right, any_left};
+}
+
+// The same for all lanes.
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready_same(jlt_finish_t *room, int32_t multiplier, int32_t shift, const bool is_plain) {
+  (void)room;
+  return (jlt_ready_t){jlt_same_sums(multiplier), jlt_same_sums(shift > 0 ? shift : 0), jlt_same_sums(shift < 0 ? shift : 0),
+                       !is_plain && shift > 0};
+}
+
+static JLT_ALWAYS_INLINE int32x4_t scale(int32x4_t v, int32x4_t multiplier, int32x4_t right, const bool is_plain) {
+  const int32x4_t high = vqrdmulhq_s32(v, multiplier);
+  // one less where both the value and the shift are negative
+  return vrshlq_s32(is_plain ? high : vsraq_n_s32(high, vandq_s32(high, right), 31), right);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t s, const jlt_ready_t *f, const bool is_plain) {
   if (f->any_left) {
-    v = vshlq_s32(v, vld1q_s32(f->left + at));
+    s = (jlt_sums_t){vshlq_s32(s.a, f->left.a), vshlq_s32(s.b, f->left.b), vshlq_s32(s.c, f->left.c), vshlq_s32(s.d, f->left.d)};
   }
-  const int32x4_t high = vqrdmulhq_s32(v, vld1q_s32(f->multiplier + at));
-  const int32x4_t right = vld1q_s32(f->right + at);
-  // −1 where both the value and the shift are negative
-  const int32x4_t less = vshrq_n_s32(vandq_s32(high, right), 31);
-  return vrshlq_s32(vaddq_s32(high, less), right);
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums(jlt_sums_t s, const jlt_finish_t *f) {
-  return (jlt_sums_t){scale(s.a, f, 0), scale(s.b, f, 4), scale(s.c, f, 8), scale(s.d, f, 12)};
+  return (jlt_sums_t){scale(s.a, f->multiplier.a, f->right.a, is_plain), scale(s.b, f->multiplier.b, f->right.b, is_plain),
+                      scale(s.c, f->multiplier.c, f->right.c, is_plain), scale(s.d, f->multiplier.d, f->right.d, is_plain)};
 }
 
 typedef struct {
@@ -182,20 +208,41 @@ static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act
   return (jlt_output_t){vdupq_n_s16((int16_t)zero_point), vdupq_n_s8((int8_t)act_min), vdupq_n_s8((int8_t)act_max)};
 }
 
-// Writes the first n of sixteen channels.
-static JLT_ALWAYS_INLINE void jlt_finish_sums(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *o, int8_t *to,
-                                              uint32_t n) {
-  const jlt_sums_t s = jlt_scale_sums(sums, f);
+typedef int8x16_t jlt_bytes_t;
+
+static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
+                                                  const bool is_plain) {
+  const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
   const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.a), s.b), o->zero_point);
   const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.c), s.d), o->zero_point);
-  const int8x16_t bytes = vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), o->act_min), o->act_max);
+  return vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), o->act_min), o->act_max);
+}
+
+// Writes the first n of sixteen channels; no call, which would empty all registers.
+static JLT_ALWAYS_INLINE void jlt_store_bytes(int8_t *to, jlt_bytes_t bytes, uint32_t n) {
   if (n >= JLT_WIDE_CHANNELS) {
     vst1q_s8(to, bytes);
     return;
   }
-  int8_t room[16];
-  vst1q_s8(room, bytes);
-  memcpy(to, room, n);
+  uint64_t low = vgetq_lane_u64(vreinterpretq_u64_s8(bytes), 0);
+  if (n & 8u) {
+    memcpy(to, &low, 8);
+    low = vgetq_lane_u64(vreinterpretq_u64_s8(bytes), 1);
+    to += 8;
+  }
+  if (n & 4u) {
+    memcpy(to, &low, 4);
+    low >>= 32;
+    to += 4;
+  }
+  if (n & 2u) {
+    memcpy(to, &low, 2);
+    low >>= 16;
+    to += 2;
+  }
+  if (n & 1u) {
+    *to = (int8_t)low;
+  }
 }
 
 // n activations as the products at 8 bits want them.
@@ -219,6 +266,9 @@ static JLT_ALWAYS_INLINE int8x16_t load_part(const int8_t *from, uint32_t n) {
   if (n >= 16u) {
     return vld1q_s8(from);
   }
+  if (n == 8u) {
+    return vcombine_s8(vld1_s8(from), vdup_n_s8(0));
+  }
   int8_t room[16] = {0};
   memcpy(room, from, n);
   return vld1q_s8(room);
@@ -232,35 +282,15 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n
                       vshlq_s32(vmovl_s16(vget_low_s16(high)), shift), vshlq_s32(vmovl_high_s16(high), shift)};
 }
 
-// Sixteen channels of one tap, of which n exist.
-typedef struct {
-  int16x8_t low;
-  int16x8_t high;
-} jlt_tap_t;
-
-static JLT_ALWAYS_INLINE jlt_tap_t jlt_tap(const int8_t *x, uint32_t n) {
-  const int8x16_t bytes = load_part(x, n);
-  return (jlt_tap_t){vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)};
+// (x - zero point) << shift of n elements.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uint32_t n, int32_t zero_point, int32_t left_shift) {
+  const int8x16_t bytes = load_part(from, n);
+  const int8x16_t zero = vdupq_n_s8((int8_t)zero_point);
+  const int16x8_t low = vsubl_s8(vget_low_s8(bytes), vget_low_s8(zero)), high = vsubl_high_s8(bytes, zero);
+  const int32x4_t shift = vdupq_n_s32(left_shift);
+  return (jlt_sums_t){vshlq_s32(vmovl_s16(vget_low_s16(low)), shift), vshlq_s32(vmovl_high_s16(low), shift),
+                      vshlq_s32(vmovl_s16(vget_low_s16(high)), shift), vshlq_s32(vmovl_high_s16(high), shift)};
 }
-
-static JLT_ALWAYS_INLINE jlt_tap_t jlt_no_tap(void) { return (jlt_tap_t){vdupq_n_s16(0), vdupq_n_s16(0)}; }
-
-// Adds two taps' products.
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t s, jlt_tap_t a, jlt_tap_t b, const uint8_t *w) {
-  const int16x8x2_t low = vld2q_s16((const int16_t *)(const void *)w);
-  const int16x8x2_t high = vld2q_s16((const int16_t *)(const void *)(w + 32));
-  s.a = vmlal_s16(s.a, vget_low_s16(a.low), vget_low_s16(low.val[0]));
-  s.b = vmlal_high_s16(s.b, a.low, low.val[0]);
-  s.c = vmlal_s16(s.c, vget_low_s16(a.high), vget_low_s16(high.val[0]));
-  s.d = vmlal_high_s16(s.d, a.high, high.val[0]);
-  s.a = vmlal_s16(s.a, vget_low_s16(b.low), vget_low_s16(low.val[1]));
-  s.b = vmlal_high_s16(s.b, b.low, low.val[1]);
-  s.c = vmlal_s16(s.c, vget_low_s16(b.high), vget_low_s16(high.val[1]));
-  s.d = vmlal_high_s16(s.d, b.high, high.val[1]);
-  return s;
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t sums) { return sums; }
 
 #include "kernels/wide/lanes_common.h"
 

@@ -3,25 +3,49 @@
 #ifndef JLT_KERNELS_WIDE_ADD_BODY_H
 #define JLT_KERNELS_WIDE_ADD_BODY_H
 
+// One operand: it, its zero point and what scales it.
+typedef struct {
+  const int8_t *from;
+  int32_t zero_point;
+  int32_t left_shift;
+  jlt_ready_t scale;
+} jlt_operand_t;
+
+// n elements, 16 at most, from `i` on.
+static JLT_ALWAYS_INLINE jlt_sums_t scaled_at(const jlt_operand_t *x, uint32_t i, uint32_t n) {
+  return jlt_scaled(jlt_load_differences(x->from + i, n, x->zero_point, x->left_shift), &x->scale, false);
+}
+
 // Reads sixteen elements of both operands before it writes them: y may be x.
-static JLT_ALWAYS_INLINE void jlt_wide_add(const jlt_call_t *call, const bool negates) {
+static JLT_ALWAYS_INLINE void add_tile(const jlt_call_t *call, const bool negates, const bool is_plain) {
   const jlt_binary_params_t *p = call->params;
   const jlt_span_t tile = jlt_tile(call, JLT_UNIT_ELEMENTS, call->out_tensor->elements);
-  const int8_t *a = call->in[0];
-  const int8_t *b = call->in[1];
-  int8_t *out = call->out;
-  jlt_finish_t of_a, of_b, of_sum;
-  const jlt_sums_t zero_a = jlt_same_sums(-p->a_zero_point * (1 << p->left_shift));
-  const jlt_sums_t zero_b = jlt_same_sums(-p->b_zero_point * (1 << p->left_shift));
-  jlt_prepare_same(&of_a, p->a_multiplier, p->a_shift);
-  jlt_prepare_same(&of_b, p->b_multiplier, p->b_shift);
-  jlt_prepare_same(&of_sum, p->out_multiplier, p->out_shift);
+  jlt_finish_t room[3];
+  const jlt_operand_t a = {call->in[0], p->a_zero_point, p->left_shift,
+                           jlt_ready_same(&room[0], p->a_multiplier, p->a_shift, false)};
+  const jlt_operand_t b = {call->in[1], p->b_zero_point, p->left_shift,
+                           jlt_ready_same(&room[1], p->b_multiplier, p->b_shift, false)};
+  const jlt_ready_t of_sum = jlt_ready_same(&room[2], p->out_multiplier, p->out_shift, is_plain);
   const jlt_output_t output = jlt_output(p->out_zero_point, p->act_min, p->act_max);
-  for (uint32_t i = tile.begin; i < tile.end; i += JLT_WIDE_CHANNELS) {
-    const uint32_t n = tile.end - i < JLT_WIDE_CHANNELS ? tile.end - i : JLT_WIDE_CHANNELS;
-    const jlt_sums_t scaled_a = jlt_scale_sums(jlt_add_sums(jlt_load_sums(a + i, n, p->left_shift), zero_a, false), &of_a);
-    const jlt_sums_t scaled_b = jlt_scale_sums(jlt_add_sums(jlt_load_sums(b + i, n, p->left_shift), zero_b, false), &of_b);
-    jlt_finish_sums(jlt_add_sums(scaled_a, scaled_b, negates), &of_sum, &output, out + i, n);
+  int8_t *out = call->out;
+  uint32_t i = tile.begin;
+  for (; tile.end - i >= JLT_WIDE_CHANNELS; i += JLT_WIDE_CHANNELS) {
+    const jlt_sums_t sums = jlt_add_sums(scaled_at(&a, i, JLT_WIDE_CHANNELS), scaled_at(&b, i, JLT_WIDE_CHANNELS), negates);
+    jlt_store_bytes(out + i, jlt_finished(sums, &of_sum, &output, is_plain), JLT_WIDE_CHANNELS);
+  }
+  const uint32_t left = tile.end - i;
+  if (left > 0) {
+    const jlt_sums_t sums = jlt_add_sums(scaled_at(&a, i, left), scaled_at(&b, i, left), negates);
+    jlt_store_bytes(out + i, jlt_finished(sums, &of_sum, &output, is_plain), left);
+  }
+}
+
+static JLT_ALWAYS_INLINE void jlt_wide_add(const jlt_call_t *call, const bool negates) {
+  const jlt_binary_params_t *p = call->params;
+  if (p->act_min >= p->out_zero_point && p->out_shift <= 0) {  // as lanes_common.h says of convolutions
+    add_tile(call, negates, true);
+  } else {
+    add_tile(call, negates, false);
   }
 }
 

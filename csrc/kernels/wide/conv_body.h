@@ -11,18 +11,13 @@
 typedef struct {
   const jlt_conv_params_t *params;
   const jlt_weights_t *weights;
-  jlt_finish_t *finish;  // from first_block on
-  uint32_t finish_step;
+  jlt_ends_t ends;  // from first_block on
   uint32_t each;  // of the sums of weights, where accumulators start
   uint8_t *strip;        // k_h rows
-  size_t row_bytes;      // of the strip
-  size_t pixel_bytes;    // from window to window
-  size_t block_bytes;
-  uint32_t steps;  // of one row of the window
+  jlt_walk_t walk;
   uint32_t first_block;
   uint32_t end_block;
   bool is_4;
-  jlt_output_t output;
 } jlt_wide_conv_t;
 
 typedef void (*jlt_take_t)(uint8_t *to, const int8_t *from, uint32_t n);
@@ -36,7 +31,7 @@ static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *ima
   const jlt_inside_t inside = jlt_inside(x0, columns, p->in_w);
   const uint32_t end = inside.before + inside.count;
   uint8_t *to = t->strip;
-  for (int32_t y = y0; y < y0 + p->k_h; y++, to += t->row_bytes) {
+  for (int32_t y = y0; y < y0 + p->k_h; y++, to += t->walk.row_bytes) {
     if (y < 0 || y >= (int32_t)p->in_h || inside.count == 0) {
       repeat(to, p->in_zero_point, columns * c);
       continue;
@@ -58,77 +53,54 @@ static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks
   }
 }
 
-// Whole windows at 8 bits, from x on. acc[block][pixel]; one flat loop, which compilers unroll early enough to keep all
-// of it in registers.
-static JLT_ALWAYS_INLINE void tile_8(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
-                                     const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t *acc) {
-  jlt_sums_t sums[JLT_WIDE_TILE];
-  JLT_UNROLL
-  for (uint32_t j = 0; j < pixels * blocks; j++) {
-    sums[j] = start[j / pixels];
-  }
-  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
-    const uint8_t *at = x;
-    for (uint32_t s = 0; s < t->steps; s++) {
-      JLT_UNROLL
-      for (uint32_t j = 0; j < pixels * blocks; j++) {
-        const jlt_factors_t factors = jlt_factors_8(w + j / pixels * t->block_bytes);
-        sums[j] = jlt_add_products_8(sums[j], factors, at + j % pixels * t->pixel_bytes);
-      }
-      w += JLT_K_8 * JLT_WIDE_CHANNELS;
-      at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
-    }
-  }
-  JLT_UNROLL
-  for (uint32_t j = 0; j < pixels * blocks; j++) {
-    acc[j] = sums[j];
-  }
-}
-
 #if JLT_WIDENS_4
 // One row of windows at 4 bits, widened every JLT_GROUPS_4 steps of eight products.
-static JLT_ALWAYS_INLINE void row_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+static JLT_ALWAYS_INLINE void row_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                     const uint32_t blocks, jlt_sums_t *acc) {
-  for (uint32_t left = t->steps; left > 0;) {
+  for (uint32_t left = walk->steps; left > 0;) {
     jlt_sums_t part[JLT_WIDE_TILE];
     const uint32_t now = left < JLT_GROUPS_4 ? left : JLT_GROUPS_4;
     clear(pixels, blocks, part);
     for (uint32_t s = 0; s < now; s++) {
       JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
-        const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
-        part[j] = jlt_add_products_4(part[j], factors, x + j % pixels * t->pixel_bytes);
+        const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * walk->block_bytes);
+        part[j] = jlt_add_products_4(part[j], factors, x + j % pixels * walk->pixel_bytes);
       }
       w += 8 * JLT_WIDE_CHANNELS / 2;
       x += 8;
     }
     JLT_UNROLL
     for (uint32_t j = 0; j < pixels * blocks; j++) {
-      acc[j] = jlt_widen_4(acc[j], part[j]);
+      jlt_sums_t *sums = &acc[jlt_sums_place(j, pixels)];
+      *sums = jlt_widen_4(*sums, part[j]);
     }
     left -= now;
   }
 }
 
-static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+static JLT_ALWAYS_INLINE void tile_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                      const uint32_t blocks, jlt_sums_t *acc) {
-  clear(pixels, blocks, acc);
-  for (uint32_t ky = 0; ky < t->params->k_h; ky++) {
-    row_4(t, x + ky * t->row_bytes, w + (size_t)ky * t->steps * (8 * JLT_WIDE_CHANNELS / 2), pixels, blocks, acc);
+  JLT_UNROLL
+  for (uint32_t j = 0; j < pixels * blocks; j++) {
+    acc[jlt_sums_place(j, pixels)] = jlt_no_sums();
+  }
+  for (uint32_t ky = 0; ky < walk->rows; ky++) {
+    row_4(walk, x + ky * walk->row_bytes, w + (size_t)ky * walk->steps * (8 * JLT_WIDE_CHANNELS / 2), pixels, blocks, acc);
   }
 }
 #else
-static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+static JLT_ALWAYS_INLINE void tile_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                      const uint32_t blocks, jlt_sums_t *acc) {
   jlt_sums_t sums[JLT_WIDE_TILE];
   clear(pixels, blocks, sums);
-  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
+  for (uint32_t ky = 0; ky < walk->rows; ky++, x += walk->row_bytes) {
     const uint8_t *at = x;
-    for (uint32_t s = 0; s < t->steps; s++) {
+    for (uint32_t s = 0; s < walk->steps; s++) {
       JLT_UNROLL
       for (uint32_t j = 0; j < pixels * blocks; j++) {
-        const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * t->block_bytes);
-        sums[j] = jlt_add_products_4(sums[j], factors, at + j % pixels * t->pixel_bytes);
+        const jlt_factors_4_t factors = jlt_factors_4(w + j / pixels * walk->block_bytes);
+        sums[j] = jlt_add_products_4(sums[j], factors, at + j % pixels * walk->pixel_bytes);
       }
       w += 8 * JLT_WIDE_CHANNELS / 2;
       at += 8;
@@ -136,7 +108,7 @@ static JLT_ALWAYS_INLINE void tile_4(const jlt_wide_conv_t *t, const uint8_t *x,
   }
   JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
-    acc[j] = sums[j];
+    acc[jlt_sums_place(j, pixels)] = sums[j];
   }
 }
 #endif
@@ -147,39 +119,46 @@ static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
   const uint32_t count = (uint32_t)p->k_w * p->in_c;
   int32_t sum = 0;
   for (uint32_t ky = 0; ky < p->k_h; ky++) {
-    sum += jlt_sum_bytes((const int8_t *)t->strip + ky * t->row_bytes + pixel * t->pixel_bytes, count);
+    sum += jlt_sum_bytes((const int8_t *)t->strip + ky * t->walk.row_bytes + pixel * t->walk.pixel_bytes, count);
   }
   return -120 * (sum - (int32_t)(p->k_h * count) * p->in_zero_point);
 }
 
-typedef void (*jlt_tile_t)(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const jlt_sums_t *start,
-                           jlt_sums_t *acc);
+// Tiles of neighbouring pixels are computed: acc[block][JLT_WIDE_SUMS].
+typedef void (*jlt_tiles_t)(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const jlt_sums_t *start, uint32_t tiles,
+                            jlt_sums_t *acc);
 
 // How many pixels and blocks meet at once.
 typedef struct {
-  jlt_tile_t at_8;
-  jlt_tile_t at_4;
+  jlt_tiles_t at_8;
+  jlt_tiles_t at_4;
   uint32_t pixels;
   uint32_t blocks;
 } jlt_shape_t;
 
 // Functions of their own: inlined, what surrounds them takes their registers.
-#define JLT_SHAPE(p, b)                                                                                             \
-  static __attribute__((noinline)) void tile_8_##p##_##b(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, \
-                                                         const jlt_sums_t *start, jlt_sums_t *acc) {                \
-    tile_8(t, x, w, p, b, start, acc);                                                                              \
-  }                                                                                                                 \
-  static __attribute__((noinline)) void tile_4_##p##_##b(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, \
-                                                         const jlt_sums_t *start, jlt_sums_t *acc) {                \
-    (void)start;                                                                                                    \
-    tile_4(t, x, w, p, b, acc);                                                                                     \
-  }                                                                                                                 \
+#define JLT_SHAPE(p, b)                                                                                                \
+  static __attribute__((noinline)) void tile_8_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,     \
+                                                         const jlt_sums_t *start, uint32_t tiles, jlt_sums_t *acc) {   \
+    for (; tiles > 0; tiles--, x += p * walk->pixel_bytes, acc += p) {                                                 \
+      jlt_tile_8(walk, x, w, p, b, start, acc);                                                                        \
+    }                                                                                                                  \
+  }                                                                                                                    \
+  static __attribute__((noinline)) void tile_4_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,     \
+                                                         const jlt_sums_t *start, uint32_t tiles, jlt_sums_t *acc) {   \
+    (void)start;                                                                                                       \
+    for (; tiles > 0; tiles--, x += p * walk->pixel_bytes, acc += p) {                                                 \
+      tile_4(walk, x, w, p, b, acc);                                                                                   \
+    }                                                                                                                  \
+  }                                                                                                                    \
   static const jlt_shape_t shape_##p##_##b = {tile_8_##p##_##b, tile_4_##p##_##b, p, b};
 
 JLT_SHAPE(1, 1)
 JLT_SHAPE(1, 4)
 JLT_SHAPE(4, 1)
+#if JLT_TILE_SIX
 JLT_SHAPE(6, 1)
+#endif
 #if JLT_TILE_PIXELS > 4
 JLT_SHAPE(8, 1)
 #endif
@@ -192,28 +171,68 @@ JLT_SHAPE(8, 2)
 // Where the accumulators of some blocks start.
 static JLT_ALWAYS_INLINE void start_blocks(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks, jlt_sums_t *start) {
   for (uint32_t b = 0; b < blocks; b++) {
-    const uint8_t *head = (const uint8_t *)t->weights->packed + (block + b) * t->block_bytes;
+    const uint8_t *head = (const uint8_t *)t->weights->packed + (block + b) * t->walk.block_bytes;
     start[b] = jlt_start_of(t->weights, t->params->out_c, block + b, head, t->each);
   }
 }
 
-static void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, const jlt_sums_t *start, uint32_t block,
-                      uint32_t first, uint32_t count, const int32_t *offsets, int8_t *out) {
-  jlt_sums_t acc[JLT_WIDE_TILE];
-  const uint8_t *x = t->strip + first * t->pixel_bytes;
-  const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->block_bytes + JLT_WIDE_HEAD_BYTES;
-  const uint32_t out_c = t->params->out_c;
-  (t->is_4 ? shape->at_4 : shape->at_8)(t, x, w, start, acc);
-  for (uint32_t b = 0; b < shape->blocks; b++) {
-    const uint32_t channel = (block + b) * JLT_WIDE_CHANNELS;
-    const jlt_finish_t *f = &t->finish[(block + b - t->first_block) * t->finish_step];
-    int8_t *to = out + (size_t)first * out_c + channel;
-    for (uint32_t i = 0; i < count; i++, to += out_c) {
-      const jlt_sums_t *sums = &acc[b * shape->pixels + i];
-      jlt_finish_sums(t->is_4 ? jlt_scale_sums_4(start[b], *sums, offsets[first + i]) : *sums, f, &t->output, to,
-                      out_c - channel);
+// Accumulators that become bytes: how many, how far apart they and their bytes lie, and of the first the channels that are left.
+typedef struct {
+  jlt_sums_t *acc;
+  int8_t *out;
+  const jlt_finish_t *finish;
+  size_t acc_step;
+  size_t out_step;
+  uint32_t count;
+  uint32_t channels;
+} jlt_row_t;
+
+static JLT_ALWAYS_INLINE void write_row(const jlt_row_t *row, const jlt_output_t output, const bool is_plain) {
+  const jlt_ready_t ready = jlt_ready(row->finish, is_plain);
+  const jlt_sums_t *acc = row->acc;
+  int8_t *out = row->out;
+  if (row->channels >= JLT_WIDE_CHANNELS) {
+    for (uint32_t i = row->count; i > 0; i--, acc += row->acc_step, out += row->out_step) {
+      jlt_store_bytes(out, jlt_finished(*acc, &ready, &output, is_plain), JLT_WIDE_CHANNELS);
+    }
+  } else {
+    for (uint32_t i = row->count; i > 0; i--, acc += row->acc_step, out += row->out_step) {
+      jlt_store_bytes(out, jlt_finished(*acc, &ready, &output, is_plain), row->channels);
     }
   }
+}
+
+static JLT_ALWAYS_INLINE void finish_row(const jlt_wide_conv_t *t, const jlt_row_t *row) {
+  if (t->ends.is_plain) {
+    write_row(row, t->ends.output, true);
+  } else {
+    write_row(row, t->ends.output, false);
+  }
+}
+
+// The accumulators of `count` pixels of one block become bytes, at 4 bits once they are scaled.
+static JLT_ALWAYS_INLINE void finish_block(const jlt_wide_conv_t *t, jlt_sums_t *acc, jlt_sums_t start, uint32_t block,
+                                           uint32_t count, const int32_t *offsets, int8_t *out) {
+  const uint32_t channel = block * JLT_WIDE_CHANNELS, out_c = t->params->out_c;
+  for (uint32_t i = 0; t->is_4 && i < count; i++) {
+    acc[i] = jlt_scale_sums_4(start, acc[i], offsets[i]);
+  }
+  const jlt_row_t row = {.acc = acc,
+                         .out = out + channel,
+                         .finish = &t->ends.records[(block - t->first_block) * t->ends.step],
+                         .acc_step = 1,
+                         .out_step = out_c,
+                         .count = count,
+                         .channels = out_c - channel};
+  finish_row(t, &row);
+}
+
+// Computes tiles from pixel `first` on.
+static JLT_ALWAYS_INLINE void run_shape(const jlt_wide_conv_t *t, const jlt_shape_t *shape, const jlt_sums_t *start,
+                                        uint32_t block, uint32_t first, uint32_t tiles, jlt_sums_t *acc) {
+  const uint8_t *x = t->strip + first * t->walk.pixel_bytes;
+  const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->walk.block_bytes + JLT_WIDE_HEAD_BYTES;
+  (t->is_4 ? shape->at_4 : shape->at_8)(&t->walk, x, w, start, tiles, acc + first);
 }
 
 // The shape for `left` pixels of one block or two.
@@ -224,58 +243,73 @@ static const jlt_shape_t *shape_for(uint32_t left, uint32_t blocks) {
   }
 #endif
   (void)blocks;
+#if JLT_TILE_SIX
   if (left == 5 || left == 6) {
     return &shape_6_1;
   }
+#endif
 #if JLT_TILE_PIXELS > 4
   if (left > 4) {
     return &shape_8_1;
   }
 #endif
-  return &shape_4_1;
+  return left > 1 ? &shape_4_1 : &shape_1_1;
 }
 
 static void run_pixels(const jlt_wide_conv_t *t, uint32_t block, uint32_t blocks, uint32_t pixels, const int32_t *offsets,
                        int8_t *out) {
-  jlt_sums_t start[JLT_TILE_BLOCKS];
+  jlt_sums_t start[JLT_TILE_BLOCKS], acc[JLT_TILE_BLOCKS * JLT_WIDE_SUMS];
   start_blocks(t, block, blocks, start);
   for (uint32_t first = 0; first < pixels;) {
-    const uint32_t left = pixels - first;
-    const jlt_shape_t *shape = shape_for(left, blocks);
-    const uint32_t count = left < shape->pixels ? left : shape->pixels;
-    run_shape(t, shape, start, block, first, count, offsets, out);
-    first += count;
+    const jlt_shape_t *shape = shape_for(pixels - first, blocks);
+    const uint32_t whole = (pixels - first) / shape->pixels, tiles = whole > 0 ? whole : 1u;
+    run_shape(t, shape, start, block, first, tiles, acc);
+    first += tiles * shape->pixels;
+  }
+  for (uint32_t b = 0; b < blocks; b++) {
+    finish_block(t, acc + b * JLT_WIDE_SUMS, start[b], block + b, pixels, offsets, out);
   }
 }
 
 static void run_one_pixel(const jlt_wide_conv_t *t, const int32_t *offsets, int8_t *out) {
-  jlt_sums_t start[4];
-  uint32_t block = t->first_block;
-  for (; block + 4u <= t->end_block; block += 4u) {
-    start_blocks(t, block, 4, start);
-    run_shape(t, &shape_1_4, start, block, 0, 1, offsets, out);
-  }
-  for (; block < t->end_block; block++) {
-    start_blocks(t, block, 1, start);
-    run_shape(t, &shape_1_1, start, block, 0, 1, offsets, out);
+  jlt_sums_t start[4], acc[4 * JLT_WIDE_SUMS];
+  for (uint32_t block = t->first_block; block < t->end_block;) {
+    const jlt_shape_t *shape = block + 4u <= t->end_block ? &shape_1_4 : &shape_1_1;
+    start_blocks(t, block, shape->blocks, start);
+    run_shape(t, shape, start, block, 0, 1, acc);
+    if (!t->is_4 && t->ends.step == 0 && (block + shape->blocks) * JLT_WIDE_CHANNELS <= t->params->out_c) {
+      const jlt_row_t row = {.acc = acc,
+                             .out = out + block * JLT_WIDE_CHANNELS,
+                             .finish = t->ends.records,
+                             .acc_step = JLT_WIDE_SUMS,
+                             .out_step = JLT_WIDE_CHANNELS,
+                             .count = shape->blocks,
+                             .channels = JLT_WIDE_CHANNELS};
+      finish_row(t, &row);
+    } else {
+      for (uint32_t b = 0; b < shape->blocks; b++) {
+        finish_block(t, acc + b * JLT_WIDE_SUMS, start[b], block + b, 1, offsets, out);
+      }
+    }
+    block += shape->blocks;
   }
 }
 
 // Eight channels fill half the lanes: two pixels share them. acc[pair].
-static JLT_ALWAYS_INLINE void tile_pairs(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w, const uint32_t pairs,
+static JLT_ALWAYS_INLINE void tile_pairs(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pairs,
                                          jlt_sums_t start, jlt_sums_t *acc) {
   jlt_sums_t sums[4];
   JLT_UNROLL
   for (uint32_t j = 0; j < pairs; j++) {
     sums[j] = start;
   }
-  for (uint32_t ky = 0; ky < t->params->k_h; ky++, x += t->row_bytes) {
+  for (uint32_t ky = 0; ky < walk->rows; ky++, x += walk->row_bytes) {
     const uint8_t *at = x;
-    for (uint32_t s = 0; s < t->steps; s++) {
+    for (uint32_t s = 0; s < walk->steps; s++) {
       const jlt_eight_t eight = jlt_eight(w);
       JLT_UNROLL
       for (uint32_t j = 0; j < pairs; j++) {
-        sums[j] = jlt_add_eight(sums[j], eight, at + 2u * j * t->pixel_bytes, at + (2u * j + 1u) * t->pixel_bytes);
+        sums[j] = jlt_add_eight(sums[j], eight, at + 2u * j * walk->pixel_bytes, at + (2u * j + 1u) * walk->pixel_bytes);
       }
       w += JLT_K_8 * JLT_WIDE_CHANNELS / 2;
       at += JLT_K_8 * JLT_ELEMENT_BYTES_8;
@@ -287,14 +321,24 @@ static JLT_ALWAYS_INLINE void tile_pairs(const jlt_wide_conv_t *t, const uint8_t
   }
 }
 
-static __attribute__((noinline)) void tile_pairs_4(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w,
+static __attribute__((noinline)) void tile_pairs_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,
                                                    const jlt_sums_t *start, jlt_sums_t *acc) {
-  tile_pairs(t, x, w, 4, *start, acc);
+  tile_pairs(walk, x, w, 4, *start, acc);
 }
 
-static __attribute__((noinline)) void tile_pairs_1(const jlt_wide_conv_t *t, const uint8_t *x, const uint8_t *w,
+static __attribute__((noinline)) void tile_pairs_1(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,
                                                    const jlt_sums_t *start, jlt_sums_t *acc) {
-  tile_pairs(t, x, w, 1, *start, acc);
+  tile_pairs(walk, x, w, 1, *start, acc);
+}
+
+// Bytes of `count` pixels of eight channels.
+static JLT_ALWAYS_INLINE void write_pairs(const jlt_wide_conv_t *t, const jlt_sums_t *acc, uint32_t count, int8_t *out,
+                                          const bool is_plain) {
+  const jlt_ready_t ready = jlt_ready(t->ends.records, is_plain);
+  for (uint32_t i = 0; i < count; i += 2u, out += JLT_WIDE_CHANNELS) {
+    const jlt_bytes_t bytes = jlt_finished(acc[i / 2u], &ready, &t->ends.output, is_plain);
+    jlt_store_bytes(out, bytes, count - i >= 2u ? JLT_WIDE_CHANNELS : JLT_WIDE_CHANNELS / 2u);
+  }
 }
 
 static void run_pairs(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
@@ -304,10 +348,13 @@ static void run_pairs(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
   for (uint32_t first = 0; first < pixels;) {
     const uint32_t left = pixels - first;
     const uint32_t most = left > 2 ? 8u : 2u, count = left < most ? left : most;
-    (left > 2 ? tile_pairs_4 : tile_pairs_1)(t, t->strip + first * t->pixel_bytes, w, start, acc);
-    for (uint32_t i = 0; i < count; i += 2u, out += JLT_WIDE_CHANNELS) {
-      jlt_finish_sums(acc[i / 2u], t->finish, &t->output, out, count - i >= 2u ? JLT_WIDE_CHANNELS : JLT_WIDE_CHANNELS / 2u);
+    (left > 2 ? tile_pairs_4 : tile_pairs_1)(&t->walk, t->strip + first * t->walk.pixel_bytes, w, start, acc);
+    if (t->ends.is_plain) {
+      write_pairs(t, acc, count, out, true);
+    } else {
+      write_pairs(t, acc, count, out, false);
     }
+    out += count * (JLT_WIDE_CHANNELS / 2u);
     first += count;
   }
 }
@@ -371,16 +418,18 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
       .params = &p,
       .weights = &call->weights,
       .strip = call->scratch,
-      .row_bytes = jlt_wide_strip_bytes(&p),
-      .pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8),
-      .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
-      .steps = is_4 ? (elements + 7u) / 8u : (elements + JLT_K_8 - 1u) / JLT_K_8,
+      .walk =
+          {
+              .row_bytes = jlt_wide_strip_bytes(&p),
+              .pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8),
+              .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
+              .rows = p.k_h,
+              .steps = is_4 ? (elements + 7u) / 8u : (elements + JLT_K_8 - 1u) / JLT_K_8,
+          },
       .end_block = (uint32_t)jlt_wide_blocks(&p),
       .each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8,
       .is_4 = is_4,
-      .output = jlt_output(p.out_zero_point, p.act_min, p.act_max),
   };
-  t.finish = (jlt_finish_t *)(void *)(t.strip + p.k_h * t.row_bytes);
   jlt_span_t span = {.end = 1};
   if (pixels == 1) {  // a unit is a block
     t.first_block = call->begin;
@@ -388,7 +437,8 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   } else {
     span = jlt_tile(call, JLT_UNIT_PIXELS, pixels);
   }
-  t.finish_step = jlt_prepare_blocks(&call->weights, p.out_c, t.first_block, t.end_block, t.finish);
+  void *records = t.strip + p.k_h * t.walk.row_bytes;
+  t.ends = jlt_prepare_ends(&call->weights, &p, t.first_block, t.end_block, records);
   int8_t *out = (int8_t *)call->out + (size_t)span.begin * p.out_c;
   uint32_t x = span.begin % p.out_w;
   for (uint32_t row = span.begin / p.out_w, left = span.end - span.begin; left > 0; row++, x = 0) {

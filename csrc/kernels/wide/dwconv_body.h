@@ -11,12 +11,10 @@ typedef struct {
   const jlt_weights_t *weights;
   const int8_t *in_end;
   int8_t *zeros;  // k_w pixels and 16 bytes more
-  jlt_finish_t *finish;
   int32_t *starts;  // sixteen a block
-  uint32_t finish_step;
+  jlt_ends_t ends;
   size_t block_bytes;
   uint32_t blocks;
-  jlt_output_t output;
 } jlt_wide_dwconv_t;
 
 // All channels of one pixel, or of two neighbours of eight channels each; no tap lies behind `last`.
@@ -40,7 +38,10 @@ static JLT_ALWAYS_INLINE void run_pixel(const jlt_wide_dwconv_t *t, const int8_t
       }
     }
     sums = jlt_add_sums(jlt_taps_in_order(sums), jlt_sums_at(t->starts + at), false);
-    jlt_finish_sums(sums, &t->finish[block * t->finish_step], &t->output, out + at, n);
+    const jlt_finish_t *finish = &t->ends.records[block * t->ends.step];
+    const jlt_bytes_t bytes = t->ends.is_plain ? jlt_finished_by(sums, finish, &t->ends.output, true)
+                                               : jlt_finished_by(sums, finish, &t->ends.output, false);
+    jlt_store_bytes(out + at, bytes, n);
   }
 }
 
@@ -140,18 +141,16 @@ static JLT_ALWAYS_INLINE void jlt_wide_dwconv(const jlt_call_t *call) {
       .zeros = call->scratch,
       .block_bytes = jlt_wide_dwconv_block_bytes(p),
       .blocks = (uint32_t)jlt_wide_blocks(p),
-      .output = jlt_output(p->out_zero_point, p->act_min, p->act_max),
   };
   const size_t zeros_bytes = jlt_wide_zeros_bytes(p);
   t.starts = (int32_t *)(void *)((uint8_t *)call->scratch + zeros_bytes);
-  t.finish = (jlt_finish_t *)(void *)(t.starts + t.blocks * JLT_WIDE_CHANNELS);
+  t.ends = jlt_prepare_ends(&call->weights, p, 0, t.blocks, (void *)(t.starts + t.blocks * JLT_WIDE_CHANNELS));
   memset(t.zeros, p->in_zero_point, zeros_bytes);
   for (uint32_t block = 0; block < t.blocks; block++) {
     const uint8_t *head = (const uint8_t *)call->weights.packed + block * t.block_bytes;
     jlt_store_sums(t.starts + block * JLT_WIDE_CHANNELS,
                    jlt_start_of(&call->weights, p->out_c, block, head, (uint32_t)p->in_zero_point));
   }
-  t.finish_step = jlt_prepare_blocks(&call->weights, p->out_c, 0, t.blocks, t.finish);
   int8_t *out = (int8_t *)call->out + (size_t)tile.begin * p->out_c;
   uint32_t left = tile.end - tile.begin;
   uint32_t x = tile.begin % p->out_w;

@@ -7,15 +7,17 @@ static JLT_ALWAYS_INLINE void jlt_take_bytes(uint8_t *to, const int8_t *from, ui
 
 static JLT_ALWAYS_INLINE void jlt_repeat_bytes(uint8_t *to, int32_t value, uint32_t n) { memset(to, value, n); }
 
-// Sixteen of an array with one value a channel; past its end it begins again, so that eight channels serve two pixels.
-static JLT_ALWAYS_INLINE const int32_t *sixteen(const int32_t *values, uint32_t channels, uint32_t first, int32_t *room) {
-  if (channels - first >= JLT_WIDE_CHANNELS) {
-    return values + first;
-  }
+static __attribute__((noinline)) const int32_t *begin_again(const int32_t *values, uint32_t channels, uint32_t first,
+                                                            int32_t *room) {
   for (uint32_t i = 0; i < JLT_WIDE_CHANNELS; i++) {
     room[i] = values[first + i < channels ? first + i : (first + i - channels) % channels];
   }
   return room;
+}
+
+// Sixteen of an array with one value a channel; past its end it begins again, so that eight channels serve two pixels.
+static JLT_ALWAYS_INLINE const int32_t *sixteen(const int32_t *values, uint32_t channels, uint32_t first, int32_t *room) {
+  return channels - first >= JLT_WIDE_CHANNELS ? values + first : begin_again(values, channels, first, room);
 }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_start_of(const jlt_weights_t *w, uint32_t channels, uint32_t block, const void *head,
@@ -33,19 +35,50 @@ static JLT_ALWAYS_INLINE void jlt_prepare_same(jlt_finish_t *f, int32_t multipli
   jlt_prepare(f, room[0], room[1]);
 }
 
-// How blocks [first, end) end, one record each or one for all; returns how far apart the records are.
-static JLT_ALWAYS_INLINE uint32_t jlt_prepare_blocks(const jlt_weights_t *w, uint32_t channels, uint32_t first, uint32_t end,
-                                                     jlt_finish_t *f) {
+#if !JLT_READY_IN_REGISTERS
+// The same for all lanes.
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready_same(jlt_finish_t *room, int32_t multiplier, int32_t shift, const bool is_plain) {
+  jlt_prepare_same(room, multiplier, shift);
+  return jlt_ready(room, is_plain);
+}
+#endif
+
+static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished_by(jlt_sums_t sums, const jlt_finish_t *f, const jlt_output_t *output,
+                                                     const bool is_plain) {
+  const jlt_ready_t ready = jlt_ready(f, is_plain);
+  return jlt_finished(sums, &ready, output, is_plain);
+}
+
+// How the blocks of an op end. Plainly where no shift goes to the left and nothing below the zero point leaves: the rounding of negative
+// accumulators is then of no account, as all of them end at act_min.
+typedef struct {
+  jlt_finish_t *records;  // from the first block on
+  uint32_t step;          // from block to block; 0 where one record serves all
+  bool is_plain;
+  jlt_output_t output;
+} jlt_ends_t;
+
+// Of blocks [first, end).
+static JLT_ALWAYS_INLINE jlt_ends_t jlt_prepare_ends(const jlt_weights_t *w, const jlt_conv_params_t *p, uint32_t first,
+                                                     uint32_t end, jlt_finish_t *records) {
   int32_t room[2][JLT_WIDE_CHANNELS];
-  if (w->record->n_multipliers == 1) {
-    jlt_prepare_same(f, w->multipliers[0], w->shifts[0]);
-    return 0;
+  jlt_ends_t ends = {
+      .records = records,
+      .step = w->record->n_multipliers != 1,
+      .is_plain = p->act_min >= p->out_zero_point,
+      .output = jlt_output(p->out_zero_point, p->act_min, p->act_max),
+  };
+  if (ends.step == 0) {
+    jlt_prepare_same(records, w->multipliers[0], w->shifts[0]);
+    ends.is_plain = ends.is_plain && !records->any_left;
+    return ends;
   }
-  for (uint32_t block = first; block < end; block++) {
+  for (uint32_t block = first; block < end; block++, records++) {
     const uint32_t at = block * JLT_WIDE_CHANNELS;
-    jlt_prepare(&f[block - first], sixteen(w->multipliers, channels, at, room[0]), sixteen(w->shifts, channels, at, room[1]));
+    jlt_prepare(records, sixteen(w->multipliers, p->out_c, at, room[0]), sixteen(w->shifts, p->out_c, at, room[1]));
+    ends.is_plain = ends.is_plain && !records->any_left;
   }
-  return 1;
+  return ends;
 }
 
 #endif

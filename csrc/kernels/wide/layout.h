@@ -3,10 +3,11 @@
 //
 // Output channels come in blocks of 16, the last one padded with zero weights. A packed convolution is, block by block, the sums
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
-// padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits [R / 8][16][4] bytes, R padded to 8, with u
-// of four elements in the low nibbles and of the next four in the high ones, and sums of u; where R is below 64, 4 bits are
-// kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is,
-// block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at 4 bits w = 16u − 120.
+// padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits
+// [R / 8][16][4] bytes, R padded to 8, with u of four elements in the low nibbles and of the next four in the high ones, and sums of
+// u; where R is below 64, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, but for NEON's
+// (neon/dwconv_layout.h), block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at
+// 4 bits w = 16u − 120.
 // runtime/plan/packings/wide.py writes all of it.
 #ifndef JLT_KERNELS_WIDE_LAYOUT_H
 #define JLT_KERNELS_WIDE_LAYOUT_H
@@ -24,12 +25,25 @@
 enum {
   JLT_WIDE_CHANNELS = 16,       // of a block
   JLT_WIDE_TILE = 16,           // most blocks x pixels that are computed at once
-  JLT_WIDE_STRIP_PIXELS = 24,   // most that are gathered at once
+  JLT_WIDE_STRIP_PIXELS = 32,   // most that are gathered at once
+  JLT_WIDE_SUMS = 40,           // room for the accumulators of a block: a strip, and what its last tile has too many
   JLT_WIDE_HEAD_BYTES = 64,     // of a block: sums of weights
   JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
   JLT_WIDE_MOST_TAPS = 64,
   JLT_WIDE_LONG_ROW = 64,  // elements
 };
+
+// How a tile walks through a strip and a block's weights.
+typedef struct {
+  size_t row_bytes;    // of the strip
+  size_t pixel_bytes;  // from window to window
+  size_t block_bytes;  // of weights
+  uint32_t rows;       // of the window
+  uint32_t steps;      // of one of them
+} jlt_walk_t;
+
+// Where the j-th of a tile's sums, [block][pixel], lies among accumulators, [block][JLT_WIDE_SUMS].
+static inline uint32_t jlt_sums_place(uint32_t j, uint32_t pixels) { return j / pixels * JLT_WIDE_SUMS + j % pixels; }
 
 static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
   return ((uint64_t)p->out_c + JLT_WIDE_CHANNELS - 1u) / JLT_WIDE_CHANNELS;

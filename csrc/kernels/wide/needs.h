@@ -25,17 +25,6 @@ bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weigh
   return jlt_is_plain_conv(p, weight) && p->in_c == p->out_c && (uint32_t)p->k_h * p->k_w <= JLT_WIDE_MOST_TAPS;
 }
 
-uint64_t JLT_NAME(jlt_dwconv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
-  (void)weight;
-  return jlt_wide_zeros_bytes(params) + jlt_wide_blocks(params) * (JLT_WIDE_HEAD_BYTES + JLT_WIDE_FINISH_BYTES);
-}
-
-uint64_t JLT_NAME(jlt_dwconv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
-  (void)weight;
-  (void)bits;
-  return jlt_wide_blocks(params) * jlt_wide_dwconv_block_bytes(params);
-}
-
 static bool adds(const void *params, const jlt_weight_t *weight) {
   const jlt_binary_params_t *p = params;
   (void)weight;

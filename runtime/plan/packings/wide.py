@@ -60,7 +60,7 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *
         body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
     whole = np.zeros((len(blocks), -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
     whole[:, : body.shape[1]] = body
-    return _with_sums(sums, whole.view(np.uint8))
+    return with_sums(sums, whole.view(np.uint8))
 
 
 def pack_dwconv(
@@ -90,10 +90,10 @@ def pack_dwconv(
     blocks = padded.reshape(len(padded), -1, _CHANNELS).transpose(1, 0, 2)
     sums = blocks.sum(axis=1, dtype=np.int64).astype("<i4")
     body = blocks[:, :, lanes].reshape(len(blocks), -1, 2, _CHANNELS).transpose(0, 1, 3, 2)
-    return _with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
+    return with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
 
 
-def _with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:
+def with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:
     """Put each block's sums before its weights."""
     head = np.ascontiguousarray(sums).view(np.uint8)
     return np.concatenate([head, np.ascontiguousarray(body).reshape(len(head), -1)], axis=1).tobytes()
