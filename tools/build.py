@@ -30,7 +30,7 @@ from joulet.flash.uf2 import write_uf2
 from joulet.link.signing import read_public
 from joulet.plan.copies import copies_on, copies_text, copy_bills
 from joulet.plan.nvm_comparison import STRATEGY_NAMES
-from joulet.plan.on_board import image_container
+from joulet.plan.on_board import Room, image_container, keep_ram
 from joulet.tools.compile import progress_lines, report_text
 from joulet.units import parse_quantity
 
@@ -139,12 +139,12 @@ def run(args: argparse.Namespace) -> int:
     image = image_container(
         engine.container.data,
         board,
-        work_bytes=work_bytes(whole),
-        ram_limit=args.ram_limit,
+        Room(work_bytes=work_bytes(whole), ram_bytes=args.ram_limit),
         capacitor_f=capacitor_f,
         strategy=args.strategy,
     )
     container, cuts = image.data, image.cuts
+    keep_ram(container, board, args.ram_limit)
     planned = Container.from_bytes(container)
     bills = copy_bills(planned, board, copies_on(planned, board))
     takes_any = (args.kernels or ("model" if key is None else "all")) == "all"

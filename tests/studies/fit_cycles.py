@@ -26,6 +26,7 @@ from scipy.optimize import nnls
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from drawn_nets import drawn_nets
+from fit_bands import prices_of
 
 from joulet.boards import Board, board_table, load_board
 from joulet.compile import compile_model
@@ -270,10 +271,9 @@ def main() -> int:
                 f"{len(rows)} networks, rms {np.sqrt(np.mean(np.square(errors))):.1%}, {min(errors):+.0%} to {max(errors):+.0%}"
             )
         if args.write:
-            target.parent.mkdir(exist_ok=True)
-            target.write_text(
-                written(board.core, args.board, found, notes if by_op else {}, by_op=by_op), encoding="utf-8"
-            )
+            text = written(board.core, args.board, found, notes if by_op else {}, by_op=by_op)
+            bands = prices_of(target.read_text(encoding="utf-8"))
+            target.write_text(f"{text}\n{bands}", encoding="utf-8")
             print(f"written to {target.relative_to(ROOT)}")
         kernels = {}
         for (kernel_set, work, reading), units in found.items():
