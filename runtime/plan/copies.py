@@ -39,6 +39,7 @@ def copies_on(container: Container, board: Board) -> Copies | None:
 def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) -> Copies | None:
     """Return the packed copies that fit the board's slot beside the container and save most cycles.
 
+    Where the container brings copies for the board's kernels none are added: somebody may have left out the others for a limit.
     None where not even a plan part without copies fits.
 
     Parameters
@@ -56,6 +57,9 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
         For a container that the engine refuses.
     """
     wanted = wanted_copies(container, isa_needs(container, CODES["Isa"][board.isa]))
+    brought = stored_copies(container, board.isa)
+    if brought is not None:
+        wanted = {copy: n_bytes for copy, n_bytes in wanted.items() if copy in brought}
     everything = frozenset(wanted)
     if board.model_bytes is None:
         return everything
