@@ -36,7 +36,9 @@ def copies_on(container: Container, board: Board) -> Copies | None:
     return planned_copies(container, board)
 
 
-def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) -> Copies | None:
+def planned_copies(
+    container: Container, board: Board, *, spare_bytes: int = 0, first: Mapping[Copy, float] | None = None
+) -> Copies | None:
     """Return the packed copies that fit the board's slot beside the container and save most cycles.
 
     Where the container brings copies for the board's kernels none are added: somebody may have left out the others for a limit.
@@ -50,6 +52,8 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
         Whose slot and kernels.
     spare_bytes : int
         Of the slot, to be left alone [bytes].
+    first : mapping, optional
+        Copies that go before all others, whatever cycles they save, each with how much it matters.
 
     Raises
     ------
@@ -69,7 +73,27 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
     sizes = {copy: -(-n_bytes // ALIGN_BYTES) for copy, n_bytes in wanted.items()}
     if sum(sizes.values()) <= room // ALIGN_BYTES:
         return everything
-    return best_copies(saved_cycles(container, board, everything), sizes, room // ALIGN_BYTES)
+    values = saved_cycles(container, board, everything)
+    every_cycle = sum(max(value, 0.0) for value in values.values()) + 1.0
+    for copy, weight in (first or {}).items():
+        if copy in values:
+            values[copy] = max(values[copy], 0.0) + every_cycle * weight
+    return best_copies(values, sizes, room // ALIGN_BYTES)
+
+
+def scratch_relief(container: Container, board: Board, copies: Copies) -> dict[Copy, float]:
+    """Return the copies left out whose reference kernels ask for more scratch than any kernel with a copy does [bytes]."""
+    needs = isa_needs(container, CODES["Isa"][board.isa])
+    reference = isa_needs(container, CODES["Isa"]["REF"])
+    most = max((need.scratch_bytes for need in needs if need.taken), default=0)
+    left = wanted_copies(container, needs).keys() - copies
+    found: dict[Copy, float] = {}
+    for op, record in enumerate(container.ops):
+        over = float(reference[op].scratch_bytes - most)
+        for copy in left:
+            if copy[0] == int(record["weight"]) and over > 0:
+                found[copy] = max(found.get(copy, 0.0), over)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

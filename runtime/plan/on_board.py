@@ -3,15 +3,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from joulet.boards import Board, load_board
 from joulet.container.isa_plan import Arenas, arena_bytes, band_groups, with_isa_plan
+from joulet.container.needs import stored_copies
 from joulet.container.parts import with_board, with_nvm_plan, without_measured
 from joulet.container.ram import input_room_bytes
 from joulet.container.read import Container
 from joulet.errors import UsageError
-from joulet.plan.copies import planned_copies
+from joulet.plan.copies import Copy, planned_copies, scratch_relief
 from joulet.plan.cost import board_costs
 from joulet.plan.nvm import plan_nvm
 from joulet.plan.nvm_comparison import NvmComparison
@@ -168,10 +170,28 @@ def image_container(
 
 
 def _packed(container: bytes, board: Board, ram_bytes: int | None, known: Arenas | None) -> bytes:
-    """Return a container with its plan part for a board, of which packed weights give way to the rest where the slot is short."""
+    """Return a container with its plan part for a board.
+
+    Where RAM falls short because reference kernels stand in for what has no copy, and want more scratch, copies of those go first.
+    """
+    planned = _with_copies(container, board, ram_bytes, known, {})
+    if ram_bytes is None or arena_bytes(planned, board.isa) <= ram_bytes:
+        return planned
+    decoded = Container.from_bytes(planned)
+    first = scratch_relief(decoded, board, stored_copies(decoded, board.isa) or frozenset())
+    if not first:
+        return planned
+    other = _with_copies(container, board, ram_bytes, known, first)
+    return min((planned, other), key=lambda each: arena_bytes(each, board.isa))
+
+
+def _with_copies(
+    container: bytes, board: Board, ram_bytes: int | None, known: Arenas | None, first: Mapping[Copy, float]
+) -> bytes:
+    """Return a container with its plan part, of which packed weights give way to the rest where the slot is short."""
     spare_bytes = 0
     while True:
-        copies = planned_copies(Container.from_bytes(container), board, spare_bytes=spare_bytes)
+        copies = planned_copies(Container.from_bytes(container), board, spare_bytes=spare_bytes, first=first)
         if copies is None:
             return container
         planned = with_isa_plan(
