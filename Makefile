@@ -7,6 +7,7 @@ SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -nam
 
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host bench-aarch64 study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles fit-bands study-plan
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -103,6 +104,12 @@ BOARD ?= virtual_m4
 
 fit-cycles: $(VENV)/.test  ## cycles of a core's kernels, fitted to drawn layers and checked on MLPerf Tiny: BOARD=virtual_m0plus; WRITE=1 keeps it
 	$(PY) tests/studies/fit_cycles.py --board $(or $(BOARD),virtual_m4) --shared $(SHARED) $(if $(WRITE),--write)
+
+fit-bands: $(VENV)/.test  ## cycles that bands add on a core, fitted to drawn networks under limits on RAM: BOARD=virtual_m0plus; WRITE=1 keeps it
+	$(PY) tests/studies/fit_bands.py --board $(BOARD) $(if $(WRITE),--write)
+
+study-plan: $(VENV)/.test  ## operating points of two models under limits: foretold, built and counted on virtual boards
+	$(PY) tests/studies/plan_points.py --shared $(SHARED)
 
 study-cold-start: $(VENV)/.test  ## instructions from power-up to the first op on the virtual M4, the container checked before
 	$(PY) tests/studies/cold_start.py --shared $(SHARED)

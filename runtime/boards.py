@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from joulet.errors import UsageError
 from joulet.measured import MeasuredCosts, measured_from
-from joulet.records import LoadFigures
+from joulet.records import BandPrices, LoadFigures
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -55,9 +55,12 @@ class CycleModel:
         count; fitted to counted ops, one file a core: ``firmware/boards/cycles/``.
     f32_per_mac, f32_per_output, f32_per_element_factor
         Of the float kernels; the factor is on the integer reference's ops without weights.
+    bands
+        What running ops in bands adds; from the same file.
     """
 
     kernels: Mapping[tuple[str, str], Mapping[str, Mapping[str, float]]]
+    bands: BandPrices
     f32_per_mac: float
     f32_per_output: float
     f32_per_element_factor: float
@@ -403,11 +406,15 @@ def _cycles(table: Mapping[str, Any], fitted: Mapping[str, Any]) -> CycleModel:
             reading: {count: _number(units, count, zero=True) for count in units} for reading, units in readings.items()
         }
         for kernel_set, works in fitted.items()
-        if isinstance(works, Mapping)
+        if isinstance(works, Mapping) and kernel_set != "bands"
         for work, readings in works.items()
     }
     return CycleModel(
         kernels=kernels,
+        bands=BandPrices(
+            call_cycles=_number(fitted["bands"], "call_cycles", zero=True),
+            moved_byte_cycles=_number(fitted["bands"], "moved_byte_cycles", zero=True),
+        ),
         f32_per_mac=_number(table["f32"], "per_mac"),
         f32_per_output=_number(table["f32"], "per_output"),
         f32_per_element_factor=_number(table["f32"], "per_element_factor"),

@@ -154,7 +154,7 @@ def compile_model(
     chosen_board = load_board(board) if board is not None else None
     imported = load_model(Path(source) if isinstance(source, str) else source, name=name)
     arrays = load_calibration(Path(data)) if isinstance(data, (str, Path)) else data
-    graph, calibration, notes = _integer_graph(imported, arrays, seed, progress)
+    graph, calibration, notes = integer_graph(imported, arrays, seed, progress)
     macs_imported = sum(macs(imported))
     graph = imported_exits(graph, scored=calibration is not None and calibration.labels is not None)
     if calibration is None:
@@ -240,7 +240,7 @@ def _check_recovery(
         raise UsageError("a budget of mix is searched on calibration data; give --data CAL.npz")
 
 
-def _integer_graph(
+def integer_graph(
     imported: Graph, arrays: Mapping[str, Array] | None, seed: int, progress: Progress | None
 ) -> tuple[Graph, Calibration | None, tuple[str, ...]]:
     """Return the integer graph after the exact passes, the checked data, and notes."""
@@ -286,6 +286,25 @@ def _bare_notes(exits: str | int, precisions: tuple[str, ...]) -> tuple[str, ...
     return tuple(notes)
 
 
+def attached_exits(
+    execute: Execute, graph: Graph, calibration: Calibration, exits: str | int, progress: Progress | None
+) -> Attached:
+    """Return an integer graph with the exits asked for, fitted on calibration data.
+
+    Raises
+    ------
+    UsageError
+        For more exits than a container holds, or than the model allows.
+    """
+    labels, groups = calibration.labels, calibration.groups
+    attached = attach_exits(execute, graph, calibration.feeds, labels, groups=groups, exits=exits, progress=progress)
+    if len(attached.graph.exits) > MAX_EXITS:
+        raise UsageError(
+            f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included"
+        )
+    return attached
+
+
 def _calibrated(
     execute: Execute,
     graph: Graph,
@@ -296,13 +315,7 @@ def _calibrated(
     progress: Progress | None,
 ) -> tuple[Attached, QuantGraph, tuple[PathReport, ...]]:
     feeds = calibration.feeds
-    attached = attach_exits(
-        execute, graph, feeds, calibration.labels, groups=calibration.groups, exits=exits, progress=progress
-    )
-    if len(attached.graph.exits) > MAX_EXITS:
-        raise UsageError(
-            f"exits {exits!r}: a container holds at most {MAX_EXITS}, the re-fitted and imported one included"
-        )
+    attached = attached_exits(execute, graph, calibration, exits, progress)
     imported = attached.graph
     mix = _searched_mix(execute, imported, feeds, recovery, progress) if "mix" in names else None
     if recovery.mode == "trade" and {"w4", "mix"} & set(names):
@@ -329,12 +342,12 @@ def _searched_mix(
     execute: Execute, graph: Graph, feeds: Mapping[int, Array], recovery: _Recovery, progress: Progress | None
 ) -> Precision:
     budget = recovery.mix_cycles or recovery.mix_bytes or MIX_BUDGET
-    costs = _layer_cycles(graph, recovery.board) if recovery.mix_cycles and recovery.board else None
+    costs = layer_cycles(graph, recovery.board) if recovery.mix_cycles and recovery.board else None
     return search_mix(execute, graph, feeds, budget=budget, costs=costs, progress=progress).precision
 
 
-def _layer_cycles(graph: Graph, board: Board) -> dict[int, tuple[float, float]]:
-    """Return the cycles of each layer at 8 and at 4 bits on a board, by op index."""
+def layer_cycles(graph: Graph, board: Board) -> dict[int, tuple[float, float]]:
+    """Return the cycles of each layer at 8 and at 4 bits on a board, by op index of an integer graph."""
     source = bare_quant_graph(graph, ("w8", "w4"))
     cycles = board_costs(Container.from_bytes(write_container(source)), board).cycles
     lowered = lower(source)

@@ -305,6 +305,26 @@ class RunRecord:
         return stack
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BandPrices:
+    """What running ops in bands costs on a core beyond whole tensors.
+
+    Attributes
+    ----------
+    call_cycles
+        Of each further call of a kernel [core cycles].
+    moved_byte_cycles
+        Of a byte that is moved to the beginning of its memory, for the next band [core cycles].
+    """
+
+    call_cycles: float
+    moved_byte_cycles: float
+
+    def cycles(self, further_calls: int, moved_bytes: int) -> float:
+        """Return what a group of ops costs beyond whole tensors [core cycles]."""
+        return self.call_cycles * further_calls + self.moved_byte_cycles * moved_bytes
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class BoardCosts:
     """Cost table of one board for one model; the BOARD section of a container.

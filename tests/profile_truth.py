@@ -11,9 +11,9 @@ import numpy as np
 from joulet.boards import load_board
 from joulet.emulator.power import Phase
 from joulet.link import wire
+from joulet.plan.on_board import planned_for
 from joulet.profile import Row, Sync
 from joulet.profile.board import Taken, rows_of, take, windows_by_clock, windows_by_markers
-from joulet.tools.engines import planned_for
 from joulet.tools.profile import cases_of, virtual_bench
 
 

@@ -15,7 +15,8 @@ from thumb import Thumb, need_tools
 
 from joulet.container.isa_plan import arena_bytes, band_groups, with_isa_plan
 from joulet.engine.host import HostEngine
-from joulet.tools.engines import open_engine, planned_for, work_of
+from joulet.plan.on_board import planned_for
+from joulet.tools.engines import open_engine, work_of
 from joulet.tools.main import main
 
 ISA = "ARMV7EM"

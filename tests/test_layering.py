@@ -42,6 +42,9 @@ ALLOWED: dict[str, set[str]] = {
     "compile": {
         "importers", "passes", "quant", "exits", "plan", "container", "boards", "ir", "errors", "records", "engine",
     },
+    "variants": {
+        "boards", "compile", "exits", "importers", "ir", "passes", "plan", "quant",
+    },
     "train": {
         "importers", "passes", "quant", "exits", "boards", "compile", "ir", "errors", "numerics",
     },

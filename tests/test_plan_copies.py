@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from band_cases import blocks
 from board_tools import MODELS
 
 from joulet.boards import load_board
@@ -21,7 +22,15 @@ from joulet.container.layout import CODES
 from joulet.container.needs import SHARED, isa_needs, stored_copies, wanted_copies
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
-from joulet.plan.copies import best_copies, copies_on, copies_text, copy_bills, planned_copies, saved_cycles
+from joulet.plan.copies import (
+    best_copies,
+    copies_on,
+    copies_text,
+    copy_bills,
+    planned_copies,
+    saved_cycles,
+    scratch_relief,
+)
 from joulet.plan.cost import board_costs
 from joulet.plan.packings import is_shareable
 from joulet.tools.main import main
@@ -143,3 +152,27 @@ def test_it_says_what_is_left_out_and_why(tmp_path: Path, capsys: pytest.Capture
     assert [each["stored"] for each in packed["copies"]] == [bill.stored for bill in bills]
     assert main(["inspect", str(path), "--board", BOARD]) == 0
     assert text in capsys.readouterr().out
+
+
+def test_copies_that_spare_scratch_go_first_where_memory_is_short() -> None:
+    board = load_board("virtual_m4")
+    container = Container.from_bytes(blocks(2, side=16, channels=16))
+    isa = CODES["Isa"][board.isa]
+    own, reference = isa_needs(container, isa), isa_needs(container, CODES["Isa"]["REF"])
+    most = max(need.scratch_bytes for need in own if need.taken)
+    relief = scratch_relief(container, board, frozenset())
+    dear = {int(record["weight"]) for op, record in enumerate(container.ops) if reference[op].scratch_bytes > most}
+    assert {weight for weight, _ in relief} == dear & {weight for weight, _ in wanted_copies(container, own)}
+    assert relief
+    assert not scratch_relief(container, board, frozenset(wanted_copies(container, own)))
+    saved = saved_cycles(container, board, frozenset(wanted_copies(container, own)))
+    last = min(relief, key=lambda copy: saved[copy])  # what a knapsack of cycles alone would take last
+    size = max(wanted_copies(container, own).values())  # room for one of the large ones
+    planned = len(with_isa_plan(container.data, board.isa, copies=frozenset()))
+    small = replace(board, model_bytes=planned + size + 256)
+    without, copies = planned_copies(container, small), planned_copies(container, small, first={last: 1.0})
+    assert without is not None
+    assert copies is not None
+    assert last not in without
+    assert last in copies
+    assert len(with_isa_plan(container.data, board.isa, copies=copies)) <= planned + size + 256

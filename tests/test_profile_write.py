@@ -22,8 +22,8 @@ from joulet.errors import ContainerError, PlanError, UsageError
 from joulet.measured import Figure, MeasuredCosts, MeasuredExit, MeasuredStep, measured_from, merged
 from joulet.plan.cost import board_costs, cost_table
 from joulet.plan.measured import apply, measured_on, priced
+from joulet.plan.on_board import planned_for
 from joulet.profile.figures import Interval, Profile, Row, Sync
-from joulet.tools.engines import planned_for
 from joulet.tools.main import main
 from joulet.tools.profile_write import measured_of, write_board, write_container
 

@@ -17,8 +17,8 @@ from joulet.container.plain import with_plain_weights, without_plans
 from joulet.container.read import Container
 from joulet.engine.seam import Array
 from joulet.plan.copies import shared_copies
+from joulet.plan.on_board import planned_for
 from joulet.plan.work import op_name
-from joulet.tools.engines import planned_for
 
 LIMIT = 1.5  # of nested w8 to plain w8, per layer
 _FORMS = (

@@ -14,9 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulet.boards import load_board
-from joulet.container.isa_plan import arena_bytes, band_groups
+from joulet.container.isa_plan import arena_bytes
 from joulet.container.layout import MAGIC
-from joulet.container.parts import with_board, with_nvm_plan
 from joulet.container.ram import input_room_bytes
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
@@ -30,11 +29,9 @@ from joulet.flash.image import MAX_SPAN_BYTES, Image, read_elf, write_hex
 from joulet.flash.uf2 import write_uf2
 from joulet.link.signing import read_public
 from joulet.plan.copies import copies_on, copies_text, copy_bills
-from joulet.plan.cost import board_costs
-from joulet.plan.nvm import plan_nvm
-from joulet.plan.nvm_comparison import STRATEGY_NAMES, NvmComparison
+from joulet.plan.nvm_comparison import STRATEGY_NAMES
+from joulet.plan.on_board import Room, image_container, keep_ram
 from joulet.tools.compile import progress_lines, report_text
-from joulet.tools.engines import planned_for
 from joulet.units import parse_quantity
 
 if TYPE_CHECKING:
@@ -138,15 +135,17 @@ def run(args: argparse.Namespace) -> int:
         build_firmware, args.board, toolchain=args.toolchain, energy_mode=args.energy_mode, key=key, refit=args.refit
     )
     whole = make()
-    priced = with_board(engine.container.data, board_costs(engine.container, board))
-    plan = partial(planned_for, board=args.board, work_bytes=work_bytes(whole), ram_limit=args.ram_limit)
-    container = plan(priced)
-    groups = band_groups(container, board.isa)
-    cuts = _power_cuts(engine.container, args, [(first, len(rows)) for first, rows in groups])
-    if cuts is not None and cuts.plan is not None:
-        container = plan(with_nvm_plan(priced, cuts.plan))  # packed weights give way
+    capacitor_f = None if args.capacitor is None else parse_quantity(args.capacitor, "F", what="--capacitor")
+    image = image_container(
+        engine.container.data,
+        board,
+        Room(work_bytes=work_bytes(whole), ram_bytes=args.ram_limit),
+        capacitor_f=capacitor_f,
+        strategy=args.strategy,
+    )
+    container, cuts = image.data, image.cuts
+    keep_ram(container, board, args.ram_limit)
     planned = Container.from_bytes(container)
-    container = with_board(container, board_costs(planned, board))  # as it was packed
     bills = copy_bills(planned, board, copies_on(planned, board))
     takes_any = (args.kernels or ("model" if key is None else "all")) == "all"
     firmware = whole if takes_any else make(model=container)
@@ -202,15 +201,6 @@ def _compiled(args: argparse.Namespace) -> CompileResult | None:
     return compile_model(
         args.model, data=args.data, exits=args.exits or "auto", precisions=precisions, progress=progress_lines()
     )
-
-
-def _power_cuts(container: Container, args: argparse.Namespace, groups: list[tuple[int, int]]) -> NvmComparison | None:
-    """Return how the model may outlive power cuts; None on a board without memory for that, when nobody asks."""
-    board = load_board(args.board)
-    if board.nvm is None and args.capacitor is None and args.strategy is None:
-        return None
-    capacitor_f = None if args.capacitor is None else parse_quantity(args.capacitor, "F", what="--capacitor")
-    return plan_nvm(container, board, capacitor_f=capacitor_f, strategy=args.strategy, groups=groups)
 
 
 def _read(path: Path) -> bytes:

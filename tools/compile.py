@@ -123,7 +123,7 @@ def run(args: argparse.Namespace) -> int:
     )
     container = result.container
     if args.ram_limit is not None:
-        from joulet.tools.engines import planned_for
+        from joulet.plan.on_board import planned_for
 
         container = planned_for(container, args.board, ram_limit=args.ram_limit)
     write_whole(args.output, container)

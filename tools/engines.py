@@ -13,7 +13,6 @@ from joulet.engine.seam import Engine
 from joulet.errors import EngineError, LinkError, UsageError
 
 if TYPE_CHECKING:
-    from joulet.boards import Board as Figures
     from joulet.emulator.board import VirtualBoard
     from joulet.emulator.qemu import QemuBoard
     from joulet.engine.board import Counter
@@ -118,6 +117,7 @@ def ladder_files(model: Path, more: str) -> tuple[Path, ...]:
 def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:
     from joulet.engine.board import BoardEngine
     from joulet.engine.host import HostEngine
+    from joulet.plan.on_board import planned_for
 
     data = model.read_bytes()
     HostEngine(data, isa="REF")  # every byte is checked here, where errors have names
@@ -135,69 +135,6 @@ def work_of(board: str) -> int:
     from joulet.firmware.build import build_firmware, work_bytes
 
     return work_bytes(build_firmware(board))
-
-
-def planned_for(container: bytes, board: str, *, work_bytes: int | None = None, ram_limit: int | None = None) -> bytes:
-    """Return a container as a board gets it: with those weights packed for its kernels that fit its slot and save most.
-
-    Parameters
-    ----------
-    container : bytes
-        A .jlt container.
-    board : str
-        Name of a board.
-    work_bytes : int, optional
-        RAM that its firmware leaves to arena and inputs: ops run in bands where whole tensors do not fit.
-    ram_limit : int, optional
-        Most that tensors and scratch may take [bytes].
-
-    Raises
-    ------
-    UsageError
-        When ``ram_limit`` cannot be kept.
-    """
-    from joulet.boards import load_board
-    from joulet.container.isa_plan import arena_bytes, band_groups
-    from joulet.container.parts import without_measured
-    from joulet.container.ram import input_room_bytes
-    from joulet.container.read import Container
-
-    container = without_measured(container)
-    chosen = load_board(board)
-    isa = chosen.isa
-    limits = [] if work_bytes is None else [work_bytes - input_room_bytes(Container.from_bytes(container))]
-    if ram_limit is not None:
-        limits.append(ram_limit)
-    elif band_groups(container, isa):  # it was compiled under a limit
-        limits.append(arena_bytes(container, isa))
-    ram_bytes = max(min(limits), 0) if limits else None
-    planned = container
-    if isa != "REF":
-        planned = _packed(container, chosen, ram_bytes)
-    if ram_limit is not None and arena_bytes(planned, isa) > ram_limit:
-        raise UsageError(
-            f"--ram-limit {ram_limit}: tensors and scratch take {arena_bytes(planned, isa):,} bytes on {board} at the least; "
-            "give that, or a model with a smaller input"
-        )
-    return planned
-
-
-def _packed(container: bytes, board: Figures, ram_bytes: int | None) -> bytes:
-    """Return a container with its plan part for a board, of which packed weights give way to the rest where the slot is short."""
-    from joulet.container.isa_plan import with_isa_plan
-    from joulet.container.read import Container
-    from joulet.plan.copies import planned_copies
-
-    spare_bytes = 0
-    while True:
-        copies = planned_copies(Container.from_bytes(container), board, spare_bytes=spare_bytes)
-        if copies is None:
-            return container
-        planned = with_isa_plan(container, board.isa, copies=copies, ram_bytes=ram_bytes)
-        over = 0 if board.model_bytes is None else len(planned) - board.model_bytes
-        if over <= 0:
-            return planned
-        spare_bytes += over  # groups of bands take room too
 
 
 @contextmanager

@@ -87,19 +87,19 @@ def render(content: dict[str, Any], packing: str = "") -> str:
     blocks = [
         f"{content['name']}  {content['bytes']:,} bytes  format {content['format']}",
         f"model hash {content['model_hash']}",
-        _table(
+        table(
             ("section", "part", "bytes", "present"),
             [(s["name"], s["part"], f"{s['bytes']:,}", "yes" if s["present"] else "no") for s in content["sections"]],
         ),
-        _table(
+        table(
             ("layer", "kind", "exit", "output", "MACs", "weight bytes", "storage", *precisions),
             [_layer(each) for each in content["layers"]],
         ),
-        _table(
+        table(
             ("exit", "origin", "classes", "reached after"),
             [(e["name"], e["origin"], e["classes"] or "-", _short(e["last_layer"])) for e in content["exits"]],
         ),
-        _table(
+        table(
             ("path", "precisions", "exit", "MACs", "accuracy", "ECE", "auto stops from"),
             [row for path in content["paths"] for row in _path(path)],
         ),
@@ -108,18 +108,18 @@ def render(content: dict[str, Any], packing: str = "") -> str:
     if "ram" in content:
         blocks.append(render_memory(content["ram"]))
         if content["ram"]["bands"]:
-            blocks.append(_table(BAND_HEAD, band_rows(content["ram"])))
+            blocks.append(table(BAND_HEAD, band_rows(content["ram"])))
     if packing:
         blocks.append(packing)
     if "costs" in content:
-        blocks += [_table(*rows(each)) for each in content["costs"]["precisions"]]
+        blocks += [table(*rows(each)) for each in content["costs"]["precisions"]]
         blocks.append("\n".join(f"{what}: {source}" for what, source in content["costs"]["provenance"].items()))
         if content["costs"]["measured"]:
             seen = content["costs"]["measured"]
-            blocks += [_table(*measured_rows(seen)), f"these go before the model's: {seen['provenance']}"]
+            blocks += [table(*measured_rows(seen)), f"these go before the model's: {seen['provenance']}"]
     if content["boards"]:
         blocks.append(
-            _table(
+            table(
                 ("board", "clock Hz", "pJ/cycle", "cycles to the last exit"),
                 [
                     (b["name"], b["clock_hz"], b["energy_pj_per_cycle"], f"{b['cycles_of_path_0']:,}")
@@ -129,7 +129,7 @@ def render(content: dict[str, Any], packing: str = "") -> str:
         )
     if content["nvm_plans"]:
         blocks.append(
-            _table(("power cuts on", "strategy", "commit every", "warning", "NVM bytes", "tensors"), _nvm(content))
+            table(("power cuts on", "strategy", "commit every", "warning", "NVM bytes", "tensors"), _nvm(content))
         )
     if content["notes"]:
         blocks.append("notes\n" + "\n".join(f"  {note}" for note in content["notes"]))
@@ -197,7 +197,8 @@ def _nvm(content: dict[str, Any]) -> list[tuple[str, ...]]:
     ]
 
 
-def _table(head: tuple[str, ...], rows: list[Any]) -> str:
+def table(head: tuple[str, ...], rows: list[Any]) -> str:
+    """Return rows under a head, columns aligned."""
     texts = [head, *(tuple(str(cell) for cell in row) + ("",) * (len(head) - len(row)) for row in rows)]
     widths = [max(len(row[column]) for row in texts) for column in range(len(head))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in texts]

@@ -43,7 +43,7 @@ def memory(container: Container, name: str, limit_bytes: int | None = None) -> d
     content = {"board": board.name, "isa": board.isa, **asdict(ram), "total_bytes": ram.total_bytes}
     planned = container.data
     if limit_bytes is not None:
-        planned = with_isa_plan(planned, board.isa, copies=copies, ram_bytes=limit_bytes)
+        planned = with_isa_plan(planned, board.isa, copies=copies, ram_bytes=limit_bytes, prices=board.cycles.bands)
     groups = walked_groups(planned, board.isa)
     bands: dict[str, Any] = {}
     if groups:

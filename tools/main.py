@@ -20,6 +20,7 @@ from joulet.errors import JouletError
 COMMANDS = {
     "demo": "run the main job on recorded sensors under a recorded day of sun",
     "compile": "turn a .tflite or .onnx model into an adaptive .jlt container",
+    "plan": "search bits, exits, bands and packed copies for a board under limits on RAM, flash and energy",
     "zoo": "models worth deploying, with what every operating point scores and costs",
     "train": "fine-tune an int8 model for all its operating points (needs PyTorch)",
     "inspect": "show what a container holds",

@@ -17,10 +17,10 @@ from joulet.link import wire
 from joulet.meters.machine import Machine
 from joulet.meters.open import open_meter
 from joulet.meters.seam import Stream
+from joulet.plan.on_board import planned_for
 from joulet.profile.board import StampCounter
 from joulet.profile.figures import Steps
 from joulet.profile.recorder import Recorder
-from joulet.tools.engines import planned_for
 
 if TYPE_CHECKING:
     from joulet.emulator.board import VirtualBoard

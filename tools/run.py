@@ -35,6 +35,7 @@ from joulet.metered_run import EdgeRecord
 from joulet.plan.cost import cost_table
 from joulet.plan.measured import priced
 from joulet.plan.nvm_comparison import STRATEGY_NAMES
+from joulet.plan.on_board import planned_for
 from joulet.policies import Policy, make_policy, policy_names
 from joulet.policies.fixed import Fixed
 from joulet.policies.shadow import Shadow
@@ -43,7 +44,7 @@ from joulet.session import SessionSettings
 from joulet.session import run as run_session
 from joulet.tools import run_metered
 from joulet.tools.energy_path import add_path_options, converter_of, storage_of
-from joulet.tools.engines import ENGINES, open_engine, planned_for, work_of
+from joulet.tools.engines import ENGINES, open_engine, work_of
 from joulet.tools.refit import RefitOptions, add_options, learning_of, line_of, options_of, with_judgement
 from joulet.units import format_quantity, format_time, parse_quantity
 

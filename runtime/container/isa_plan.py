@@ -22,19 +22,31 @@ from joulet.container.needs import (
 from joulet.container.pool import record
 from joulet.container.read import Container
 from joulet.errors import PlanError
-from joulet.plan.bands import BandGroup, plan_banded
-from joulet.plan.overlap_arena import plan_overlapping
+from joulet.plan.bands import M4_PRICES, BandPlan, plan_banded
+from joulet.plan.overlap_arena import ArenaOp, ArenaTensor, plan_overlapping
 from joulet.plan.packings import pack
 from joulet.plan.packings.weights import Scales, Weights
+from joulet.records import BandPrices
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
 _STORAGE_S8 = layout.CODES["Storage"]["S8"]
 _MICROCONTROLLERS = frozenset({"ARMV6M", "ARMV7EM", "MVE"})
 ALIGN_BYTES = 64
 _ARENA_ALIGN_BYTES = 16
+Problem = tuple[tuple[ArenaTensor | None, ...], tuple[ArenaOp, ...]]
+Arenas = dict[tuple[object, ...], BandPlan]
+"""Arenas that were planned before, of one network: a search asks for the same ones many times."""
 
 
-def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None, ram_bytes: int | None = None) -> bytes:
+def with_isa_plan(
+    container: bytes,
+    isa: str,
+    *,
+    copies: Copies | None = None,
+    ram_bytes: int | None = None,
+    prices: BandPrices = M4_PRICES,
+    known: Arenas | None = None,
+) -> bytes:
     """Return the container with a plan part for an instruction set; one for the same set is replaced.
 
     The model hash stays. A container without its low planes is returned as it is: what it lacks cannot be laid out again, and the
@@ -52,6 +64,10 @@ def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None, r
     ram_bytes : int, optional
         Most that tensors and scratch may take: where whole tensors take more, ops run in bands. As near as it gets where nothing
         does, which :func:`arena_bytes` tells.
+    prices : BandPrices
+        What bands cost on the core.
+    known : dict, optional
+        Arenas of this network, which are taken from here and added.
 
     Raises
     ------
@@ -74,7 +90,12 @@ def with_isa_plan(container: bytes, isa: str, *, copies: Copies | None = None, r
     ]
     part = 1 + max(each.part for each in kept)
     chosen = frozenset(wanted_copies(decoded, needs)) if copies is None else copies
-    memory = _memory(decoded, isa, scratch_of(decoded, needs, chosen), ram_bytes, part)
+    problem = arena_problem(decoded, scratch_of(decoded, needs, chosen))
+    arenas: Arenas = {} if known is None else known
+    key = (isa, problem, ram_bytes, prices)
+    if key not in arenas:
+        arenas[key] = _arena(decoded, isa, problem, ram_bytes, prices)
+    memory = _memory(arenas[key], len(decoded.tensors), part)
     return assemble([*kept, *memory, PartSection("PACKED", _packed(decoded, isa, needs, chosen), part)])
 
 
@@ -185,27 +206,27 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copie
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 
-def _memory(
-    container: Container, isa: str, scratch_bytes: list[int], ram_bytes: int | None, part: int
-) -> list[PartSection]:
-    """Return ARENA, and BANDS where ops run in bands."""
-    problem = arena_problem(container, scratch_bytes)
+def _arena(container: Container, isa: str, problem: Problem, ram_bytes: int | None, prices: BandPrices) -> BandPlan:
     # where memory is plenty and an engine is made in a moment, the orders by rule will do
     plan = plan_overlapping(*problem) if isa in _MICROCONTROLLERS else plan_overlapping(*problem, exchanges=0)
-    groups: tuple[BandGroup, ...] = ()
-    if ram_bytes is not None:
-        banded = plan_banded(Checked(container.data), layout.CODES["Isa"][isa], problem, ram_bytes, whole=plan)
-        plan, groups = banded.arena, banded.groups
+    if ram_bytes is None:
+        return BandPlan(arena=plan, groups=())
+    code = layout.CODES["Isa"][isa]
+    return plan_banded(Checked(container.data), code, problem, ram_bytes, whole=plan, prices=prices)
+
+
+def _memory(plan: BandPlan, n_tensors: int, part: int) -> list[PartSection]:
+    """Return ARENA, and BANDS where ops run in bands."""
     header = record(
         "Arena",
-        tensor_bytes=plan.tensor_bytes,
-        scratch_bytes=plan.scratch_bytes,
+        tensor_bytes=plan.arena.tensor_bytes,
+        scratch_bytes=plan.arena.scratch_bytes,
         scratch_f32_bytes=0,
-        n_tensors=len(container.tensors),
+        n_tensors=n_tensors,
     )
-    offsets = [layout.NO_OFFSET if offset is None else offset for offset in plan.offsets]
+    offsets = [layout.NO_OFFSET if offset is None else offset for offset in plan.arena.offsets]
     arena = PartSection("ARENA", header + np.array(offsets, "<u4").tobytes(), part)
-    if not groups:
+    if not plan.groups:
         return [arena]
     bands = b"".join(
         record(
@@ -214,6 +235,6 @@ def _memory(
             n_ops=len(group.rows),
             rows=(*group.rows, *[0] * (layout.MAX_BAND_OPS - len(group.rows))),
         )
-        for group in groups
+        for group in plan.groups
     )
     return [arena, PartSection("BANDS", bands, part)]

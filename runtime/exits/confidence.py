@@ -149,6 +149,14 @@ def outcome(bins: I64, correct: F64, costs: F64, stops: Sequence[int]) -> tuple[
     return float(answer.mean()), float(spent.mean())
 
 
+def stop_shares(bins: I64, stops: Sequence[int]) -> tuple[float, ...]:
+    """Return the share of samples that stops at each exit, of margin bins ``(exits, n)``; the last exit stops the rest."""
+    reached = bins >= np.asarray(stops)[:, None]
+    reached[-1] = True
+    first = reached.argmax(axis=0)
+    return tuple(float((first == exit).mean()) for exit in range(len(bins)))
+
+
 def choose_stops(bins: I64, correct: F64, costs: F64, base_accuracy: float) -> Stops:
     """Return the stops that save most without losing accuracy against the imported model.
 

@@ -22,6 +22,7 @@ from joulet.exits.confidence import (
     calibration_error,
     choose_stops,
     confidence_table,
+    stop_shares,
     threshold_q15,
 )
 from joulet.exits.cost import exit_macs
@@ -41,13 +42,15 @@ _MOST_LIVE = 6
 class PathReport:
     """What a path does on the calibration set; ``stops`` is None where nothing could be calibrated.
 
-    ``calibration_errors`` has the expected calibration error of each exit's confidence, on samples its table has not seen.
+    ``calibration_errors`` has the expected calibration error of each exit's confidence, on samples its table has not seen;
+    ``shares`` the share of samples that the stopping rule ends at each exit.
     """
 
     name: str
     accuracies: tuple[float, ...]
     calibration_errors: tuple[float, ...]
     stops: Stops | None
+    shares: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -283,4 +286,10 @@ def _path(graph: Graph, route: _Route, seen: Sequence[tuple[I64, I64]], labels: 
     )
     accuracies = tuple(float(c.mean()) for c in correct)
     errors = tuple(calibration_error(margin, correct[k]) for k, (margin, _) in enumerate(seen))
-    return path, PathReport(name=route.name, accuracies=accuracies, calibration_errors=errors, stops=stops)
+    return path, PathReport(
+        name=route.name,
+        accuracies=accuracies,
+        calibration_errors=errors,
+        stops=stops,
+        shares=stop_shares(bins, stops.bins),
+    )

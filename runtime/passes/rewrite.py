@@ -25,23 +25,28 @@ def held(graph: Graph) -> set[int]:
     return fixed
 
 
+def needed_ops(graph: Graph) -> tuple[int, ...]:
+    """Return the indices of the ops whose results somebody reads, in order."""
+    alive, needed = held(graph), []
+    for index in reversed(range(len(graph.ops))):
+        op = graph.ops[index]
+        if not alive.isdisjoint(op.outputs):
+            alive |= {*op.inputs, *op.outputs}
+            needed.append(index)
+    return tuple(reversed(needed))
+
+
 def compact(graph: Graph) -> Graph:
     """Drop ops whose result nobody reads and tensors nobody names; renumber the rest in their old order."""
-    alive = held(graph)
-    ops = []
-    for op in reversed(graph.ops):
-        if alive.isdisjoint(op.outputs):
-            continue
-        alive |= {*op.inputs, *op.outputs}
-        ops.append(op)
-    order = sorted(alive)
+    ops = [graph.ops[index] for index in needed_ops(graph)]
+    order = sorted(held(graph).union(*({*op.inputs, *op.outputs} for op in ops)))
     new = {old: number for number, old in enumerate(order)}
     return replace(
         graph,
         tensors=tuple(graph.tensors[i] for i in order),
         ops=tuple(
             replace(op, inputs=tuple(new[i] for i in op.inputs), outputs=tuple(new[i] for i in op.outputs))
-            for op in reversed(ops)
+            for op in ops
         ),
         inputs=tuple(new[i] for i in graph.inputs),
         outputs=tuple(new[i] for i in graph.outputs),

@@ -2,7 +2,7 @@
 """Band groups: ops that run band by band, so that what they hand on is never whole; FORMAT.md §6.
 
 What a group holds, and whether its ops may be one, is asked of the C side (``csrc/core/bands.h``), whose engine will walk it. Here
-is the choice: whole tensors where they fit, else groups, and of these what copies least and calls kernels least.
+is the choice: whole tensors where they fit, else groups, and of these what costs fewest cycles.
 """
 
 from __future__ import annotations
@@ -17,10 +17,13 @@ from joulet.container.checked import Checked
 from joulet.container.layout import MAX_BAND_OPS
 from joulet.plan.overlap import NOWHERE, Overlap
 from joulet.plan.overlap_arena import END_ALIGN_BYTES, ArenaOp, ArenaTensor, OverlapPlan, plan_overlapping
+from joulet.records import BandPrices
 
 Tensors = tuple[ArenaTensor | None, ...]
 Ops = tuple[ArenaOp, ...]
-_CALL = 300.0  # of a kernel: what it does before its first pixel, in copied bytes; a proxy, fitted to nothing
+M4_PRICES = BandPrices(call_cycles=2560.0, moved_byte_cycles=4.7)
+"""Where no board is named: what ``make fit-bands`` finds on the virtual M4; boards have theirs in ``cycles.bands``."""
+
 _TRIES = 12
 _EXCHANGES = 4000
 _MOST_ROWS = 1 << 16
@@ -58,10 +61,9 @@ class BandGroup:
         """Index of the last op."""
         return self.first + len(self.rows) - 1
 
-    @property
-    def cost(self) -> float:
-        """What it takes beyond whole tensors, in copied bytes; by this groups are compared."""
-        return self.moved_bytes + _CALL * (self.calls - len(self.rows))
+    def cycles(self, prices: BandPrices) -> float:
+        """Return what it takes beyond whole tensors [core cycles]; by this groups are compared."""
+        return prices.cycles(self.calls - len(self.rows), self.moved_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +75,13 @@ class BandPlan:
 
 
 def plan_banded(
-    checked: Checked, isa: int, problem: tuple[Tensors, Ops], limit_bytes: int, *, whole: OverlapPlan
+    checked: Checked,
+    isa: int,
+    problem: tuple[Tensors, Ops],
+    limit_bytes: int,
+    *,
+    whole: OverlapPlan,
+    prices: BandPrices = M4_PRICES,
 ) -> BandPlan:
     """Bring an arena under a limit by groups; whole tensors where they fit, and as near as it gets where nothing does.
 
@@ -89,11 +97,13 @@ def plan_banded(
         Most that tensors and scratch may take [bytes].
     whole : OverlapPlan
         The arena of whole tensors.
+    prices : BandPrices
+        Of the core.
     """
     best = BandPlan(arena=whole, groups=())
     if whole.arena_bytes <= limit_bytes:
         return best
-    search = _Search(checked, isa, problem)
+    search = _Search(checked, isa, problem, prices)
     target = limit_bytes
     for _ in range(_TRIES):
         groups = search.cheapest(max(target, search.least_bytes))
@@ -149,7 +159,8 @@ def _as_one(ops: Ops, group: BandGroup) -> ArenaOp:
 class _Search:
     """What all limits share: which ops may be a group, and what each holds with bands of so many rows."""
 
-    def __init__(self, checked: Checked, isa: int, problem: tuple[Tensors, Ops]) -> None:
+    def __init__(self, checked: Checked, isa: int, problem: tuple[Tensors, Ops], prices: BandPrices) -> None:
+        self.prices = prices
         self.tensors, self.ops = problem
         self.view = ffi.new("jlt_container_t *", checked.view[0])
         self.view.isa = isa
@@ -213,7 +224,7 @@ class _Search:
             for group in steps:
                 stop = at + 1 if group is None else group.last + 1
                 more = before[2] if group is None else (*before[2], group)
-                cost = (before[0] + (0.0 if group is None else group.cost), len(more), more)
+                cost = (before[0] + (0.0 if group is None else group.cycles(self.prices)), len(more), more)
                 known = best[stop]
                 if known is None or cost[:2] < known[:2]:
                     best[stop] = cost

@@ -18,6 +18,7 @@ from joulet.container.needs import (
     Copies,
     IsaNeeds,
     bits_of,
+    has_copy,
     isa_needs,
     isa_part,
     stored_copies,
@@ -48,11 +49,14 @@ def copies_on(container: Container, board: Board) -> Copies | None:
     return planned_copies(container, board)
 
 
-def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) -> Copies | None:
+def planned_copies(
+    container: Container, board: Board, *, spare_bytes: int = 0, first: Mapping[Copy, float] | None = None
+) -> Copies | None:
     """Return the packed copies that fit the board's slot beside the container and save most cycles.
 
-    A copy for each precision where all of them fit; else some weights may share one. None where not even a plan part without copies
-    fits.
+    A copy for each precision where all of them fit; else some weights may share one. Where the container brings copies for the
+    board's kernels none are added: somebody may have left out the others for a limit. None where not even a plan part without
+    copies fits.
 
     Parameters
     ----------
@@ -62,6 +66,8 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
         Whose slot and kernels.
     spare_bytes : int
         Of the slot, to be left alone [bytes].
+    first : mapping, optional
+        Copies that go before all others, whatever cycles they save, each with how much it matters.
 
     Raises
     ------
@@ -69,7 +75,11 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
         For a container that the engine refuses.
     """
     needs = isa_needs(container, CODES["Isa"][board.isa])
-    wanted = wanted_copies(container, needs)
+    wanted, shared = wanted_copies(container, needs), shared_copies(container, board.isa, needs)
+    brought = stored_copies(container, board.isa)
+    if brought is not None:
+        wanted = {copy: n_bytes for copy, n_bytes in (wanted | shared).items() if copy in brought}
+        shared = {}
     everything = frozenset(wanted)
     if board.model_bytes is None:
         return everything
@@ -79,9 +89,13 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
     sizes = _in_units(wanted)
     if sum(sizes.values()) <= room // ALIGN_BYTES:
         return everything
-    shared = shared_copies(container, board.isa, needs)
-    saved = saved_cycles(container, board, everything) | saved_cycles(container, board, frozenset(shared))
-    return best_copies(saved, sizes | _in_units(shared), room // ALIGN_BYTES)
+    values = saved_cycles(container, board, everything) | saved_cycles(container, board, frozenset(shared))
+    every_cycle = sum(max(value, 0.0) for value in values.values()) + 1.0
+    for copy, weight in (first or {}).items():
+        for serving in (copy, (copy[0], SHARED)):
+            if serving in values:
+                values[serving] = max(values[serving], 0.0) + every_cycle * weight
+    return best_copies(values, sizes | _in_units(shared), room // ALIGN_BYTES)
 
 
 def shared_copies(container: Container, isa: str, needs: Sequence[IsaNeeds]) -> dict[Copy, int]:
@@ -108,6 +122,21 @@ def shared_copies(container: Container, isa: str, needs: Sequence[IsaNeeds]) -> 
 
 def _in_units(sizes: Mapping[Copy, int]) -> dict[Copy, int]:
     return {copy: -(-n_bytes // ALIGN_BYTES) for copy, n_bytes in sizes.items()}
+
+
+def scratch_relief(container: Container, board: Board, copies: Copies) -> dict[Copy, float]:
+    """Return the copies left out whose reference kernels ask for more scratch than any kernel with a copy does [bytes]."""
+    needs = isa_needs(container, CODES["Isa"][board.isa])
+    reference = isa_needs(container, CODES["Isa"]["REF"])
+    most = max((need.scratch_bytes for need in needs if need.taken), default=0)
+    left = [copy for copy in wanted_copies(container, needs) if not has_copy(copies, *copy)]
+    found: dict[Copy, float] = {}
+    for op, record in enumerate(container.ops):
+        over = float(reference[op].scratch_bytes - most)
+        for copy in left:
+            if copy[0] == int(record["weight"]) and over > 0:
+                found[copy] = max(found.get(copy, 0.0), over)
+    return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

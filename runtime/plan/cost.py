@@ -16,6 +16,7 @@ import numpy.typing as npt
 from joulet.boards import Board
 from joulet.container.layout import BACKBONE, NO_INDEX
 from joulet.container.read import Container
+from joulet.plan.band_costs import band_cycles
 from joulet.plan.copies import copies_on
 from joulet.plan.kernel_costs import op_cycles
 from joulet.records import BoardCosts, CostTable, StepCost
@@ -24,8 +25,8 @@ from joulet.records import BoardCosts, CostTable, StepCost
 def board_costs(container: Container, board: Board) -> BoardCosts:
     """Return the cost table of a container on a board, ``cycles`` being ``(n_precisions, n_ops)``.
 
-    A container with a plan part for the board's kernels costs what that part has packed; one without, what ``joulet build`` would
-    pack for the board's slot.
+    A container with a plan part for the board's kernels costs what that part has packed, bands included; one without, what
+    ``joulet build`` would pack for the board's slot.
 
     Raises
     ------
@@ -34,11 +35,12 @@ def board_costs(container: Container, board: Board) -> BoardCosts:
     UsageError
         If the board's cycle table lacks a kernel.
     """
+    cycles = op_cycles(container, board.cycles, board.isa, copies_on(container, board)) + band_cycles(container, board)
     return BoardCosts(
         name=board.name,
         clock_hz=board.load.clock_hz,
         energy_pj_per_cycle=board.load.energy_pj_per_cycle,
-        cycles=np.rint(op_cycles(container, board.cycles, board.isa, copies_on(container, board))).astype(np.uint32),
+        cycles=np.rint(cycles).astype(np.uint32),
     )
 
 

@@ -3,8 +3,8 @@
 
 Bytes are counted as kernels move them that gather the patch of each output pixel once, padding left out, and read all weights of
 the op, their biases, multipliers and shifts once for each block of four pixels, or once for each row of a fully connected layer.
-Cycles are the board's model of the kernel that the step gets (:mod:`joulet.plan.kernel_costs`), energy is cycles times the board's
-figure.
+Cycles are the board's model of the kernel that the step gets (:mod:`joulet.plan.kernel_costs`); what a group of bands adds is
+counted with its last op. Energy is cycles times the board's figure.
 
 ``bound`` compares two floors, neither of which a kernel can go below: *compute* is MACs at the core's best rate and one
 requantisation an output; *memory* is the bytes above at the width of the core's loads and stores. The greater one names the step.
@@ -22,6 +22,7 @@ from joulet.boards import Board
 from joulet.container.layout import BACKBONE, CODES, NO_INDEX
 from joulet.container.needs import SHARED, Copies, IsaNeeds, isa_needs
 from joulet.container.read import Container
+from joulet.plan.band_costs import band_cycles
 from joulet.plan.kernel_costs import KernelChoice, kernel_choice, op_cycles
 from joulet.plan.work import op_name, op_params, taps
 
@@ -95,7 +96,7 @@ def step_bills(container: Container, board: Board, precision: int, stored: Copie
     stored
         Packed copies that there are on the board; None where the reference kernels run all.
     """
-    cycles = np.rint(op_cycles(container, board.cycles, board.isa, stored)[precision])
+    cycles = np.rint(op_cycles(container, board.cycles, board.isa, stored)[precision] + band_cycles(container, board))
     needs: Sequence[IsaNeeds | None] = [None] * len(container.ops)
     if stored is not None:
         needs = isa_needs(container, CODES["Isa"][board.isa])

@@ -114,16 +114,37 @@ def search_mix(
     progress
         Called with (what, done, total).
     """
+    losses = sensitivities(execute, graph, feeds, progress=progress)
+    return Mix(precision=mix_within(graph, losses, budget=budget, costs=costs), sensitivity=losses)
+
+
+def mix_within(
+    graph: Graph,
+    sensitivity: Mapping[int, float],
+    *,
+    budget: float = MIX_BUDGET,
+    costs: Mapping[int, tuple[float, float]] | None = None,
+    name: str = "mix",
+) -> Precision:
+    """Return the assignment whose layers at four bits lose least within a budget; see :func:`search_mix`.
+
+    Parameters
+    ----------
+    graph
+        Integer graph with exits.
+    sensitivity
+        What :func:`sensitivities` returns.
+    budget, costs
+        As :func:`search_mix` has them.
+    name
+        Of the precision.
+    """
     sliced = sorted(can_slice(graph))
-    few = spread_samples(feeds, _SENSITIVITY_SAMPLES)
-    logits = graph.exits[-1].logits
-    losses = _sensitivities(execute, graph, few, sliced, logits, progress)
     if costs is None:
         ops = graph.ops
         costs = {i: (weight_bytes(graph, ops[i], 8), weight_bytes(graph, ops[i], 4)) for i in sliced}
-    chosen = _within_budget(sliced, zero_heavy(graph) & set(sliced), losses, costs, budget)
-    bits = {i: 4 if i in set(sliced) - chosen else 8 for i in weighted_ops(graph)}
-    return Mix(precision=Precision(name="mix", bits=bits), sensitivity=losses)
+    chosen = _within_budget(sliced, zero_heavy(graph) & set(sliced), sensitivity, costs, budget)
+    return Precision(name=name, bits={i: 4 if i in set(sliced) - chosen else 8 for i in weighted_ops(graph)})
 
 
 def _within_budget(
@@ -158,14 +179,28 @@ def _within_budget(
     return chosen | best[room][1]
 
 
-def _sensitivities(
+def sensitivities(
     execute: Execute,
     graph: Graph,
     feeds: Mapping[int, Array],
-    layers: Sequence[int],
-    logits: int,
-    progress: Callable[[str, int, int], None] | None,
+    *,
+    progress: Callable[[str, int, int], None] | None = None,
 ) -> dict[int, float]:
+    """Return what each layer that can be sliced loses at four bits on its own: mean squared change of the logits by their variance.
+
+    Parameters
+    ----------
+    execute
+        Runs probes.
+    graph
+        Integer graph with exits.
+    feeds
+        Calibration inputs ``(n, *shape[1:])`` by tensor index; at most 96 samples are used.
+    progress
+        Called with (what, done, total).
+    """
+    layers, logits = sorted(can_slice(graph)), graph.exits[-1].logits
+    feeds = spread_samples(feeds, _SENSITIVITY_SAMPLES)
     means = mean_maps(execute, graph, feeds, layers)
     reference = probe(execute, graph, full(graph), feeds, (logits,))[logits].astype(np.float64)
     unit = max(float(reference.var()), 1e-9)

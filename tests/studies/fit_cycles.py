@@ -29,6 +29,7 @@ from scipy.optimize import nnls
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from drawn_nets import border_nets, drawn_nets
+from fit_bands import prices_of
 
 from joulet.boards import Board, board_table, load_board
 from joulet.compile import compile_model
@@ -170,7 +171,7 @@ def before(target: Path) -> tuple[dict[Key, dict[str, float]], dict[Key, str]]:
     table = {
         (kernels, work, reading): units
         for kernels, works in tomllib.loads(text).items()
-        if isinstance(works, dict)
+        if isinstance(works, dict) and kernels != "bands"
         for work, readings in works.items()
         for reading, units in readings.items()
     }
@@ -312,10 +313,9 @@ def main() -> int:
             kept, noted = before(target)
             found, notes = kept | found, noted | notes
         if args.write:
-            target.parent.mkdir(exist_ok=True)
-            target.write_text(
-                written(board.core, args.board, found, notes if by_op else {}, by_op=by_op), encoding="utf-8"
-            )
+            text = written(board.core, args.board, found, notes if by_op else {}, by_op=by_op)
+            bands = prices_of(target.read_text(encoding="utf-8"))
+            target.write_text(f"{text}\n{bands}", encoding="utf-8")
             print(f"written to {target.relative_to(ROOT)}")
         kernels = {}
         for (kernel_set, work, reading), units in found.items():
