@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from thumb import Thumb, need_tools
 import joulet
 from joulet.container.isa_plan import with_isa_plan
 
+ROOT = Path(__file__).resolve().parent.parent
 PRECISIONS = ("w8", "w4")
 DRAWS = {"conv": 12, "depthwise": 8, "dense": 8, "add": 8, "avgpool": 6}
 LEAST = {"conv": 3, "depthwise": 0, "dense": 8, "add": 1, "avgpool": 2}
@@ -167,3 +171,25 @@ def test_matrices_of_every_size(m4: Thumb) -> None:
             y = b.tensor("y", (1, out_c), scale=0.4, zero=-20)
             b.op("FULLY_CONNECTED", (x, w, bias), (y,), "FullyConnectedOptions", FusedActivationFunction=1)
             assert assert_exact(m4, joulet.compile_model(b.finish([x], [y]), exits="off").container) == 1
+
+
+@pytest.mark.parametrize("name", ["conv_s8", "fc_s8"])
+@pytest.mark.parametrize("level", ["-Os", "-O2", "-O3"])
+def test_code_that_finds_its_labels_is_linked_to_a_word(name: str, level: str, tmp_path: Path) -> None:
+    """Distances of labels are from words: a function that asks for them between two words would jump beside them."""
+    need_tools()
+    out = tmp_path / "out.o"
+    flags = ["-mcpu=cortex-m4", "-mthumb", "-std=c11", "-ffreestanding", "-ffunction-sections", level]
+    source = ROOT / "csrc" / "kernels" / "armv7em" / f"{name}.c"
+    subprocess.run(["arm-none-eabi-gcc", *flags, "-I", ROOT / "csrc", "-c", source, "-o", out], check=True)
+    listing = subprocess.run(["arm-none-eabi-objdump", "-d", out], check=True, capture_output=True, text=True).stdout
+    sections = subprocess.run(["arm-none-eabi-objdump", "-h", out], check=True, capture_output=True, text=True).stdout
+    asking = {
+        part.split(":", 1)[0]
+        for part in listing.split("Disassembly of section ")[1:]
+        if re.search(r"addw\s+\w+, pc", part)
+    }
+    assert asking
+    for section in asking:
+        line = next(row for row in sections.splitlines() if f" {section} " in row)
+        assert int(line.rsplit("2**", 1)[1]) >= 2, section

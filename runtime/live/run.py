@@ -21,20 +21,19 @@ from joulet.energy.supply import Supply
 from joulet.engine.refit import RefitRule
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
-from joulet.events import Event, summarise
+from joulet.events import summarise
 from joulet.firmware.build import build_firmware
 from joulet.firmware.slots import ASK_POLICY, policy_slot, refit_record, samples_slot, session_slot
 from joulet.link import wire
+from joulet.live.events import read_events
 from joulet.live.journal import read_journal
 from joulet.policies.fixed import Fixed
 from joulet.policies.shadow import Shadow
-from joulet.records import CostTable, RunRecord, Status
+from joulet.records import CostTable, LoadFigures, RunRecord
 from joulet.session import SessionSettings, paths_of, policy_context, timing
 
 _US = 1e6
-_STATUS = wire.CODES["EventStatus"]
 _NOT_MODELLED = ("redone", "memory", "nvm", "radio", "sensing")
-_NO_EXIT, _NO_CLASS = 255, 0xFFFF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,50 +156,32 @@ def run_on_board(
     supply = Supply(harvester, converter, storage, board.load, duration_s)
     context = policy_context(supply, job.costs, duration_s / len(times_s), deadline_s, settings.queue)
     policy.reset(context)
-    fixed = policy.point(context) if isinstance(policy, Fixed) else (ASK_POLICY, 0)
     survival = survival or Survival()
     order = _order(settings, len(job.inputs[0]))
-    session = session_slot(
+    session = _session(
         b"" if refit is None else refit.record(),
-        autostart=1,
-        period_us=round(settings.period_s * _US),
-        deadline_us=round(deadline_s * _US),
-        end_us=round(duration_s * _US),
-        capacity_nf=round(storage.capacitance_f * 1e9),
-        off_mv=round(supply.off_v * 1e3),
-        full_mv=round(board.load.max_v * 1e3),
-        on_mv=round(board.load.on_v * 1e3),
-        sleep_nw=round(board.load.sleep_w * 1e9),
-        energy_fj_per_cycle=board.load.energy_pj_per_cycle * 1000,
-        dearness_q16=math.ceil(supply.dearness * 65536),
-        strategy=wire.CODES["Strategy"][survival.strategy],
-        commit_cycles=survival.commit_cycles,
-        warn_mv=survival.warn_mv,
-        cap_kcycles=_cap_kcycles(settings, board),
-        fixed_path=fixed[0],
-        fixed_exit=fixed[1],
+        settings,
+        supply,
+        storage,
+        survival,
+        times=(duration_s, deadline_s),
+        fixed=policy.point(context) if isinstance(policy, Fixed) else (ASK_POLICY, 0),
     )
-    power = HarvestedSupply(supply, duration_s)
-    virtual = VirtualBoard(board.name, firmware=build_firmware(board.name, refit=refit is not None))
-    _load(virtual, "model", job.container)
-    if isinstance(policy, Shadow):
-        assert policy.table is not None
-        _load(virtual, "policy", policy_slot(policy.table.to_bytes(), job.model_hash))
-    _load(virtual, "samples", _samples(job, order, refit))
-    # as after flashing: started once beside a host, the board has checked all sums and remembers that
-    virtual.power_on()
-    virtual.run()
-    virtual.cut()
+    virtual = _flashed(job, board, policy, _samples(job, order, refit), refit=refit is not None)
     commissioned = virtual.core.instructions, virtual.core.cycles
     _load(virtual, "session", session)
-    virtual.power = power
+    virtual.power = power = HarvestedSupply(supply, duration_s)
     _run(virtual, power, progress)
     epoch = int(np.frombuffer(session, wire.dtype("SlotHeader"), 1)[0]["crc32"])
     records = read_journal(virtual.kept(), epoch, flash=virtual.keeps_in_flash)
-    events = _events(records, times_s, order, job, supply, deadline_s, survival.strategy != "NONE")
-    decisions = sum(event.decisions for event in events)
-    sources = {**dict(provenance or {}), "cycles": CYCLES}
-    sources["decision_cycles"] = "all that the core does besides inference: boot, checks, decisions, commits; " + CYCLES
+    events = read_events(
+        records, times_s, order, job.labels, job.costs, supply, deadline_s, survives=survival.strategy != "NONE"
+    )
+    sources = {
+        **dict(provenance or {}),
+        "cycles": CYCLES,
+        "decision_cycles": f"all that the core does besides inference: boot, checks, decisions, commits; {CYCLES}",
+    }
     return RunRecord(
         model=job.model,
         model_hash=job.model_hash.hex(),
@@ -215,7 +196,7 @@ def run_on_board(
             labelled=job.labels is not None,
             duration_s=duration_s,
             supply=supply,
-            decisions=decisions,
+            decisions=sum(event.decisions for event in events),
         ),
         ledger=supply.ledger.close(storage.energy_j, provenance=supply.provenance(sources), not_modelled=_NOT_MODELLED),
         events=tuple(event.record() for event in events),
@@ -232,18 +213,74 @@ def run_on_board(
             "full_energy_j": storage.full_energy_j,
             "off_v": board.load.off_v,
             "on_v": board.load.on_v,
-            "boots": virtual.resets - 1,
-            "instructions": virtual.core.instructions - commissioned[0],
-            "cycles": virtual.core.cycles - commissioned[1],
-            "flash_programs": virtual.counts.programs,
-            "flash_erases": virtual.counts.erases,
-            "nvm_line_writes": int(virtual.fram.writes.sum()),
-            "nvm_most_writes_of_a_line": int(virtual.fram.writes.max()),
-            "firmware_build": virtual.firmware.build_id.hex(),
+            **_counted(virtual, *commissioned),
             **({} if refit is None else _refit_settings(virtual)),
         },
         provenance={**sources, "harvest": harvester.provenance, "converter": converter.provenance},
     )
+
+
+def _session(
+    refit: bytes,
+    settings: SessionSettings,
+    supply: Supply,
+    storage: Capacitor,
+    survival: Survival,
+    *,
+    times: tuple[float, float],
+    fixed: tuple[int, int],
+) -> bytes:
+    """Return the session's slot; ``times`` are its end and the deadline of an event [s], ``fixed`` a path and an exit."""
+    load = supply.load
+    duration_s, deadline_s = times
+    return session_slot(
+        refit,
+        autostart=1,
+        period_us=round(settings.period_s * _US),
+        deadline_us=round(deadline_s * _US),
+        end_us=round(duration_s * _US),
+        capacity_nf=round(storage.capacitance_f * 1e9),
+        off_mv=round(supply.off_v * 1e3),
+        full_mv=round(load.max_v * 1e3),
+        on_mv=round(load.on_v * 1e3),
+        sleep_nw=round(load.sleep_w * 1e9),
+        energy_fj_per_cycle=load.energy_pj_per_cycle * 1000,
+        dearness_q16=math.ceil(supply.dearness * 65536),
+        strategy=wire.CODES["Strategy"][survival.strategy],
+        commit_cycles=survival.commit_cycles,
+        warn_mv=survival.warn_mv,
+        cap_kcycles=_cap_kcycles(settings.cap_j, load),
+        fixed_path=fixed[0],
+        fixed_exit=fixed[1],
+    )
+
+
+def _flashed(job: Job, board: Board, policy: Shadow | Fixed, samples: bytes, *, refit: bool) -> VirtualBoard:
+    """Return the board as after flashing: started once beside a host, it has checked all sums and remembers that."""
+    virtual = VirtualBoard(board.name, firmware=build_firmware(board.name, refit=refit))
+    _load(virtual, "model", job.container)
+    if isinstance(policy, Shadow):
+        assert policy.table is not None
+        _load(virtual, "policy", policy_slot(policy.table.to_bytes(), job.model_hash))
+    _load(virtual, "samples", samples)
+    virtual.power_on()
+    virtual.run()
+    virtual.cut()
+    return virtual
+
+
+def _counted(virtual: VirtualBoard, instructions: int, cycles: int) -> dict[str, float | int | str | None]:
+    """Return what the board counted since it had run ``instructions`` in ``cycles``."""
+    return {
+        "boots": virtual.resets - 1,
+        "instructions": virtual.core.instructions - instructions,
+        "cycles": virtual.core.cycles - cycles,
+        "flash_programs": virtual.counts.programs,
+        "flash_erases": virtual.counts.erases,
+        "nvm_line_writes": int(virtual.fram.writes.sum()),
+        "nvm_most_writes_of_a_line": int(virtual.fram.writes.max()),
+        "firmware_build": virtual.firmware.build_id.hex(),
+    }
 
 
 def _samples(job: Job, order: npt.NDArray[np.int64], refit: Refit | None) -> bytes:
@@ -266,12 +303,12 @@ def _refit_settings(virtual: VirtualBoard) -> dict[str, float | int | str | None
     return {"refit_kept_updates": newest}
 
 
-def _cap_kcycles(settings: SessionSettings, board: Board) -> int:
-    if math.isinf(settings.cap_j):
+def _cap_kcycles(cap_j: float, load: LoadFigures) -> int:
+    if math.isinf(cap_j):
         return 0
-    cycles = settings.cap_j / (board.load.energy_pj_per_cycle * 1e-12)
+    cycles = cap_j / (load.energy_pj_per_cycle * 1e-12)
     if cycles < 1000.0:
-        raise UsageError(f"cap is {settings.cap_j:g} J, less than a thousand cycles of {board.name}")
+        raise UsageError(f"cap is {cap_j:g} J, less than a thousand cycles of the board")
     return int(cycles / 1000.0)
 
 
@@ -315,76 +352,3 @@ def _run(virtual: VirtualBoard, power: HarvestedSupply, progress: Callable[[floa
     power.finish()
     if progress is not None:
         progress(1.0)
-
-
-def _events(
-    records: npt.NDArray[np.void],
-    times_s: Sequence[float],
-    order: npt.NDArray[np.int64],
-    job: Job,
-    supply: Supply,
-    deadline_s: float,
-    survives: bool,
-) -> list[Event]:
-    """Return all events that arrived, with what the board wrote down of those it started."""
-    last = {int(record["index"]): record for record in records}
-    outages = _outages(supply)
-    events = []
-    for index, arrival_s in enumerate(times_s):
-        sample = int(order[index % len(order)])
-        label = None if job.labels is None else int(job.labels[sample])
-        event = Event(index, sample, arrival_s, label)
-        events.append(event)
-        record = last.get(index)
-        if record is None or int(record["exit"]) == _NO_EXIT:
-            if record is not None and int(record["status"]) == _STATUS["DROPPED"]:
-                event.start_s, event.status = int(record["start_us"]) / _US, Status.DROPPED
-                continue
-            until_s = min(arrival_s + deadline_s, times_s[index + 1] if index + 1 < len(times_s) else math.inf)
-            event.status = _without_answer(arrival_s, until_s, arrival_s + deadline_s, outages, supply.now_s)
-            continue
-        _fill(event, record, job.costs, supply, survives)
-        event.cut = int(record["status"]) == _STATUS["RUNNING"]
-        on_time = event.end_s is not None and event.end_s <= arrival_s + deadline_s
-        event.status = Status.ON_TIME if on_time else Status.LATE
-    return events
-
-
-def _fill(event: Event, record: np.void, costs: CostTable, supply: Supply, survives: bool) -> None:
-    path, exit = int(record["path"]), int(record["exit"])
-    step = costs.steps[path][0][exit]
-    assert step is not None
-    event.start_s, event.end_s = int(record["start_us"]) / _US, int(record["end_us"]) / _US
-    event.path, event.exit = path, exit
-    event.confidence_q15 = int(record["confidence_q15"])
-    event.predicted = None if int(record["predicted"]) == _NO_CLASS else int(record["predicted"])
-    event.macs, event.bit_macs = step.macs, step.bit_macs
-    # the core's counter counts from the last power-up: of an inference that outlived a cut it knows the end only
-    event.cycles = step.cycles if survives else int(record["cycles"]) or step.cycles
-    event.decisions = int(record["decisions"])
-    event.energy_j = event.cycles * supply.load.energy_pj_per_cycle * 1e-12
-
-
-def _outages(supply: Supply) -> list[tuple[float, float]]:
-    """Return (from, to) of every time without power [s]."""
-    outages, off_s = [], 0.0
-    powered = supply.timeline[0].event == "power_good"
-    for step in supply.timeline:
-        if step.event == "brownout":
-            off_s, powered = step.time_s, False
-        elif step.event == "power_good" and not powered:
-            outages.append((off_s, step.time_s))
-            powered = True
-    return outages if powered else [*outages, (off_s, math.inf)]
-
-
-def _without_answer(
-    arrival_s: float, until_s: float, expiry_s: float, outages: Sequence[tuple[float, float]], end_s: float
-) -> Status:
-    if any(off_s <= arrival_s < on_s for off_s, on_s in outages):
-        return Status.MISSED
-    if any(arrival_s <= off_s < until_s for off_s, _ in outages):
-        return Status.LOST
-    if end_s < until_s:
-        return Status.PENDING
-    return Status.DROPPED if until_s < expiry_s else Status.EXPIRED

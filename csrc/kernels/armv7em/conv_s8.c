@@ -91,7 +91,7 @@ typedef struct {
 // the loop of the rest, `put` to what is done with the sums; `add pc` counts from behind the nop. Eight sums, two pointers and four
 // operands are all registers there are; all else lies in memory, by twos where it is wanted by twos.
 #define FIND_PLACES                                                            \
-  "ldrd " X ", " Y ", %[kinds]\n\t"                                            \
+  JLT_V7_ALIGN "ldrd " X ", " Y ", %[kinds]\n\t"                              \
   JLT_V7_PLACE(X, W, "7f") "str " X ", %[first]\n\t"                           \
   JLT_V7_PLACE(Y, W, "9f") "str " Y ", %[put]\n\t"                             \
   "ldr " X ", %[behind]\n\t"                                                   \

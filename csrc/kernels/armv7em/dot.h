@@ -21,6 +21,9 @@ static inline uint32_t jlt_v7_behind(uint32_t groups, uint32_t group_bytes) {
   return (groups == 0 ? JLT_V7_TURN : (0u - groups) % JLT_V7_TURN) * group_bytes;
 }
 
+// Begins code with labels that JLT_V7_PLACE is asked for: distances are from words, so code must not be linked between two.
+#define JLT_V7_ALIGN ".p2align 2\n\t"
+
 // What code lies `at` bytes behind a label: its address, for a load to pc. `t` is free.
 #define JLT_V7_PLACE(at, t, label)         \
   "adr.w " t ", " label "\n\t"            \

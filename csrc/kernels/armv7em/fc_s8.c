@@ -131,7 +131,7 @@ enum { NIBBLES = 0, APART = 4, STACKED = 8 };  // kinds of weights: where in a t
 
 // Four rows a turn until `out` comes to its end. `first` leads to the weights' kind, `entry` into its loop.
 #define ROWS_OF_FOUR                                                                         \
-  "ldr r3, %[kind]\n\t" JLT_V7_PLACE("r3", "r5", "7f")                                       \
+  JLT_V7_ALIGN "ldr r3, %[kind]\n\t" JLT_V7_PLACE("r3", "r5", "7f")                          \
   "ldr r4, %[behind]\n\t" JLT_V7_PLACE("r4", "r5", "1f")                                     \
   "strd r3, r4, %[places]\n"                                                                 \
   "0:\n\t"                                                                                   \
