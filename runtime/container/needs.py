@@ -13,7 +13,7 @@ from joulet.container import layout
 from joulet.container.assemble import SectionInfo
 from joulet.container.checked import Checked
 from joulet.container.read import Container
-from joulet.errors import PlanError
+from joulet.errors import ContainerError, PlanError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,10 +30,13 @@ class IsaNeeds:
         Of that kernel [bytes].
     packed
         Bytes of packed weights by bits, 0 where it reads the canonical ones.
+    takes_sparse
+        Whether it has a kernel for a sparse copy at 8 bits, which asks for the same scratch.
     """
 
     scratch_bytes: int
     packed: Mapping[int, int]
+    takes_sparse: bool = False
     taken: bool = False
     kernel: int = 0
 
@@ -59,12 +62,23 @@ def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
                 packed={8: int(answer.packed_8_bytes), 4: int(answer.packed_4_bytes)},
                 taken=bool(answer.taken),
                 kernel=int(answer.kernel),
+                takes_sparse=bool(answer.takes_sparse),
             )
         )
     return needs
 
 
-Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits)
+_VERSIONS = (layout.PACKING_VERSION, layout.PACKING_VERSION_SPARSE)
+Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits), or (weight, SPARSE)
+SPARSE = -8
+"""In place of bits: a copy of the weights at 8 bits without the blocks that are all zeros."""
+
+
+def copy_read(copies: Copies, weight: int, bits: int) -> int | None:
+    """Return which copy a kernel reads at 8 or 4 bits, by its bits or SPARSE, as ``jlt_choose`` does; None where there is none."""
+    if bits == 8 and (weight, SPARSE) in copies:
+        return SPARSE
+    return bits if (weight, bits) in copies else None
 
 
 def isa_part(container: Container, isa: str) -> int | None:
@@ -81,7 +95,28 @@ def stored_copies(container: Container, isa: str) -> Copies | None:
     at = section.offset + layout.dtype("Packed").itemsize
     places = np.frombuffer(container.data, "<u4", 2 * len(container.weights), at)
     found = np.argwhere(places.reshape(-1, 2) != layout.NO_OFFSET)
-    return frozenset((int(weight), (8, 4)[int(column)]) for weight, column in found)
+    packed = frozenset((int(weight), (8, 4)[int(column)]) for weight, column in found)
+    return packed | frozenset((weight, SPARSE) for weight in sparse_offsets(container, section))
+
+
+def sparse_offsets(container: Container, packed: SectionInfo) -> dict[int, int]:
+    """Return where the sparse copies lie that come with a PACKED section, by weight: from the start of SPARSE [bytes].
+
+    Raises
+    ------
+    ContainerError
+        Where PACKED says that there are some, and SPARSE lacks.
+    """
+    version = np.frombuffer(container.data, layout.dtype("Packed"), 1, packed.offset)[0]["version"]
+    if version != layout.PACKING_VERSION_SPARSE:
+        return {}
+    section = next((s for s in container.sections if s.name == "SPARSE" and s.part == packed.part and s.present), None)
+    head = layout.dtype("Sparse").itemsize
+    if section is None or section.size_bytes < head + 4 * len(container.weights):
+        raise ContainerError(f"plan part {packed.part} lacks its sparse copies; make the part again: joulet build")
+    at = section.offset + head
+    offsets = np.frombuffer(container.data, "<u4", len(container.weights), at)
+    return {int(weight): int(offsets[weight]) for weight in np.flatnonzero(offsets != layout.NO_OFFSET)}
 
 
 def packed_section(
@@ -96,7 +131,7 @@ def packed_section(
         if section.name != "PACKED" or not section.present:
             continue
         packed = np.frombuffer(container, head, 1, section.offset)[0]
-        if int(packed["isa"]) == code and (any_version or int(packed["version"]) == layout.PACKING_VERSION):
+        if int(packed["isa"]) == code and (any_version or int(packed["version"]) in _VERSIONS):
             return section
     return None
 
@@ -127,7 +162,7 @@ def scratch_of(container: Container, needs: Sequence[IsaNeeds], copies: Copies) 
     for op, need in enumerate(needs):
         weight = int(container.ops[op]["weight"])
         reads = [] if weight == layout.NO_INDEX else [(weight, b) for b in bits_of(container, weight) if need.packed[b]]
-        missing = [copy for copy in reads if copy not in copies]
+        missing = [copy for copy in reads if copy_read(copies, *copy) is None]
         own = [] if missing and len(missing) == len(reads) else [need.scratch_bytes]
         most.append(max([*own, *([reference[op].scratch_bytes] if missing else [])]))
     return most
