@@ -11,8 +11,9 @@ import numpy as np
 from joulet.boards import Board
 from joulet.container.assemble import assembled_bytes
 from joulet.container.layout import CODES, NO_INDEX, dtype
-from joulet.container.needs import Copies, isa_needs, isa_part, stored_copies, wanted_copies
+from joulet.container.needs import SPARSE, Copies, copy_read, isa_needs, isa_part, stored_copies, wanted_copies
 from joulet.container.read import Container
+from joulet.container.sparse import sparse_copies
 from joulet.plan.kernel_costs import op_cycles
 from joulet.plan.work import op_name
 
@@ -55,17 +56,45 @@ def planned_copies(container: Container, board: Board, *, spare_bytes: int = 0) 
     PlanError
         For a container that the engine refuses.
     """
-    wanted = wanted_copies(container, isa_needs(container, CODES["Isa"][board.isa]))
+    wanted = copies_wanted(container, board)
     everything = frozenset(wanted)
     if board.model_bytes is None:
         return everything
-    room = board.model_bytes - spare_bytes - _planned_bytes(container, board) - ALIGN_BYTES
+    sparse = any(bits == SPARSE for _, bits in wanted)
+    room = board.model_bytes - spare_bytes - _planned_bytes(container, board, sparse=sparse) - ALIGN_BYTES
     if room < 0:
         return None
     sizes = {copy: -(-n_bytes // ALIGN_BYTES) for copy, n_bytes in wanted.items()}
     if sum(sizes.values()) <= room // ALIGN_BYTES:
         return everything
     return best_copies(saved_cycles(container, board, everything), sizes, room // ALIGN_BYTES)
+
+
+def copies_wanted(container: Container, board: Board) -> dict[Copy, int]:
+    """Return every copy that the board's kernels would read, and its bytes: the sparse one at 8 bits where it takes fewer cycles.
+
+    Raises
+    ------
+    PlanError
+        For a container that the engine refuses.
+    """
+    needs = isa_needs(container, CODES["Isa"][board.isa])
+    wanted = wanted_copies(container, needs)
+    counted = any(board.cycles.has(board.isa, work, "sparse") for work in ("conv", "conv1x1"))
+    candidates = sparse_copies(container, board.isa, needs) if counted else {}
+    if not candidates:
+        return wanted
+    dense = op_cycles(container, board.cycles, board.isa, frozenset(wanted))
+    sparse = op_cycles(
+        container, board.cycles, board.isa, frozenset(wanted) | frozenset((weight, SPARSE) for weight in candidates)
+    )
+    gained = (dense - sparse).max(axis=0)  # over precisions: those at 4 bits gain nothing
+    weights = container.ops["weight"]
+    better = [weight for weight in candidates if gained[weights == weight].sum() > 0]
+    for weight in better:
+        wanted.pop((weight, 8), None)
+        wanted[weight, SPARSE] = len(candidates[weight])
+    return wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +115,11 @@ class CopyBill:
     saved_cycles: int
     stored: bool
 
+    @property
+    def kind(self) -> str:
+        """Bits, in words."""
+        return "8 bits, sparse" if self.bits == SPARSE else f"{self.bits} bits"
+
 
 def copy_bills(container: Container, board: Board, stored: Copies | None) -> tuple[CopyBill, ...]:
     """Return every packed copy that the board's kernels would read, those that save most of a byte first.
@@ -97,7 +131,7 @@ def copy_bills(container: Container, board: Board, stored: Copies | None) -> tup
     """
     if board.isa == "REF":
         return ()
-    wanted = wanted_copies(container, isa_needs(container, CODES["Isa"][board.isa]))
+    wanted = copies_wanted(container, board)
     saved = saved_cycles(container, board, frozenset(wanted))
     owner = {int(record["weight"]): op for op, record in reversed(list(enumerate(container.ops)))}
     bills = [
@@ -128,19 +162,23 @@ def copies_text(bills: Sequence[CopyBill], board: Board) -> str:
         slot = "" if board.model_bytes is None else f" in the slot of {board.model_bytes:,} bytes"
         text += f"\nleft to the reference kernels, for others save more{slot}:"
     for bill in left:
-        text += f"\n  {bill.op[-40:]}, {bill.bits} bits: {bill.bytes:,} bytes would save {bill.saved_cycles:,} cycles"
+        text += f"\n  {bill.op[-40:]}, {bill.kind}: {bill.bytes:,} bytes would save {bill.saved_cycles:,} cycles"
     return text
 
 
-def _planned_bytes(container: Container, board: Board) -> int:
-    """Return the size of a container with a plan part without copies, in place of the one that it has for the board's kernels."""
+def _planned_bytes(container: Container, board: Board, *, sparse: bool) -> int:
+    """Return the size of a container with a plan part without copies, in place of the one that it has for the board's kernels.
+
+    ``sparse``: it has the head of a section for sparse ones.
+    """
     replaced = isa_part(container, board.isa)
     kept = [section for section in container.sections if section.part == 0 or section.part != replaced]
     arena = dtype("Arena").itemsize + 4 * len(container.tensors)
     packed = dtype("Packed").itemsize + 8 * len(container.weights)
-    return assembled_bytes(
-        [*kept, replace(kept[0], name="ARENA", size_bytes=arena), replace(kept[0], name="PACKED", size_bytes=packed)]
-    )
+    sizes = {"ARENA": arena, "PACKED": packed}
+    if sparse:
+        sizes["SPARSE"] = dtype("Sparse").itemsize + 4 * len(container.weights)
+    return assembled_bytes([*kept, *(replace(kept[0], name=name, size_bytes=size) for name, size in sizes.items())])
 
 
 def saved_cycles(container: Container, board: Board, copies: Copies) -> dict[Copy, float]:
@@ -156,9 +194,10 @@ def saved_cycles(container: Container, board: Board, copies: Copies) -> dict[Cop
             if int(record["weight"]) == NO_INDEX:
                 continue
             precision = int(path["precisions"][int(segments[op])])
-            copy = (int(record["weight"]), int(layers[precision, int(record["weight"])]["bits"]))
-            if copy in saved:
-                saved[copy] += gained[precision, op] / len(paths)
+            weight = int(record["weight"])
+            read = copy_read(copies, weight, int(layers[precision, weight]["bits"]))
+            if read is not None:
+                saved[weight, read] += gained[precision, op] / len(paths)
     return saved
 
 

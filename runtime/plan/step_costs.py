@@ -22,6 +22,7 @@ from joulet.boards import Board
 from joulet.container.layout import BACKBONE, CODES, NO_INDEX
 from joulet.container.needs import Copies, IsaNeeds, isa_needs
 from joulet.container.read import Container
+from joulet.container.sparse import sparse_copies
 from joulet.plan.kernel_costs import KernelChoice, kernel_choice, op_cycles
 from joulet.plan.work import op_name, op_params, taps
 
@@ -50,7 +51,7 @@ class StepBill:
     weight_bytes
         What the kernel reads weights from takes, at this precision [bytes].
     weights_from
-        ``packed`` copies of the plan part, ``planes``, ``plane`` (the high one) or ``s8``; empty without weights.
+        ``packed`` or ``sparse`` copies of the plan part, ``planes``, ``plane`` (the high one) or ``s8``; empty without weights.
     flash_read_bytes
         Weights and what goes with them, as often as they are read, and constant operands [bytes].
     cycles, energy_nj
@@ -114,7 +115,10 @@ def _bill(
     if int(record["weight"]) != NO_INDEX:
         bits = int(container.layers[precision * len(container.weights) + int(record["weight"])]["bits"])
     choice = kernel_choice(container, op, bits, board.isa, need, stored)
-    weight_bytes, where = _weights(container, record, choice, 0 if need is None else need.packed.get(bits, 0), bits)
+    copy_bytes = 0 if need is None else need.packed.get(bits, 0)
+    if choice.reading == "sparse":
+        copy_bytes = len(sparse_copies(container, board.isa)[int(record["weight"])])
+    weight_bytes, where = _weights(container, record, choice, copy_bytes, bits)
     outputs = int(container.tensors[int(record["output"])]["elements"])
     arena, flash = _inputs(container, record, params)
     flash += _passes(params) * (weight_bytes + (_PER_CHANNEL_BYTES * int(params["out_c"]) if where else 0))
@@ -148,13 +152,15 @@ def _passes(params: Any) -> int:
 
 
 def _weights(
-    container: Container, record: np.void, choice: KernelChoice, packed_bytes: int, bits: int
+    container: Container, record: np.void, choice: KernelChoice, copy_bytes: int, bits: int
 ) -> tuple[int, str]:
     """Return the bytes of the copy that is read, and which one it is."""
     if choice.reading == "plain":
         return 0, ""
     if choice.reading.startswith("packed"):
-        return packed_bytes, "packed"
+        return copy_bytes, "packed"
+    if choice.reading == "sparse":
+        return copy_bytes, "sparse"
     weight = container.weights[int(record["weight"])]
     rows, elements = int(weight["rows"]), int(weight["row_elements"])
     if choice.reading == "s8":

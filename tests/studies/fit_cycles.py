@@ -3,6 +3,7 @@
 
     python tests/studies/fit_cycles.py --board virtual_m4                             # prints what the table is off
     python tests/studies/fit_cycles.py --board virtual_m4 --write                     # and writes firmware/boards/cycles
+    python tests/studies/fit_cycles.py --board virtual_m4 --sparse --write            # of kernels that skip absent blocks alone
     python tests/studies/fit_cycles.py --board virtual_m4 --shared ../shared --check  # only checks, on MLPerf Tiny
 
 Fitted on drawn layers (tests/drawn_nets.py) and the small models of tests/models, run with the reference kernels, plain and nested
@@ -26,6 +27,7 @@ from scipy.optimize import nnls
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from drawn_nets import drawn_nets
+from sparse_cases import drawn_convs, sparse_plan
 
 from joulet.boards import Board, board_table, load_board
 from joulet.compile import compile_model
@@ -38,8 +40,9 @@ from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
 from joulet.live.measure import measured_costs
 from joulet.plan.copies import planned_copies
-from joulet.plan.kernel_costs import kernel_choice, op_cycles
-from joulet.plan.work import work_class, work_of
+from joulet.plan.kernel_costs import kernel_choice, op_cycles, op_work
+from joulet.plan.packings import SPARSE_PACKERS
+from joulet.plan.work import work_class
 from joulet.tools.engines import open_board
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +85,7 @@ def work_on(container: Container, isa: str, precision: int) -> list[tuple[Key, d
         bits = 0 if weight == NO_INDEX else int(layers[precision, weight]["bits"])
         choice = kernel_choice(container, op, bits, isa, needs[op], stored or frozenset())
         key = (choice.kernels, work_class(container, op, choice.kernels), choice.reading)
-        found.append((key, work_of(container, op, choice.kernels)))
+        found.append((key, op_work(container, op, choice)))
     return found
 
 
@@ -122,6 +125,13 @@ def count(data: bytes, board: Board, isa: str) -> Iterator[Counted]:
             yield Counted((work,), measured[precision, op])
 
 
+def sparse_ones(board: Board, seed: int, draws: int) -> list[Counted]:
+    """Count drawn convolutions with absent blocks, where the board's kernels skip them."""
+    if board.isa not in SPARSE_PACKERS:
+        return []
+    return [row for net in drawn_convs(seed, draws) for row in count(sparse_plan(net, board.isa), board, board.isa)]
+
+
 def everything(board: Board, seed: int, draws: int) -> list[Counted]:
     """Count the drawn layers and the small models, with each kernel and reading that there is."""
     nets = [
@@ -139,7 +149,7 @@ def everything(board: Board, seed: int, draws: int) -> list[Counted]:
         if name.partition("_")[0] in ("image", "windows", "dense"):
             plain = compile_model(model, exits="off", precisions=("w8",), name=name).container
             rows += count(plain, board, "REF")
-    return rows
+    return rows + sparse_ones(board, seed, draws)
 
 
 def fitted(rows: list[Counted]) -> dict[Key, dict[str, float]]:
@@ -205,6 +215,13 @@ def written(core: str, board: str, table: dict[Key, dict[str, float]], notes: di
     return "\n".join(lines) + "\n"
 
 
+def merged(old: str, new: str) -> str:
+    """Return a file in which the tables of another one stand in place of its own of the same name."""
+    head, *tables = old.split("\n\n[")
+    by_name = {each.partition("]")[0]: each.rstrip("\n") for each in (*tables, *new.split("\n\n[")[1:])}
+    return "\n\n[".join([head, *(by_name[name] for name in sorted(by_name))]) + "\n"
+
+
 def check(board: Board, shared: Path) -> bool:
     """Compare predicted and counted on the MLPerf Tiny models; tell whether all are near enough."""
     fine = True
@@ -251,6 +268,9 @@ def main() -> int:
     parser.add_argument("--shared", type=Path, help="folder with data/mlperf_tiny, for the check")
     parser.add_argument("--check", action="store_true", help="do not fit; check the table as it is")
     parser.add_argument("--write", action="store_true", help="write the table of the board's core")
+    parser.add_argument(
+        "--sparse", action="store_true", help="fit the kernels that skip absent blocks alone; the rest stays"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--draws", type=int, default=60, help="networks of each of four kinds (60)")
     args = parser.parse_args()
@@ -258,7 +278,7 @@ def main() -> int:
     target = TABLES / f"{table['cycles']['kernels']}.toml"
     board = load_board(args.board)
     if not args.check:
-        rows = everything(board, args.seed, args.draws)
+        rows = (sparse_ones if args.sparse else everything)(board, args.seed, args.draws)
         found = fitted(rows)
         notes = quality(rows, found)
         by_op = all(len(row.ops) == 1 for row in rows)
@@ -271,8 +291,9 @@ def main() -> int:
             )
         if args.write:
             target.parent.mkdir(exist_ok=True)
+            text = written(board.core, args.board, found, notes if by_op else {}, by_op=by_op)
             target.write_text(
-                written(board.core, args.board, found, notes if by_op else {}, by_op=by_op), encoding="utf-8"
+                merged(target.read_text(encoding="utf-8"), text) if args.sparse else text, encoding="utf-8"
             )
             print(f"written to {target.relative_to(ROOT)}")
         kernels = {}
