@@ -8,6 +8,7 @@ SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -nam
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host bench-aarch64 study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles
 .PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles fit-bands study-plan
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-sparse
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -49,6 +50,9 @@ study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of sp
 
 study-resnet: $(VENV)/.test  ## ResNet-8 at four bits and mixed on CIFAR-10, without training
 	$(PY) tests/studies/resnet_w4.py --shared $(SHARED)
+
+study-sparse: $(VENV)/.test  ## absent blocks of weights: from where on they pay, and what they cost in accuracy; BOARD=virtual_m0plus
+	$(PY) tests/studies/sparse.py --shared $(SHARED) --board $(or $(BOARD),virtual_m4)
 
 study-onnx: $(VENV)/.test  ## imported ONNX models against ONNX Runtime on two real networks
 	$(PY) tests/studies/onnx_agreement.py --shared $(SHARED)

@@ -62,6 +62,7 @@ typedef enum {
   JLT_ERR_SIGNATURE = -25,   // no signature by the key that the firmware carries
   JLT_ERR_KERNEL = -26,      // an op, or the kernel that would run it, is not in this build, which was made for another model
   JLT_ERR_BANDS = -27,       // a band group whose ops do not follow each other by rows, or with too few rows
+  JLT_ERR_SPARSE = -29,      // a sparse copy of weights for which there is no kernel, or that leaves its bounds or its patch
 } jlt_status_t;
 
 // A checked container. Valid as long as the bytes under it; every pointer points into them or is null.
@@ -89,6 +90,7 @@ typedef struct {
   const uint8_t *packed;          // of the plan part in use; null for reference kernels
   const jlt_packing_t *packings;  // one a weight
   const jlt_band_group_t *bands;  // of the plan part in use; null without
+  const jlt_sparse_t *sparse;     // likewise; n_weights offsets and the copies follow
   uint32_t packed_bytes;
   uint32_t n_bands;
   uint32_t isa;                   // Isa of the plan part in use
@@ -128,6 +130,7 @@ typedef struct {
   uint32_t packed_8_bytes;  // packed weights at 8 bits; 0: it reads the canonical ones
   uint32_t packed_4_bytes;
   uint32_t packed_shared_bytes;  // of a copy that serves both; 0: there is none
+  uint32_t takes_sparse;   // 1: it has a kernel for a sparse copy, which asks for the same scratch
 } jlt_isa_needs_t;
 
 // JLT_ERR_ABSENT: this build cannot say, being for one other instruction set.

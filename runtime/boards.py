@@ -65,6 +65,10 @@ class CycleModel:
     f32_per_output: float
     f32_per_element_factor: float
 
+    def has(self, kernels: str, work: str, reading: str) -> bool:
+        """Tell whether somebody has counted such ops."""
+        return reading in self.kernels.get((kernels, work), {})
+
     def cycles(self, kernels: str, work: str, reading: str, counts: Mapping[str, float]) -> float:
         """Return the cycles of an op.
 
@@ -75,7 +79,8 @@ class CycleModel:
         work, counts
             As :func:`joulet.plan.work.work_class` and :func:`joulet.plan.work.work_of` return them.
         reading
-            ``packed_8``, ``packed_4``, ``shared_8``, ``shared_4``, ``s8``, ``planes``, ``plane``, or ``plain`` without weights.
+            ``packed_8``, ``packed_4``, ``shared_8``, ``shared_4``, ``sparse``, ``s8``, ``planes``, ``plane``, or ``plain`` without
+            weights.
 
         Raises
         ------

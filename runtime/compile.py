@@ -13,7 +13,7 @@ from joulet.container.layout import MAX_EXITS
 from joulet.container.read import Container
 from joulet.container.write import JsonValue, write_container
 from joulet.errors import UsageError
-from joulet.exits.attach import Attached, attach_exits, wanted_exits
+from joulet.exits.attach import Attached, as_classifier, attach_exits, wanted_exits
 from joulet.exits.cost import exit_macs
 from joulet.exits.imported import imported_exits
 from joulet.exits.paths import PathReport, calibrated_paths
@@ -23,12 +23,17 @@ from joulet.passes.macs import macs
 from joulet.passes.pipeline import exact_passes
 from joulet.plan.cost import board_costs
 from joulet.plan.lower import lower
-from joulet.quant.bare import bare_quant_graph, check_integer
+from joulet.plan.packings import SPARSE_PACKERS
+from joulet.plan.packings.sparse import ELEMENTS
+from joulet.plan.sparse_costs import sparse_costs
+from joulet.quant.bare import bare_quant_graph, check_integer, with_exit
 from joulet.quant.bias import corrected
+from joulet.quant.block_order import BlockShape
 from joulet.quant.calibration import Calibration, check_calibration, load_calibration
 from joulet.quant.nested import MIX_BUDGET, all_four, search_mix, storage_of, weight_bytes
 from joulet.quant.on_engine import execute_on_engine
 from joulet.quant.probe import Array, Execute
+from joulet.quant.pruning import Pruned, prunable, pruned
 from joulet.quant.recover import MODES, recovered
 
 Progress = Callable[[str, int, int], None]
@@ -107,6 +112,7 @@ def compile_model(
     recover: str = "exact",
     mix_bytes: float | None = None,
     mix_cycles: float | None = None,
+    sparse: float | None = None,
     progress: Progress | None = None,
     seed: int = 0,
     execute: Execute = execute_on_engine,
@@ -135,6 +141,9 @@ def compile_model(
         Weight bytes of ``mix`` as a share of those of ``w8``, above 0.5 up to 1; 0.7 by default.
     mix_cycles
         Cycles of the layers of ``mix`` as a share of those of ``w8``, on ``board``; instead of ``mix_bytes``.
+    sparse
+        Share of answers that may change, above 0 and below 1: blocks of weights are taken out of convolutions where that saves
+        cycles on ``board``, as many as keep within it on calibration samples set apart. Such layers have 8 bits at every precision.
     progress
         Called with (what, done, total).
     seed
@@ -151,12 +160,20 @@ def compile_model(
     """
     wanted = wanted_exits(exits)
     _check_recovery(recover, mix_bytes, mix_cycles, data is not None, board)
+    _check_sparse(sparse, recover, has_data=data is not None, board=board)
     chosen_board = load_board(board) if board is not None else None
     imported = load_model(Path(source) if isinstance(source, str) else source, name=name)
     arrays = load_calibration(Path(data)) if isinstance(data, (str, Path)) else data
     graph, calibration, notes = integer_graph(imported, arrays, seed, progress)
     macs_imported = sum(macs(imported))
+    eight: frozenset[str] = frozenset()
     graph = imported_exits(graph, scored=calibration is not None and calibration.labels is not None)
+    if sparse is not None:
+        assert calibration is not None
+        assert chosen_board is not None
+        less = _without_blocks(execute, graph, calibration, chosen_board, sparse, progress)
+        graph, notes = less.graph, (*notes, less.note(sparse))
+        eight = frozenset(graph.tensors[graph.ops[index].inputs[1]].name for index in less.absent)
     if calibration is None:
         if wanted:
             raise UsageError(f"exits {exits!r} need calibration data; give --data CAL.npz or --exits off")
@@ -165,7 +182,7 @@ def compile_model(
         attached = Attached.untouched(quantised.graph)
         reports: tuple[PathReport, ...] = ()
     else:
-        plan = _Recovery(mode=recover, mix_bytes=mix_bytes, mix_cycles=mix_cycles, board=chosen_board)
+        plan = _Recovery(mode=recover, mix_bytes=mix_bytes, mix_cycles=mix_cycles, board=chosen_board, eight=eight)
         attached, quantised, reports = _calibrated(execute, graph, calibration, exits, precisions, plan, progress)
         notes += attached.notes
     return finished(
@@ -213,12 +230,31 @@ def finished(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Recovery:
-    """How fewer bits are made good: the mode, and the budget of ``mix``."""
+    """How fewer bits are made good: the mode, the budget of ``mix``, and by name the weights that keep 8 bits whatever it finds."""
 
     mode: str
     mix_bytes: float | None
     mix_cycles: float | None
     board: Board | None
+    eight: frozenset[str]
+
+    def kept(self, graph: Graph, precision: Precision) -> Precision:
+        """Return a precision at which those weights have 8 bits."""
+        keep = {i for i in precision.bits if graph.tensors[graph.ops[i].inputs[1]].name in self.eight}
+        return replace(precision, bits={i: 8 if i in keep else bits for i, bits in precision.bits.items()})
+
+
+def _check_sparse(sparse: float | None, recover: str, *, has_data: bool, board: str | None) -> None:
+    if sparse is None:
+        return
+    if not 0 < sparse < 1:
+        raise UsageError(f"sparse {sparse:.0%}: give the share of answers that may change, above 0 and below 100 %")
+    if not has_data:
+        raise UsageError("sparse weights are chosen on calibration data; give --data CAL.npz")
+    if board is None:
+        raise UsageError("sparse weights pay on some boards and not on others; name one with --board")
+    if recover == "trade":
+        raise UsageError("sparse and recover 'trade' both choose weights anew; give one of them")
 
 
 def _check_recovery(
@@ -326,6 +362,7 @@ def _calibrated(
     fewer = {"w4": all_four(bare.graph)}
     if mix is not None:
         fewer["mix"] = mix
+    fewer = {name: recovery.kept(bare.graph, precision) for name, precision in fewer.items()}
     precisions = tuple(
         corrected(execute, bare.graph, fewer[p.name], feeds, reference=imported, progress=progress)
         if p.name in fewer
@@ -336,6 +373,37 @@ def _calibrated(
     paths, reports = calibrated_paths(execute, attached, precisions, storage, feeds, progress=progress)
     quantised = replace(bare, precisions=precisions, storage=storage, paths=paths)
     return attached, quantised, reports
+
+
+def _without_blocks(
+    execute: Execute, graph: Graph, calibration: Calibration, board: Board, limit: float, progress: Progress | None
+) -> Pruned:
+    """Take blocks of weights out where the board's cycle model says that it pays."""
+    graph = with_exit(graph)
+    if calibration.labels is not None:
+        graph = as_classifier(graph)
+    source = bare_quant_graph(graph, ("w8",))
+    lowered = lower(source)
+    by_place = sparse_costs(Container.from_bytes(write_container(source)), board)
+    costs = {
+        lowered.weights[step.weight].op: by_place[place]
+        for place, step in enumerate(lowered.steps)
+        if step.weight is not None and place in by_place
+    }
+    if not costs:
+        raise UsageError(f"sparse: no layer of this model has a kernel on {board.name} that skips absent blocks")
+    shape = BlockShape(rows=SPARSE_PACKERS[board.isa][1], elements=ELEMENTS)
+    layers = [index for index in prunable(graph, shape) if index in costs]
+    return pruned(
+        execute,
+        graph,
+        calibration.feeds,
+        shape=shape,
+        cycles_of=lambda index, absent: costs[index].cycles(absent),
+        layers=layers,
+        limit=limit,
+        progress=progress,
+    )
 
 
 def _searched_mix(

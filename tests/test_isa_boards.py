@@ -209,7 +209,7 @@ def test_matrices_of_every_size(m4: Thumb) -> None:
             assert assert_exact(m4, joulet.compile_model(b.finish([x], [y]), exits="off").container) == 1
 
 
-@pytest.mark.parametrize("name", ["conv_s8", "fc_s8"])
+@pytest.mark.parametrize("name", ["conv_s8", "conv_sparse_s8", "fc_s8"])
 @pytest.mark.parametrize("level", ["-Os", "-O2", "-O3"])
 def test_code_that_finds_its_labels_is_linked_to_a_word(name: str, level: str, tmp_path: Path) -> None:
     """Distances of labels are from words: a function that asks for them between two words would jump beside them."""

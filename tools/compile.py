@@ -31,6 +31,7 @@ examples:
   joulet compile model.tflite --data cal.npz --exits 3 --precisions w8,w4 -o model.jlt
   joulet compile model.tflite --data cal.npz --board nucleo_l4r5zi --json -o model.jlt
   joulet compile model.tflite --board virtual_m4 --ram-limit 30000 -o model.jlt
+  joulet compile model.tflite --data cal.npz --board virtual_m4 --sparse 2% -o model.jlt
   joulet compile model.tflite --data cal.npz --recover trade --mix-bytes 60% -o model.jlt
 
 CAL.npz holds input_0, input_1 ... in the model's own dtype, samples first, optional labels and optional groups:
@@ -79,6 +80,13 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument(
         "--mix-cycles", type=share, metavar="90%", help="instead: cycles of its layers as a share, on the board named"
     )
+    parser.add_argument(
+        "--sparse",
+        type=share,
+        metavar="1%",
+        help="leave out blocks of weights where that saves cycles on the board named, as long as no more of the answers change "
+        "(default: none)",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="M.jlt", help="container to write")
     parser.add_argument("--seed", type=int, default=0, help="of the draw from very large calibration sets (default: 0)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -118,6 +126,7 @@ def run(args: argparse.Namespace) -> int:
         recover=args.recover,
         mix_bytes=args.mix_bytes,
         mix_cycles=args.mix_cycles,
+        sparse=args.sparse,
         progress=progress_lines(),
         seed=args.seed,
     )

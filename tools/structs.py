@@ -39,6 +39,7 @@ _CONSTANTS = (
     "NO_INDEX",
     "NO_OFFSET",
     "PACKING_VERSION",
+    "PACKING_VERSION_SPARSE",
     "BACKBONE",
     "MAX_RANK",
     "MAX_EXITS",

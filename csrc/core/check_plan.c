@@ -5,6 +5,7 @@
 #include "core/bytes.h"
 #include "core/check.h"
 #include "kernels/selection.h"
+#include "kernels/sparse.h"
 #include "kernels/variants.h"
 
 static jlt_status_t check_packing(const jlt_container_t *c, const jlt_op_t *op, uint32_t offset, uint32_t bits) {
@@ -44,6 +45,9 @@ jlt_status_t jlt_check_plan(const jlt_container_t *c) {
       return err;
     }
   }
-  const jlt_status_t err = jlt_check_bands(c);
+  jlt_status_t err = JLT_SPARSE ? jlt_check_sparse(c) : JLT_OK;
+  if (!err) {
+    err = jlt_check_bands(c);
+  }
   return err ? err : jlt_check_arena(c);
 }

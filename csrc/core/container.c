@@ -5,6 +5,7 @@
 #include "core/bytes.h"
 #include "core/check.h"
 #include "core/crc32.h"
+#include "kernels/selection.h"
 #include "kernels/variants.h"
 
 enum { SECTIONS_LIMIT = 256 };
@@ -194,13 +195,27 @@ static const jlt_packed_t *packed_in(const jlt_header_t *header, const jlt_secti
   return there && s->bytes >= sizeof(jlt_packed_t) ? content_of(header, s) : NULL;
 }
 
+static bool is_of_today(const jlt_packed_t *packed) {
+  return packed->version == JLT_PACKING_VERSION || (JLT_SPARSE && packed->version == JLT_PACKING_VERSION_SPARSE);
+}
+
+// The sparse copies of a part that has some.
+static jlt_status_t view_sparse(const jlt_header_t *header, uint16_t part, jlt_container_t *c) {
+  const jlt_section_t *s = section_of(header, part, JLT_SECTION_SPARSE);
+  if (!s || s->bytes < sizeof(jlt_sparse_t) + 4u * (size_t)c->model->n_weights) {
+    return JLT_ERR_SECTION;
+  }
+  c->sparse = content_of(header, s);
+  return c->sparse->section_bytes == s->bytes && c->sparse->n_weights == c->model->n_weights ? JLT_OK : JLT_ERR_SECTION;
+}
+
 // The part whose packed weights are for an instruction set.
 static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_container_t *c) {
   const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
   const uint32_t head = (uint32_t)sizeof(jlt_packed_t) + c->model->n_weights * (uint32_t)sizeof(jlt_packing_t);
   for (const jlt_section_t *s = sections; s < sections + header->n_sections; s++) {
     const jlt_packed_t *packed = packed_in(header, s);
-    if (!packed || packed->isa != isa || packed->version != JLT_PACKING_VERSION) {
+    if (!packed || packed->isa != isa || !is_of_today(packed)) {
       continue;
     }
     const jlt_section_t *arena = section_of(header, s->part, JLT_SECTION_ARENA);
@@ -213,6 +228,12 @@ static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_cont
     if (bands) {
       c->bands = content_of(header, bands);
       c->n_bands = bands->bytes / (uint32_t)sizeof(jlt_band_group_t);
+    }
+    if (JLT_SPARSE && packed->version == JLT_PACKING_VERSION_SPARSE) {
+      const jlt_status_t err = view_sparse(header, s->part, c);
+      if (err) {
+        return err;
+      }
     }
     c->isa = isa;
     c->packed = (const uint8_t *)packed;
@@ -233,6 +254,9 @@ static jlt_status_t use(jlt_container_t *c, uint32_t isa, bool checked) {
   c->packed_bytes = 0;
   c->bands = NULL;
   c->n_bands = 0;
+#if JLT_SPARSE
+  c->sparse = NULL;
+#endif
   c->arena = c->f32_arena;
   c->arena_offsets = c->f32_offsets;
   if (isa == JLT_ISA_REF) {

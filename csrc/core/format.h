@@ -18,6 +18,7 @@
 #define JLT_NO_INDEX 0xFFFFu
 #define JLT_NO_OFFSET 0xFFFFFFFFu
 #define JLT_PACKING_VERSION 2u
+#define JLT_PACKING_VERSION_SPARSE 258u
 #define JLT_BACKBONE 255u
 #define JLT_MAX_RANK 6u
 #define JLT_MAX_EXITS 16u
@@ -48,6 +49,7 @@ enum {
   JLT_SECTION_PACKED = 34,
   JLT_SECTION_MEASURED = 35,
   JLT_SECTION_BANDS = 36,
+  JLT_SECTION_SPARSE = 39,
 };
 
 enum {
@@ -299,7 +301,7 @@ _Static_assert(sizeof(jlt_nvm_plan_t) == 72, "NvmPlan: layout");
 typedef struct {
   uint32_t isa;  // Isa, not REF
   uint32_t n_weights;  // Packing records that follow
-  uint32_t version;  // PACKING_VERSION of who packed: with another one the part stands for nothing, as if it were not there
+  uint32_t version;  // PACKING_VERSION of who packed, or PACKING_VERSION_SPARSE in a part with SPARSE; with another one the part stands for nothing, as if it were not there
   uint32_t reserved;  // 0
 } jlt_packed_t;
 _Static_assert(sizeof(jlt_packed_t) == 16, "Packed: layout");
@@ -310,6 +312,14 @@ typedef struct {
   uint32_t offset_4;  // at 4 bits; equal to offset_8: one copy, of as many bytes as one of 8 bits, serves both
 } jlt_packing_t;
 _Static_assert(sizeof(jlt_packing_t) == 8, "Packing: layout");
+
+// Sparse: weights of which blocks are absent, as one instruction set's kernels read them
+typedef struct {
+  uint32_t section_bytes;  // of the section [bytes]
+  uint32_t n_weights;  // offsets that follow
+  uint32_t reserved[2];  // 0
+} jlt_sparse_t;
+_Static_assert(sizeof(jlt_sparse_t) == 16, "Sparse: layout");
 
 // BandGroup: ops in a row that run band by band; of what one hands to the next, only a few rows are ever in the arena
 typedef struct {

@@ -4,6 +4,7 @@
 
 #include "core/bytes.h"
 #include "kernels/selection.h"
+#include "kernels/sparse.h"
 
 // Places in the list, from 1; a build for one instruction set has no others.
 #define JLT_VARIANT(isa, ISA, code, name) AT_##isa##_##code##_##name,
@@ -96,6 +97,9 @@ static uint32_t scratch_of(const jlt_container_t *c, const jlt_op_t *op, const j
 
 jlt_choice_t jlt_choose(const jlt_container_t *container, const jlt_op_t *op, uint32_t bits) {
   jlt_choice_t choice;
+  if (JLT_SPARSE && bits == 8 && jlt_choose_sparse(container, op, &choice)) {
+    return choice;
+  }
   const jlt_variant_t *v = choose(container, op, bits, &choice.packed);
   choice.run = v ? v->run : jlt_kernel_entry(op->code)->integer;
   choice.shared = choice.packed && is_shared(&container->packings[op->weight]);
@@ -158,6 +162,7 @@ jlt_status_t jlt_isa_needs(const jlt_container_t *container, uint32_t isa, uint1
   if (v) {
     needs->kernel = place_of(v);
   }
+  needs->takes_sparse = JLT_SPARSE && weight && jlt_takes_sparse(isa, record->code, params, weight);
   if (v && weight) {
     needs->packed_8_bytes = saturated(v->packed_bytes(params, weight, 8));
     needs->packed_4_bytes = saturated(v->packed_bytes(params, weight, 4));

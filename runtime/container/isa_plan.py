@@ -11,6 +11,7 @@ from joulet.container.assemble import PartSection, SectionInfo, assemble, read_t
 from joulet.container.checked import Checked
 from joulet.container.needs import (
     SHARED,
+    SPARSE,
     Copies,
     IsaNeeds,
     isa_needs,
@@ -21,15 +22,15 @@ from joulet.container.needs import (
 )
 from joulet.container.pool import record
 from joulet.container.read import Container
+from joulet.container.sparse import sparse_copies, sparse_section
+from joulet.container.values import weight_scales, weight_values
 from joulet.errors import PlanError
 from joulet.plan.bands import M4_PRICES, BandPlan, plan_banded
 from joulet.plan.overlap_arena import ArenaOp, ArenaTensor, plan_overlapping
 from joulet.plan.packings import pack
-from joulet.plan.packings.weights import Scales, Weights
 from joulet.records import BandPrices
 
 _CODES = {code: name for name, code in layout.CODES["OpCode"].items()}
-_STORAGE_S8 = layout.CODES["Storage"]["S8"]
 _MICROCONTROLLERS = frozenset({"ARMV6M", "ARMV7EM", "MVE"})
 ALIGN_BYTES = 64
 _ARENA_ALIGN_BYTES = 16
@@ -59,8 +60,8 @@ def with_isa_plan(
     isa : str
         Name as in ``layout.CODES["Isa"]``; REF takes nothing away and adds nothing.
     copies : frozenset, optional
-        Weights to pack, as (index, bits) or (index, SHARED); the others are left to the reference kernels. All that some kernel
-        reads without, a copy for each of its precisions.
+        Weights to pack, as (index, bits), (index, SHARED) or (index, SPARSE); the others are left to the reference kernels. All
+        that some kernel reads without, a copy for each of its precisions, none of them sparse.
     ram_bytes : int, optional
         Most that tensors and scratch may take: where whole tensors take more, ops run in bands. As near as it gets where nothing
         does, which :func:`arena_bytes` tells.
@@ -96,7 +97,11 @@ def with_isa_plan(
     if key not in arenas:
         arenas[key] = _arena(decoded, isa, problem, ram_bytes, prices)
     memory = _memory(arenas[key], len(decoded.tensors), part)
-    return assemble([*kept, *memory, PartSection("PACKED", _packed(decoded, isa, needs, chosen), part)])
+    sparse = _sparse(decoded, isa, needs, chosen, part)
+    version = layout.PACKING_VERSION_SPARSE if sparse else layout.PACKING_VERSION
+    return assemble(
+        [*kept, *memory, PartSection("PACKED", _packed(decoded, isa, needs, chosen, version), part), *sparse]
+    )
 
 
 def has_isa_plan(container: bytes, isa: str) -> bool:
@@ -148,33 +153,15 @@ def _sections_of(container: bytes, isa: str) -> list[SectionInfo]:
     return [section for section in sections if section.part == (0 if packed is None else packed.part)]
 
 
-def weight_values(container: Container, weight: int) -> Weights:
-    """Return a weight's int8 values, ``(rows, row_elements)``, from whatever storage it has."""
-    entry = container.weights[weight]
-    rows, elements, at = int(entry["rows"]), int(entry["row_elements"]), int(entry["offset"])
-    if int(entry["storage"]) == _STORAGE_S8:
-        return np.frombuffer(container.section("DATA_S8"), np.int8, rows * elements, at).reshape(rows, elements)
-    width = (elements + 1) // 2
-    nibbles = []
-    for plane in ("PLANE_HIGH", "PLANE_LOW"):
-        pairs = np.frombuffer(container.section(plane), np.uint8, rows * width, at).reshape(rows, width)
-        nibbles.append(np.stack([pairs & 15, pairs >> 4], axis=-1).reshape(rows, 2 * width)[:, :elements])
-    values: Weights = (16 * nibbles[0].astype(np.int16) + nibbles[1] - 128).astype(np.int8)
-    return values
+def _sparse(container: Container, isa: str, needs: list[IsaNeeds], copies: Copies, part: int) -> list[PartSection]:
+    """Return SPARSE where there are sparse copies."""
+    if all(bits != SPARSE for _, bits in copies):
+        return []
+    content = sparse_section(container, copies, sparse_copies(container, isa, needs))
+    return [] if content is None else [PartSection("SPARSE", content, part)]
 
 
-def weight_scales(container: Container, weight: int) -> Scales:
-    """Return the multipliers and shifts of a weight's output channels."""
-    entry = container.weights[weight]
-    count = int(entry["n_multipliers"])
-    multipliers, shifts = (
-        np.broadcast_to(np.frombuffer(container.pool, "<i4", count, int(entry[offset])), int(entry["channels"]))
-        for offset in ("multiplier_offset", "shift_offset")
-    )
-    return Scales(multipliers=multipliers, shifts=shifts)
-
-
-def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copies) -> bytes:
+def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copies, version: int) -> bytes:
     n_weights = len(container.weights)
     packings = np.full((n_weights, 2), layout.NO_OFFSET, np.uint32)
     head = layout.dtype("Packed").itemsize + packings.nbytes
@@ -202,7 +189,7 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copie
             body.extend(bytes(-(head + len(body)) % ALIGN_BYTES))
             packings[weight, columns] = head + len(body)
             body.extend(content)
-    header = record("Packed", isa=layout.CODES["Isa"][isa], n_weights=n_weights, version=layout.PACKING_VERSION)
+    header = record("Packed", isa=layout.CODES["Isa"][isa], n_weights=n_weights, version=version)
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from joulet.container import layout
 from joulet.container.isa_plan import band_groups
-from joulet.container.needs import SHARED, Copies, IsaNeeds, bits_of, has_copy, isa_needs, stored_copies
+from joulet.container.needs import SHARED, SPARSE, Copies, IsaNeeds, bits_of, copy_read, isa_needs, stored_copies
 from joulet.container.read import Container
 
 
@@ -17,7 +17,7 @@ class KernelUse:
 
     ``ops`` has a bit for each OpCode, ``reference`` one for those that the reference kernel runs, ``isa`` one for each kernel of
     the instruction set, in the order of kernels.def; ``bands`` says whether ops run in bands, ``shared`` whether some packed
-    copy serves both precisions.
+    copy serves both precisions, ``sparse`` whether some lacks the blocks that are all zeros.
     """
 
     ops: int
@@ -25,6 +25,7 @@ class KernelUse:
     isa: int
     bands: bool = False
     shared: bool = False
+    sparse: bool = False
 
     @property
     def op_names(self) -> tuple[str, ...]:
@@ -67,14 +68,19 @@ def kernel_use(container: bytes, isa: str) -> KernelUse:
         isa=kernels,
         bands=isa != "REF" and bool(band_groups(container, isa)),
         shared=any(bits == SHARED for _, bits in copies or ()),
+        sparse=any(bits == SPARSE for _, bits in copies or ()),
     )
 
 
 def _runs(container: Container, weight: int, need: IsaNeeds, copies: Copies | None) -> set[bool]:
-    """Tell whether the kernel of the instruction set runs an op (True) or the reference (False): both, where bits differ."""
+    """Tell whether the kernel of the instruction set runs an op (True) or the reference (False): both, where bits differ.
+
+    Where a sparse copy is read it is neither.
+    """
     if not need.taken:
         return {False}
     if weight == layout.NO_INDEX:
         return {True}
     assert copies is not None  # without a plan part nothing is taken
-    return {need.packed[bits] == 0 or has_copy(copies, weight, bits) for bits in bits_of(container, weight)}
+    read = {bits: copy_read(copies, weight, bits) for bits in bits_of(container, weight)}
+    return {need.packed[bits] == 0 or copy is not None for bits, copy in read.items() if copy != SPARSE}

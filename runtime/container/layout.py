@@ -27,6 +27,7 @@ MAX_TENSORS = 8192
 MAX_OPS = 4096
 MAX_BAND_OPS = 8
 PACKING_VERSION = 2  # of the order of packed weights: raised when that of any kernel changes
+PACKING_VERSION_SPARSE = 258  # of a part that also has sparse copies, which not every reader knows
 CONFIDENCE_BINS = 32  # bin = margin >> 3, margin 0..255
 
 SECTIONS = {
@@ -55,6 +56,10 @@ SECTIONS = {
         "plan part: one Measured record, then UTF-8 JSON: costs measured on a board; a board never reads it",
     ),
     "BANDS": (36, "plan part: BandGroup records of a part with PACKED, in order of first_op; may be left out"),
+    "SPARSE": (
+        39,
+        "plan part: one Sparse record, then a u32 offset for each weight, then sparse copies; there where PACKED says so",
+    ),
 }
 
 CODES = {
@@ -286,7 +291,8 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
             _f(
                 "version",
                 "u32",
-                "PACKING_VERSION of who packed: with another one the part stands for nothing, as if it were not there",
+                "PACKING_VERSION of who packed, or PACKING_VERSION_SPARSE in a part with SPARSE; with another one the part "
+                "stands for nothing, as if it were not there",
             ),
             _f("reserved", "u32", "0"),
         ),
@@ -302,6 +308,14 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
                 "u32",
                 "at 4 bits; equal to offset_8: one copy, of as many bytes as one of 8 bits, serves both",
             ),
+        ),
+    ),
+    "Sparse": (
+        "weights of which blocks are absent, as one instruction set's kernels read them",
+        (
+            _f("section_bytes", "u32", "of the section [bytes]"),
+            _f("n_weights", "u32", "offsets that follow"),
+            _f("reserved", "u32", "0", 2),
         ),
     ),
     "BandGroup": (

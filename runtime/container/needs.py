@@ -13,7 +13,7 @@ from joulet.container import layout
 from joulet.container.assemble import SectionInfo
 from joulet.container.checked import Checked
 from joulet.container.read import Container
-from joulet.errors import PlanError
+from joulet.errors import ContainerError, PlanError
 
 SHARED = 12  # in place of bits: one packed copy that serves 8 and 4
 
@@ -33,10 +33,13 @@ class IsaNeeds:
     packed
         Bytes of packed weights by bits, 0 where it reads the canonical ones; by ``SHARED`` those of a copy that serves both, 0
         where there is none.
+    takes_sparse
+        Whether it has a kernel for a sparse copy at 8 bits, which asks for the same scratch.
     """
 
     scratch_bytes: int
     packed: Mapping[int, int]
+    takes_sparse: bool = False
     taken: bool = False
     kernel: int = 0
 
@@ -66,17 +69,23 @@ def isa_needs(container: Container, isa: int) -> list[IsaNeeds]:
                 },
                 taken=bool(answer.taken),
                 kernel=int(answer.kernel),
+                takes_sparse=bool(answer.takes_sparse),
             )
         )
     return needs
 
 
-Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits), or (weight, SHARED)
+_VERSIONS = (layout.PACKING_VERSION, layout.PACKING_VERSION_SPARSE)
+Copies = frozenset[tuple[int, int]]  # packed weights: (weight, bits), (weight, SHARED) or (weight, SPARSE)
+SPARSE = -8
+"""In place of bits: a copy of the weights at 8 bits without the blocks that are all zeros."""
 
 
-def has_copy(copies: Copies, weight: int, bits: int) -> bool:
-    """Tell whether a packed copy serves a weight at 8 or 4 bits."""
-    return (weight, bits) in copies or (weight, SHARED) in copies
+def copy_read(copies: Copies, weight: int, bits: int) -> int | None:
+    """Return which copy a kernel reads at 8 or 4 bits, as ``jlt_choose`` does: by its bits, SPARSE or SHARED; None without any."""
+    if bits == 8 and (weight, SPARSE) in copies:
+        return SPARSE
+    return next((kind for kind in (SHARED, bits) if (weight, kind) in copies), None)
 
 
 def isa_part(container: Container, isa: str) -> int | None:
@@ -98,7 +107,27 @@ def stored_copies(container: Container, isa: str) -> Copies | None:
             found.add((weight, SHARED))
             continue
         found.update((weight, bits) for bits, place in ((8, at_8), (4, at_4)) if place != layout.NO_OFFSET)
-    return frozenset(found)
+    return frozenset(found) | frozenset((weight, SPARSE) for weight in sparse_offsets(container, section))
+
+
+def sparse_offsets(container: Container, packed: SectionInfo) -> dict[int, int]:
+    """Return where the sparse copies lie that come with a PACKED section, by weight: from the start of SPARSE [bytes].
+
+    Raises
+    ------
+    ContainerError
+        Where PACKED says that there are some, and SPARSE lacks.
+    """
+    version = np.frombuffer(container.data, layout.dtype("Packed"), 1, packed.offset)[0]["version"]
+    if version != layout.PACKING_VERSION_SPARSE:
+        return {}
+    section = next((s for s in container.sections if s.name == "SPARSE" and s.part == packed.part and s.present), None)
+    head = layout.dtype("Sparse").itemsize
+    if section is None or section.size_bytes < head + 4 * len(container.weights):
+        raise ContainerError(f"plan part {packed.part} lacks its sparse copies; make the part again: joulet build")
+    at = section.offset + head
+    offsets = np.frombuffer(container.data, "<u4", len(container.weights), at)
+    return {int(weight): int(offsets[weight]) for weight in np.flatnonzero(offsets != layout.NO_OFFSET)}
 
 
 def packed_section(
@@ -113,7 +142,7 @@ def packed_section(
         if section.name != "PACKED" or not section.present:
             continue
         packed = np.frombuffer(container, head, 1, section.offset)[0]
-        if int(packed["isa"]) == code and (any_version or int(packed["version"]) == layout.PACKING_VERSION):
+        if int(packed["isa"]) == code and (any_version or int(packed["version"]) in _VERSIONS):
             return section
     return None
 
@@ -144,7 +173,7 @@ def scratch_of(container: Container, needs: Sequence[IsaNeeds], copies: Copies) 
     for op, need in enumerate(needs):
         weight = int(container.ops[op]["weight"])
         reads = [] if weight == layout.NO_INDEX else [(weight, b) for b in bits_of(container, weight) if need.packed[b]]
-        missing = [copy for copy in reads if not has_copy(copies, *copy)]
+        missing = [copy for copy in reads if copy_read(copies, *copy) is None]
         own = [] if missing and len(missing) == len(reads) else [need.scratch_bytes]
         most.append(max([*own, *([reference[op].scratch_bytes] if missing else [])]))
     return most

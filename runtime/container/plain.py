@@ -7,8 +7,8 @@ import numpy as np
 
 from joulet.container import layout
 from joulet.container.assemble import PartSection, assemble, read_table
-from joulet.container.isa_plan import weight_values
 from joulet.container.read import Container
+from joulet.container.values import weight_values
 from joulet.errors import ContainerError
 
 _RECORDS = ("WEIGHTS", "LAYERS", "DATA_S8", "PLANE_HIGH", "PLANE_LOW")

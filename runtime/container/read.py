@@ -21,7 +21,9 @@ from joulet.measured import MeasuredCosts
 from joulet.records import BoardCosts
 
 Records = npt.NDArray[np.void]
-_OPTIONAL = frozenset({"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM", "PACKED", "MEASURED", "BANDS"})
+_OPTIONAL = frozenset(
+    {"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM", "PACKED", "MEASURED", "BANDS", "SPARSE"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -44,9 +44,10 @@ _REASONS = {
     -22: "the other path differs in what has already run",
     -23: "policy tables are broken",
     -27: "ops that run in bands do not follow each other, or hold too few rows",
+    -29: "a sparse copy of weights leaves its bounds, or no kernel reads it",
 }
 _ABSENT = -20
-_OF_CONTAINERS = frozenset((*range(-19, -1), -27))
+_OF_CONTAINERS = frozenset((*range(-19, -1), -27, -29))
 
 
 def check_status(status: int, what: str) -> None:

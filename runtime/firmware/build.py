@@ -100,8 +100,8 @@ class Recipe:
             return _DEFINES
         chosen = {"OPS": self.kernels.ops, "REF_OPS": self.kernels.reference, "ISA_KERNELS": self.kernels.isa}
         selection = (f"-DJLT_{name}=0x{bits:X}u" for name, bits in chosen.items())
-        rest = (f"-DJLT_BANDS={int(self.kernels.bands)}", f"-DJLT_SHARED={int(self.kernels.shared)}")
-        return (*_DEFINES, *selection, *rest)
+        switches = {"BANDS": self.kernels.bands, "SHARED": self.kernels.shared, "SPARSE": self.kernels.sparse}
+        return (*_DEFINES, *selection, *(f"-DJLT_{name}={int(there)}" for name, there in switches.items()))
 
     @property
     def machine(self) -> list[str]:

@@ -30,6 +30,7 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "csrc/core/check_plan.c": ("asks",),
     "csrc/core/engine.c": ("kernels", "asks"),
     "csrc/core/run_bands.c": ("row kernels", "asks"),
+    "csrc/kernels/sparse.c": ("asks",),
     "csrc/kernels/table.c": ("asks",),
     "csrc/kernels/variants.c": ("asks",),
     "firmware/main.c": ("init",),
@@ -53,9 +54,9 @@ _INDIRECT: Mapping[str, tuple[str, ...]] = {
     "firmware/drivers/timer_virtual.c": ("jlt_timer_cmsdk",),
 }
 _PLAIN = ("checks", "kernels", "row kernels", "asks", "init")  # no drivers
-_KERNELS = r"jlt_\w+(?<!_takes)(?<!_bytes)__(ref|armv\w+|mve)"
-_ROW_KERNELS = r"jlt_(conv|dwconv|avgpool|maxpool|add|sub|mul|lut)_s8__(ref|armv\w+|mve)"
-_ASKS = r"jlt_(?!op_|chosen_)\w+_(scratch_bytes|unit_elements|(takes|scratch_bytes|packed_bytes)__\w+)"
+_KERNELS = r"jlt_\w+(?<!_takes)(?<!_sound)(?<!_bytes)__(ref|armv\w+|mve)"
+_ROW_KERNELS = r"jlt_(conv|conv_sparse|dwconv|avgpool|maxpool|add|sub|mul|lut)_s8__(ref|armv\w+|mve)"
+_ASKS = r"jlt_(?!op_|chosen_)\w+_(scratch_bytes|unit_elements|(takes|sound|scratch_bytes|packed_bytes)__\w+)"
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
 _NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', re.MULTILINE)
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]*)")?', re.MULTILINE)

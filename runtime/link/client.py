@@ -41,6 +41,7 @@ _STATUS = {
     -26: "this firmware was built for another model and lacks an op, or the kernel for one; joulet build MODEL and joulet "
     "flash bring both, and joulet build --kernels all makes a firmware that takes any model",
     -27: "ops that run in bands do not follow each other, or hold too few rows",
+    -29: "a sparse copy of weights leaves its bounds, or no kernel reads it",
 }
 
 

@@ -11,20 +11,22 @@ import numpy as np
 
 from joulet.boards import Board
 from joulet.container.assemble import assembled_bytes
-from joulet.container.isa_plan import weight_values
 from joulet.container.layout import CODES, NO_INDEX, dtype
 from joulet.container.needs import (
     SHARED,
+    SPARSE,
     Copies,
     IsaNeeds,
     bits_of,
-    has_copy,
+    copy_read,
     isa_needs,
     isa_part,
     stored_copies,
     wanted_copies,
 )
 from joulet.container.read import Container
+from joulet.container.sparse import sparse_copies
+from joulet.container.values import weight_values
 from joulet.plan.kernel_costs import op_cycles
 from joulet.plan.packings import is_shareable
 from joulet.plan.work import op_name
@@ -75,15 +77,16 @@ def planned_copies(
         For a container that the engine refuses.
     """
     needs = isa_needs(container, CODES["Isa"][board.isa])
-    wanted, shared = wanted_copies(container, needs), shared_copies(container, board.isa, needs)
+    wanted, shared = copies_wanted(container, board), shared_copies(container, board.isa, needs)
     brought = stored_copies(container, board.isa)
     if brought is not None:
-        wanted = {copy: n_bytes for copy, n_bytes in (wanted | shared).items() if copy in brought}
-        shared = {}
+        known = wanted_copies(container, needs) | wanted | shared
+        wanted, shared = {copy: n_bytes for copy, n_bytes in known.items() if copy in brought}, {}
     everything = frozenset(wanted)
     if board.model_bytes is None:
         return everything
-    room = board.model_bytes - spare_bytes - _planned_bytes(container, board) - ALIGN_BYTES
+    sparse = any(bits == SPARSE for _, bits in wanted)
+    room = board.model_bytes - spare_bytes - _planned_bytes(container, board, sparse=sparse) - ALIGN_BYTES
     if room < 0:
         return None
     sizes = _in_units(wanted)
@@ -129,7 +132,7 @@ def scratch_relief(container: Container, board: Board, copies: Copies) -> dict[C
     needs = isa_needs(container, CODES["Isa"][board.isa])
     reference = isa_needs(container, CODES["Isa"]["REF"])
     most = max((need.scratch_bytes for need in needs if need.taken), default=0)
-    left = [copy for copy in wanted_copies(container, needs) if not has_copy(copies, *copy)]
+    left = [copy for copy in wanted_copies(container, needs) if copy_read(copies, *copy) is None]
     found: dict[Copy, float] = {}
     for op, record in enumerate(container.ops):
         over = float(reference[op].scratch_bytes - most)
@@ -137,6 +140,33 @@ def scratch_relief(container: Container, board: Board, copies: Copies) -> dict[C
             if copy[0] == int(record["weight"]) and over > 0:
                 found[copy] = max(found.get(copy, 0.0), over)
     return found
+
+
+def copies_wanted(container: Container, board: Board) -> dict[Copy, int]:
+    """Return every copy that the board's kernels would read, and its bytes: the sparse one at 8 bits where it takes fewer cycles.
+
+    Raises
+    ------
+    PlanError
+        For a container that the engine refuses.
+    """
+    needs = isa_needs(container, CODES["Isa"][board.isa])
+    wanted = wanted_copies(container, needs)
+    counted = any(board.cycles.has(board.isa, work, "sparse") for work in ("conv", "conv1x1"))
+    candidates = sparse_copies(container, board.isa, needs) if counted else {}
+    if not candidates:
+        return wanted
+    dense = op_cycles(container, board.cycles, board.isa, frozenset(wanted))
+    sparse = op_cycles(
+        container, board.cycles, board.isa, frozenset(wanted) | frozenset((weight, SPARSE) for weight in candidates)
+    )
+    gained = (dense - sparse).max(axis=0)  # over precisions: those at 4 bits gain nothing
+    weights = container.ops["weight"]
+    better = [weight for weight in candidates if gained[weights == weight].sum() > 0]
+    for weight in better:
+        wanted.pop((weight, 8), None)
+        wanted[weight, SPARSE] = len(candidates[weight])
+    return wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +177,8 @@ class CopyBill:
     ----------
     bits
         Precisions that it serves.
+    sparse
+        Whether it lacks the blocks that are all zeros.
     bytes
         Of flash [bytes].
     saved_cycles
@@ -158,6 +190,13 @@ class CopyBill:
     bytes: int
     saved_cycles: int
     stored: bool
+    sparse: bool = False
+
+    @property
+    def kind(self) -> str:
+        """Bits, in words."""
+        bits = " and ".join(str(each) for each in self.bits)
+        return f"{bits} bits, sparse" if self.sparse else f"{bits} bits"
 
 
 def copy_bills(container: Container, board: Board, stored: Copies | None) -> tuple[CopyBill, ...]:
@@ -175,13 +214,14 @@ def copy_bills(container: Container, board: Board, stored: Copies | None) -> tup
     needs = isa_needs(container, CODES["Isa"][board.isa])
     there = frozenset[Copy]() if stored is None else stored
     both = {copy: n_bytes for copy, n_bytes in shared_copies(container, board.isa, needs).items() if copy in there}
-    each = {copy: n_bytes for copy, n_bytes in wanted_copies(container, needs).items() if (copy[0], SHARED) not in both}
+    each = {copy: n_bytes for copy, n_bytes in copies_wanted(container, board).items() if (copy[0], SHARED) not in both}
     saved = saved_cycles(container, board, frozenset(each)) | saved_cycles(container, board, frozenset(both))
     owner = {int(record["weight"]): op for op, record in reversed(list(enumerate(container.ops)))}
     bills = [
         CopyBill(
             op=op_name(container, owner[weight]),
-            bits=(8, 4) if bits == SHARED else (bits,),
+            bits={SHARED: (8, 4), SPARSE: (8,)}.get(bits, (bits,)),
+            sparse=bits == SPARSE,
             bytes=n_bytes,
             saved_cycles=round(saved[weight, bits]),
             stored=(weight, bits) in there,
@@ -206,21 +246,23 @@ def copies_text(bills: Sequence[CopyBill], board: Board) -> str:
         slot = "" if board.model_bytes is None else f" in the slot of {board.model_bytes:,} bytes"
         text += f"\nleft to the reference kernels, for others save more{slot}:"
     for bill in left:
-        text += (
-            f"\n  {bill.op[-40:]}, {bill.bits[0]} bits: {bill.bytes:,} bytes would save {bill.saved_cycles:,} cycles"
-        )
+        text += f"\n  {bill.op[-40:]}, {bill.kind}: {bill.bytes:,} bytes would save {bill.saved_cycles:,} cycles"
     return text
 
 
-def _planned_bytes(container: Container, board: Board) -> int:
-    """Return the size of a container with a plan part without copies, in place of the one that it has for the board's kernels."""
+def _planned_bytes(container: Container, board: Board, *, sparse: bool) -> int:
+    """Return the size of a container with a plan part without copies, in place of the one that it has for the board's kernels.
+
+    ``sparse``: it has the head of a section for sparse ones.
+    """
     replaced = isa_part(container, board.isa)
     kept = [section for section in container.sections if section.part == 0 or section.part != replaced]
     arena = dtype("Arena").itemsize + 4 * len(container.tensors)
     packed = dtype("Packed").itemsize + 8 * len(container.weights)
-    return assembled_bytes(
-        [*kept, replace(kept[0], name="ARENA", size_bytes=arena), replace(kept[0], name="PACKED", size_bytes=packed)]
-    )
+    sizes = {"ARENA": arena, "PACKED": packed}
+    if sparse:
+        sizes["SPARSE"] = dtype("Sparse").itemsize + 4 * len(container.weights)
+    return assembled_bytes([*kept, *(replace(kept[0], name=name, size_bytes=size) for name, size in sizes.items())])
 
 
 def saved_cycles(container: Container, board: Board, copies: Copies) -> dict[Copy, float]:
@@ -240,9 +282,9 @@ def saved_cycles(container: Container, board: Board, copies: Copies) -> dict[Cop
                 continue
             precision = int(path["precisions"][int(segments[op])])
             weight = int(record["weight"])
-            for copy in ((weight, int(layers[precision, weight]["bits"])), (weight, SHARED)):
-                if copy in saved:
-                    saved[copy] += gained[precision, op] / len(paths)
+            read = copy_read(copies, weight, int(layers[precision, weight]["bits"]))
+            if read is not None:
+                saved[weight, read] += gained[precision, op] / len(paths)
     return saved
 
 

@@ -11,9 +11,11 @@ import numpy.typing as npt
 
 from joulet.boards import CycleModel
 from joulet.container.layout import CODES, NO_INDEX
-from joulet.container.needs import SHARED, Copies, IsaNeeds, has_copy, isa_needs
+from joulet.container.needs import SHARED, SPARSE, Copies, IsaNeeds, copy_read, isa_needs
 from joulet.container.read import Container
-from joulet.plan.work import work_class, work_of
+from joulet.container.values import weight_values
+from joulet.plan.packings import present_share
+from joulet.plan.work import Counts, work_class, work_of
 
 _S8 = CODES["Storage"]["S8"]
 
@@ -49,9 +51,12 @@ def kernel_choice(
     if weight == NO_INDEX:
         return KernelChoice(kernels=isa if taken else "REF", reading="plain")
     if taken and need is not None and need.packed[bits]:
-        if (weight, SHARED) in stored:
+        copy = copy_read(stored, weight, bits)
+        if copy == SPARSE:
+            return KernelChoice(kernels=isa, reading="sparse")
+        if copy == SHARED:
             return KernelChoice(kernels=isa, reading=f"shared_{bits}")
-        if has_copy(stored, weight, bits):
+        if copy is not None:
             # where both copies have the same bytes they are read alike
             same = need.packed[8] == need.packed[4]
             return KernelChoice(kernels=isa, reading="packed_8" if same else f"packed_{bits}")
@@ -94,8 +99,17 @@ def op_cycles(container: Container, model: CycleModel, isa: str, stored: Copies 
     return cycles
 
 
-def _cycles(container: Container, op: int, model: CycleModel, choice: KernelChoice) -> float:
+def op_work(container: Container, op: int, choice: KernelChoice) -> Counts:
+    """Return the counts of an op's work, by name, when a kernel runs it: without the blocks that a sparse copy lacks."""
     counts = work_of(container, op, choice.kernels)
+    if choice.reading != "sparse":
+        return counts
+    there = present_share(choice.kernels, weight_values(container, int(container.ops[op]["weight"])))
+    return {**counts, "mac": counts["mac"] * there}
+
+
+def _cycles(container: Container, op: int, model: CycleModel, choice: KernelChoice) -> float:
+    counts = op_work(container, op, choice)
     return model.cycles(choice.kernels, work_class(container, op, choice.kernels), choice.reading, counts)
 
 

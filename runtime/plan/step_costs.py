@@ -22,6 +22,7 @@ from joulet.boards import Board
 from joulet.container.layout import BACKBONE, CODES, NO_INDEX
 from joulet.container.needs import SHARED, Copies, IsaNeeds, isa_needs
 from joulet.container.read import Container
+from joulet.container.sparse import sparse_copies
 from joulet.plan.band_costs import band_cycles
 from joulet.plan.kernel_costs import KernelChoice, kernel_choice, op_cycles
 from joulet.plan.work import op_name, op_params, taps
@@ -51,8 +52,8 @@ class StepBill:
     weight_bytes
         What the kernel reads weights from takes, at this precision [bytes].
     weights_from
-        ``packed`` copies of the plan part, ``shared`` ones that serve both precisions, ``planes``, ``plane`` (the high one) or
-        ``s8``; empty without weights.
+        ``packed`` copies of the plan part, ``shared`` ones that serve both precisions, ``sparse`` ones, ``planes``, ``plane`` (the
+        high one) or ``s8``; empty without weights.
     flash_read_bytes
         Weights and what goes with them, as often as they are read, and constant operands [bytes].
     cycles, energy_nj
@@ -116,7 +117,8 @@ def _bill(
     if int(record["weight"]) != NO_INDEX:
         bits = int(container.layers[precision * len(container.weights) + int(record["weight"])]["bits"])
     choice = kernel_choice(container, op, bits, board.isa, need, stored)
-    weight_bytes, where = _weights(container, record, choice, _packed_bytes(choice, need, bits), bits)
+    copy_bytes = _copy_bytes(container, int(record["weight"]), choice, need, bits, board.isa)
+    weight_bytes, where = _weights(container, record, choice, copy_bytes, bits)
     outputs = int(container.tensors[int(record["output"])]["elements"])
     arena, flash = _inputs(container, record, params)
     flash += _passes(params) * (weight_bytes + (_PER_CHANNEL_BYTES * int(params["out_c"]) if where else 0))
@@ -141,9 +143,13 @@ def _bill(
     )
 
 
-def _packed_bytes(choice: KernelChoice, need: IsaNeeds | None, bits: int) -> int:
+def _copy_bytes(
+    container: Container, weight: int, choice: KernelChoice, need: IsaNeeds | None, bits: int, isa: str
+) -> int:
     if need is None:
         return 0
+    if choice.reading == "sparse":
+        return len(sparse_copies(container, isa)[weight])
     return need.packed.get(SHARED if choice.reading.startswith("shared") else bits, 0)
 
 
@@ -156,13 +162,13 @@ def _passes(params: Any) -> int:
 
 
 def _weights(
-    container: Container, record: np.void, choice: KernelChoice, packed_bytes: int, bits: int
+    container: Container, record: np.void, choice: KernelChoice, copy_bytes: int, bits: int
 ) -> tuple[int, str]:
     """Return the bytes of the copy that is read, and which one it is."""
     if choice.reading == "plain":
         return 0, ""
-    if choice.reading.startswith(("packed", "shared")):
-        return packed_bytes, choice.reading.partition("_")[0]
+    if choice.reading.startswith(("packed", "shared", "sparse")):
+        return copy_bytes, choice.reading.partition("_")[0]
     weight = container.weights[int(record["weight"])]
     rows, elements = int(weight["rows"]), int(weight["row_elements"])
     if choice.reading == "s8":

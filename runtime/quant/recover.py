@@ -90,12 +90,12 @@ def recovered(
         A layer keeps its weights where new ones are no better on patches that were not used to choose them.
     """
     few = spread_samples(feeds, RECOVERY_SAMPLES)
-    layers = tuple(sorted(i for i in can_slice(graph) if _readers(graph, graph.ops[i].inputs[1]) == 1))
+    layers = tuple(sorted(i for i in can_slice(graph) if readers(graph, graph.ops[i].inputs[1]) == 1))
     first = _High(execute, graph, few, layers, mix or {}, respect).run(progress)
     second = _Low(execute, graph, first, few, layers, mix or {}).run(progress)
-    before = np.concatenate([_weights(graph, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
-    after = np.concatenate([_weights(second, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
-    taken = tuple(i for i in layers if not np.array_equal(_weights(graph, i), _weights(second, i)))
+    before = np.concatenate([weights_of(graph, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
+    after = np.concatenate([weights_of(second, i).reshape(-1) for i in layers]) if layers else np.zeros(1, np.int64)
+    taken = tuple(i for i in layers if not np.array_equal(weights_of(graph, i), weights_of(second, i)))
     return Recovered(
         graph=second,
         layers=taken,
@@ -105,7 +105,7 @@ def recovered(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Rows:
+class Rows:
     """Patches ``a`` that a changed layer reads and the accumulators ``y`` it should give, both without their means."""
 
     a: _F64
@@ -114,12 +114,12 @@ class _Rows:
     held_y: _F64
 
     @staticmethod
-    def split(a: _F64, y: _F64) -> _Rows:
+    def split(a: _F64, y: _F64) -> Rows:
         """Set some rows apart to judge by."""
         held = np.arange(len(a)) % _HELD_OUT == 0
         if len(a) < 2 * _HELD_OUT:
-            return _Rows(a=a, y=y, held_a=a, held_y=y)
-        return _Rows(a=a[~held], y=y[~held], held_a=a[held], held_y=y[held])
+            return Rows(a=a, y=y, held_a=a, held_y=y)
+        return Rows(a=a[~held], y=y[~held], held_a=a[held], held_y=y[held])
 
     def target(self, block: Block, rows: _I64) -> tuple[_F64, _F64]:
         """Return (real weights to aim at, damped second moment of the inputs) of a block of outputs."""
@@ -134,7 +134,7 @@ class _Rows:
         return np.asarray((self.held_a[:, block.columns] @ rows.T - self.held_y[:, block.rows]).var(axis=0))
 
 
-class _Pass:
+class Pass:
     """One pass through the network: the imported one and the changed one side by side."""
 
     def __init__(
@@ -163,29 +163,29 @@ class _Pass:
         right, own = (walk.read(op.inputs[0]) for walk in (self.imported, self.changed))
         place = positions(graph, op, len(right), _ROWS, np.random.default_rng(0))
         a, b = (patch_rows(graph, op, x, place).astype(np.float64) for x in (own, right))
-        q = _weights(graph, index)
+        q = weights_of(graph, index)
         wanted = np.empty((len(b), len(q)))
         for block in blocks(graph, op):
             wanted[:, block.rows] = b[:, block.columns] @ q[block.rows].T
         return a - a.mean(axis=0), wanted - wanted.mean(axis=0)
 
 
-class _Passes:
+class Passes:
     """Passes at several precisions through the same new weights, of which ``bits`` are being chosen."""
 
-    def __init__(self, passes: Sequence[_Pass], after: Graph, bits: int) -> None:
+    def __init__(self, passes: Sequence[Pass], after: Graph, bits: int) -> None:
         self.passes = passes
         self.after = after
         self.bits = bits
 
-    def layer(self, index: int, choose: Callable[[int, _Rows], _I64] | None) -> None:
+    def layer(self, index: int, choose: Callable[[int, Rows], _I64] | None) -> None:
         """Advance to a layer and give it new weights, chosen on what those feed it who read so many bits of it."""
         for one in self.passes:
             one.advance(index)
         if choose is not None:
             parts = [one.rows(index) for one in self.passes if one.bits[index] == self.bits]
             a, y = (np.concatenate(each) for each in zip(*parts, strict=True))
-            self.after = _with_weights(self.after, index, choose(index, _Rows.split(a, y)))
+            self.after = with_weights(self.after, index, choose(index, Rows.split(a, y)))
         for one in self.passes:
             one.go_on_with(self.after, index)
 
@@ -206,7 +206,7 @@ class _High:
         self.layers = set(layers)
         self.respect = {i: max(respect, RESPECT_KEPT) if mix.get(i) == 8 else respect for i in layers}
         together = [all_four(graph).bits, *([mix] if mix else [])]
-        self.walk = _Passes([_Pass(execute, graph, graph, feeds, bits) for bits in together], graph, 4)
+        self.walk = Passes([Pass(execute, graph, graph, feeds, bits) for bits in together], graph, 4)
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new high planes; low planes hold what is nearest to the imported weights."""
@@ -217,8 +217,8 @@ class _High:
                 progress("recovery: rounding of the high plane", done + 1, len(every))
         return self.walk.after
 
-    def _choose(self, index: int, rows: _Rows) -> _I64:
-        q = _weights(self.graph, index)
+    def _choose(self, index: int, rows: Rows) -> _I64:
+        q = weights_of(self.graph, index)
         high = (q + 128) >> 4
         for block in blocks(self.graph, self.graph.ops[index]):
             target, moment = rows.target(block, q[block.rows])
@@ -242,9 +242,9 @@ class _Low:
     ) -> None:
         self.graph = before
         self.layers = set(layers)
-        self.whole = _Pass(execute, before, after, feeds, dict.fromkeys(weighted_ops(before), 8))
-        passes = [self.whole, *([_Pass(execute, before, after, feeds, mix)] if mix else [])]
-        self.walk = _Passes(passes, after, 8)
+        self.whole = Pass(execute, before, after, feeds, dict.fromkeys(weighted_ops(before), 8))
+        passes = [self.whole, *([Pass(execute, before, after, feeds, mix)] if mix else [])]
+        self.walk = Passes(passes, after, 8)
 
     def run(self, progress: _Progress | None) -> Graph:
         """Return the graph with new low planes, and biases that fit eight bits."""
@@ -255,8 +255,8 @@ class _Low:
                 progress("recovery: fit of the low plane", done + 1, len(every))
         return with_biases(self.walk.after, self.whole.bias)
 
-    def _choose(self, index: int, rows: _Rows) -> _I64:
-        q, result = _weights(self.graph, index), _weights(self.walk.after, index)
+    def _choose(self, index: int, rows: Rows) -> _I64:
+        q, result = weights_of(self.graph, index), weights_of(self.walk.after, index)
         for block in blocks(self.graph, self.graph.ops[index]):
             near = result[block.rows]
             target, moment = rows.target(block, q[block.rows])
@@ -267,17 +267,20 @@ class _Low:
         return result
 
 
-def _weights(graph: Graph, index: int) -> _I64:
+def weights_of(graph: Graph, index: int) -> _I64:
+    """Return the weights of a layer, ``(o, k)``."""
     op = graph.ops[index]
     data: Any = graph.tensors[op.inputs[1]].data
     return weight_matrix(op, data)
 
 
-def _readers(graph: Graph, tensor: int) -> int:
+def readers(graph: Graph, tensor: int) -> int:
+    """Return how many ops read a tensor."""
     return sum(tensor in op.inputs for op in graph.ops)
 
 
-def _with_weights(graph: Graph, index: int, matrix: _I64) -> Graph:
+def with_weights(graph: Graph, index: int, matrix: _I64) -> Graph:
+    """Return a graph in which a layer has other weights, ``(o, k)``."""
     op = graph.ops[index]
     tensors = list(graph.tensors)
     old = tensors[op.inputs[1]]
@@ -290,7 +293,7 @@ def with_biases(graph: Graph, bias: Mapping[int, npt.NDArray[np.int32]]) -> Grap
     tensors, ops = list(graph.tensors), list(graph.ops)
     for index, values in bias.items():
         op = ops[index]
-        if len(op.inputs) > 2 and _readers(graph, op.inputs[2]) == 1:
+        if len(op.inputs) > 2 and readers(graph, op.inputs[2]) == 1:
             tensors[op.inputs[2]] = replace(tensors[op.inputs[2]], data=values.reshape(tensors[op.inputs[2]].shape))
             continue
         source, weights = graph.tensors[op.inputs[0]].quant, graph.tensors[op.inputs[1]].quant

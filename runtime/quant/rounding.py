@@ -77,6 +77,15 @@ def round_low(target: F64, moment: F64, high: I64) -> I64:
     return _columns(target, moment, choose, lambda q: q.astype(np.float64)) - (16 * high - 128)
 
 
+def round_present(target: F64, moment: F64, present: npt.NDArray[np.bool_]) -> I64:
+    """Return weights ``(o, k)``, -127 to 127 where ``present`` and 0 elsewhere, that act like ``target``."""
+
+    def choose(column: int, wanted: F64) -> I64:
+        return np.clip(np.rint(wanted), -127, 127).astype(np.int64) * present[:, column]
+
+    return _columns(target, moment, choose, lambda q: q.astype(np.float64))
+
+
 def _columns(target: F64, moment: F64, choose: Callable[[int, F64], I64], value: Callable[[I64], F64]) -> I64:
     """Fix columns from the input with most energy to that with least, then look at each again given all others."""
     order = np.argsort(-np.diag(moment), kind="stable")

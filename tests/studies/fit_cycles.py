@@ -3,6 +3,7 @@
 
     python tests/studies/fit_cycles.py --board virtual_m4                             # prints what the table is off
     python tests/studies/fit_cycles.py --board virtual_m4 --write                     # and writes firmware/boards/cycles
+    python tests/studies/fit_cycles.py --board virtual_m4 --sparse --write            # of kernels that skip absent blocks alone
     python tests/studies/fit_cycles.py --board virtual_m4 --shared ../shared --check  # only checks, on MLPerf Tiny
     python tests/studies/fit_cycles.py --board virtual_m4 --borders --write           # only the ops at a model's borders
 
@@ -30,6 +31,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from drawn_nets import border_nets, drawn_nets
 from fit_bands import prices_of
+from sparse_cases import drawn_convs, sparse_plan
 
 from joulet.boards import Board, board_table, load_board
 from joulet.compile import compile_model
@@ -42,8 +44,9 @@ from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
 from joulet.live.measure import measured_costs
 from joulet.plan.copies import planned_copies, shared_copies
-from joulet.plan.kernel_costs import kernel_choice, op_cycles
-from joulet.plan.work import work_class, work_of
+from joulet.plan.kernel_costs import kernel_choice, op_cycles, op_work
+from joulet.plan.packings import SPARSE_PACKERS
+from joulet.plan.work import work_class
 from joulet.tools.engines import open_board
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +89,7 @@ def work_on(container: Container, isa: str, precision: int) -> list[tuple[Key, d
         bits = 0 if weight == NO_INDEX else int(layers[precision, weight]["bits"])
         choice = kernel_choice(container, op, bits, isa, needs[op], stored or frozenset())
         key = (choice.kernels, work_class(container, op, choice.kernels), choice.reading)
-        found.append((key, work_of(container, op, choice.kernels)))
+        found.append((key, op_work(container, op, choice)))
     return found
 
 
@@ -126,6 +129,13 @@ def count(data: bytes, board: Board, isa: str) -> Iterator[Counted]:
             yield Counted((work,), measured[precision, op])
 
 
+def sparse_ones(board: Board, seed: int, draws: int) -> list[Counted]:
+    """Count drawn convolutions with absent blocks, where the board's kernels skip them."""
+    if board.isa not in SPARSE_PACKERS:
+        return []
+    return [row for net in drawn_convs(seed, draws) for row in count(sparse_plan(net, board.isa), board, board.isa)]
+
+
 def everything(board: Board, seed: int, draws: int) -> list[Counted]:
     """Count the drawn layers and the small models, with each kernel and reading that there is."""
     nets = [
@@ -144,7 +154,7 @@ def everything(board: Board, seed: int, draws: int) -> list[Counted]:
         if name.partition("_")[0] in ("image", "windows", "dense"):
             plain = compile_model(model, exits="off", precisions=("w8",), name=name).container
             rows += count(plain, board, "REF")
-    return rows + borders(board, seed, draws)
+    return rows + borders(board, seed, draws) + sparse_ones(board, seed, draws)
 
 
 def borders(board: Board, seed: int, draws: int) -> list[Counted]:
@@ -291,6 +301,9 @@ def main() -> int:
     parser.add_argument(
         "--borders", action="store_true", help="fit only quantize, dequantize and argmax, and keep the rest"
     )
+    parser.add_argument(
+        "--sparse", action="store_true", help="fit the kernels that skip absent blocks alone; the rest stays"
+    )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--draws", type=int, default=60, help="networks of each of four kinds (60)")
     args = parser.parse_args()
@@ -298,7 +311,8 @@ def main() -> int:
     target = TABLES / f"{table['cycles']['kernels']}.toml"
     board = load_board(args.board)
     if not args.check:
-        rows = (borders if args.borders else everything)(board, args.seed, args.draws)
+        part = borders if args.borders else sparse_ones if args.sparse else None
+        rows = (part or everything)(board, args.seed, args.draws)
         found = fitted(rows)
         notes = quality(rows, found)
         by_op = board_table(args.board)["firmware"]["timer"]["driver"] == "jlt_timer_virtual"
@@ -309,7 +323,7 @@ def main() -> int:
             print(
                 f"{len(rows)} networks, rms {np.sqrt(np.mean(np.square(errors))):.1%}, {min(errors):+.0%} to {max(errors):+.0%}"
             )
-        if args.borders:
+        if part is not None:
             kept, noted = before(target)
             found, notes = kept | found, noted | notes
         if args.write:

@@ -7,192 +7,11 @@
 // Layout of weights: layout.h. Scratch: what channels do to their sums; four pixels' patches as [k][4], or the only pixel's.
 #include "kernels/armv6m/dot.h"
 #include "kernels/armv6m/layout.h"
+#include "kernels/armv6m/patches.h"
 #include "kernels/armv6m/scale.h"
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_ARMV6M)
-
-typedef struct {
-  const jlt_conv_params_t *p;
-  const jlt_weights_t *w;
-  const jlt_v6m_channel_t *channels;
-  void *cells;
-  jlt_v6m_out_t out;
-  uint32_t last;               // products of the last run
-  uint32_t run;                // products of the others
-  uint32_t zero;               // of the input, unsigned
-  bool is_4;                   // the precision
-  bool is_flat;                // each output has one input, in the same order
-  uint32_t sums_x[JLT_V6M_PIXELS];  // Σ a, times 128 or 15
-} frame_t;
-
-// How cells of a patch lie: bytes or halfwords, one pixel's or four pixels' side by side.
-typedef enum { CELLS_BYTES, CELLS_BYTES_OF_4, CELLS_HALVES_OF_4 } cells_t;
-
-static JLT_ALWAYS_INLINE void put(void *cells, uint32_t k, uint32_t value, cells_t as) {
-  if (as == CELLS_HALVES_OF_4) {
-    ((uint16_t *)cells)[4 * k] = (uint16_t)value;
-  } else {
-    ((uint8_t *)cells)[as == CELLS_BYTES ? k : 4 * k] = (uint8_t)value;
-  }
-}
-
-static JLT_ALWAYS_INLINE void *skip(void *cells, uint32_t k, cells_t as) {
-  return (uint8_t *)cells + k * (as == CELLS_BYTES ? 1u : as == CELLS_BYTES_OF_4 ? 4u : 8u);
-}
-
-// Copies `count` values; returns their sum.
-static JLT_ALWAYS_INLINE uint32_t take(const int8_t *from, uint32_t count, void *cells, cells_t as) {
-  uint32_t sum = 0;
-  const uint8_t *x = (const uint8_t *)from;
-  for (; count >= 4; count -= 4, x += 4, cells = skip(cells, 4, as)) {
-#pragma GCC unroll 4
-    for (uint32_t k = 0; k < 4; k++) {
-      const uint32_t value = x[k] ^ 0x80u;
-      put(cells, k, value, as);
-      sum += value;
-    }
-  }
-  for (uint32_t k = 0; k < count; k++) {
-    const uint32_t value = x[k] ^ 0x80u;
-    put(cells, k, value, as);
-    sum += value;
-  }
-  return sum;
-}
-
-static JLT_ALWAYS_INLINE uint32_t pad(uint32_t zero, uint32_t count, void *cells, cells_t as) {
-  for (uint32_t k = 0; k < count; k++) {
-    put(cells, k, zero, as);
-  }
-  return zero * count;
-}
-
-// One pixel's patch; returns Σ a.
-static JLT_ALWAYS_INLINE uint32_t gather(const frame_t *f, const int8_t *image, uint32_t out_y, uint32_t out_x, void *cells,
-                                         cells_t as) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t c = p->in_c;
-  const uint32_t k_w = p->k_w;
-  const jlt_inside_t inside = jlt_inside((int32_t)(out_x * p->stride_w) - p->pad_left, k_w, p->in_w);
-  const uint32_t end = inside.before + inside.count;
-  uint32_t sum = 0;
-  int32_t y = (int32_t)(out_y * p->stride_h) - p->pad_top;
-  for (uint32_t ky = 0; ky < p->k_h; ky++, y++) {
-    if (y < 0 || y >= (int32_t)p->in_h) {
-      sum += pad(f->zero, k_w * c, cells, as);
-    } else {
-      const int8_t *row = image + ((size_t)y * p->in_w + inside.from) * c;
-      sum += pad(f->zero, inside.before * c, cells, as);
-      sum += take(row, inside.count * c, skip(cells, inside.before * c, as), as);
-      sum += pad(f->zero, (k_w - end) * c, skip(cells, end * c, as), as);
-    }
-    cells = skip(cells, k_w * c, as);
-  }
-  return sum;
-}
-
-static JLT_ALWAYS_INLINE uint8_t *put_word(uint8_t *cells, uint32_t word) {
-  __builtin_memcpy(__builtin_assume_aligned(cells, 4), &word, sizeof(word));  // memcpy itself may be a call
-  return cells + sizeof(word);
-}
-
-// `count` cells of four pixels that are `step` bytes apart: one word of bytes, or two of halfwords. Adds up what they hold.
-static JLT_ALWAYS_INLINE uint8_t *take_4(const uint8_t *x, uint32_t step, uint32_t count, uint8_t *cells, bool is_4, uint32_t *sums) {
-  const uint8_t *const end = x + count;
-  while (x != end) {
-    const uint8_t *const stop = end - x > 256 ? x + 256 : end;  // as many as two lanes of a register hold
-    uint32_t even = 0;
-    uint32_t odd = 0;
-    for (; x != stop; x++) {
-      const uint32_t x0 = x[0];
-      const uint32_t x1 = x[step];
-      const uint32_t x2 = x[2 * step];
-      const uint32_t x3 = x[3 * step];
-      if (is_4) {
-        const uint32_t first = (x0 | x1 << 16) ^ 0x00800080u;
-        const uint32_t second = (x2 | x3 << 16) ^ 0x00800080u;
-        even += first;
-        odd += second;
-        cells = put_word(put_word(cells, first), second);
-      } else {
-        const uint32_t word = (x0 | x1 << 8 | x2 << 16 | x3 << 24) ^ 0x80808080u;
-        even += word & 0x00FF00FFu;
-        odd += (word >> 8) & 0x00FF00FFu;
-        cells = put_word(cells, word);
-      }
-    }
-    sums[0] += even & 0xFFFFu;
-    sums[is_4 ? 1 : 2] += even >> 16;
-    sums[is_4 ? 2 : 1] += odd & 0xFFFFu;
-    sums[3] += odd >> 16;
-  }
-  return cells;
-}
-
-// Patches of four pixels that touch neither the left nor the right border; the first begins at `column` of the image.
-static JLT_ALWAYS_INLINE void gather_inside(frame_t *f, const int8_t *image, int32_t y, uint32_t column, bool is_4) {
-  const jlt_conv_params_t *p = f->p;
-  const uint32_t row = p->k_w * p->in_c;
-  const uint32_t step = p->stride_w * p->in_c;
-  const uint32_t padding = f->zero * (is_4 ? 0x00010001u : 0x01010101u);
-  uint8_t *cells = f->cells;
-  uint32_t sums[JLT_V6M_PIXELS] = {0};
-  for (uint32_t ky = 0; ky < p->k_h; ky++, y++) {
-    if (y >= 0 && y < (int32_t)p->in_h) {
-      const int8_t *from = image + ((size_t)y * p->in_w + column) * p->in_c;
-      cells = take_4((const uint8_t *)from, step, row, cells, is_4, sums);
-      continue;
-    }
-    for (uint32_t k = is_4 ? 2 * row : row; k > 0; k--) {
-      cells = put_word(cells, padding);
-    }
-    for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-      sums[i] += f->zero * row;
-    }
-  }
-  for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    f->sums_x[i] = sums[i] * (is_4 ? 15u : 128u);
-  }
-}
-
-// Patches of `count` pixels from `first`, side by side.
-static JLT_ALWAYS_INLINE void gather_block(frame_t *f, const int8_t *in, uint32_t first, uint32_t count, bool is_4) {
-  const jlt_conv_params_t *p = f->p;
-  if (f->is_flat && count == JLT_V6M_PIXELS) {
-    gather_inside(f, in, 0, first, is_4);
-    return;
-  }
-  uint32_t x = first % p->out_w;
-  uint32_t row = first / p->out_w;
-  uint32_t y = row % p->out_h;
-  const int8_t *image = in + (size_t)(row / p->out_h) * p->in_h * p->in_w * p->in_c;
-  const int32_t column = (int32_t)(x * p->stride_w) - p->pad_left;
-  if (count == JLT_V6M_PIXELS && x + count <= p->out_w && column >= 0 &&
-      (uint32_t)column + (JLT_V6M_PIXELS - 1u) * p->stride_w + p->k_w <= p->in_w) {
-    gather_inside(f, image, (int32_t)(y * p->stride_h) - p->pad_top, (uint32_t)column, is_4);
-    return;
-  }
-  for (uint32_t i = 0; i < count; i++) {
-    uint8_t *to = (uint8_t *)f->cells + i * (is_4 ? 2u : 1u);
-    f->sums_x[i] = gather(f, image, y, x, to, is_4 ? CELLS_HALVES_OF_4 : CELLS_BYTES_OF_4) * (is_4 ? 15u : 128u);
-    if (++x == p->out_w) {
-      x = 0;
-      if (++y == p->out_h) {
-        y = 0;
-        image += (size_t)p->in_h * p->in_w * p->in_c;
-      }
-    }
-  }
-}
-
-static JLT_V6M_APART void gather_4(frame_t *f, const int8_t *in, uint32_t first, uint32_t count) {
-  gather_block(f, in, first, count, true);
-}
-
-static JLT_V6M_APART void gather_8(frame_t *f, const int8_t *in, uint32_t first, uint32_t count) {
-  gather_block(f, in, first, count, false);
-}
 
 // What one channel makes of its sum with one pixel, whose `sum_x` is already multiplied.
 static JLT_ALWAYS_INLINE uint32_t corrected(const jlt_v6m_channel_t *channel, uint32_t sum, uint32_t sum_x, bool is_4) {
@@ -200,7 +19,7 @@ static JLT_ALWAYS_INLINE uint32_t corrected(const jlt_v6m_channel_t *channel, ui
 }
 
 // Two channels with four pixels, in `lanes` at 4 bits; `is_long`: there is more than one run.
-static JLT_ALWAYS_INLINE void multiply_pair(const frame_t *f, const uint8_t *w, uint32_t w_bytes, bool is_4, bool is_long,
+static JLT_ALWAYS_INLINE void multiply_pair(const jlt_v6m_frame_t *f, const uint8_t *w, uint32_t w_bytes, bool is_4, bool is_long,
                                             uint32_t *sums) {
   if (!is_4) {
     jlt_v6m_dot_8(f->cells, w, w + w_bytes, sums);
@@ -221,7 +40,7 @@ static JLT_ALWAYS_INLINE void multiply_pair(const frame_t *f, const uint8_t *w, 
   }
 }
 
-static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, bool is_4,
+static JLT_ALWAYS_INLINE void finish(const jlt_v6m_frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, bool is_4,
                                      int8_t *out, uint32_t out_c) {
   uint32_t values[JLT_V6M_PIXELS];
 #pragma GCC unroll 4
@@ -232,7 +51,7 @@ static JLT_ALWAYS_INLINE void finish(const frame_t *f, const jlt_v6m_channel_t *
 }
 
 // All channels with four pixels, where scaling is simple.
-static JLT_ALWAYS_INLINE void multiply_block(const frame_t *f, bool is_4, bool is_long, int8_t *out) {
+static JLT_ALWAYS_INLINE void multiply_block(const jlt_v6m_frame_t *f, bool is_4, bool is_long, int8_t *out) {
   const uint32_t out_c = f->p->out_c;
   const uint32_t w_bytes = jlt_v6m_length(f->p) * (is_4 ? 1u : 2u);
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
@@ -248,14 +67,14 @@ static JLT_ALWAYS_INLINE void multiply_block(const frame_t *f, bool is_4, bool i
   }
 }
 
-static JLT_V6M_APART void multiply_short_4(const frame_t *f, int8_t *out) { multiply_block(f, true, false, out); }
+static JLT_V6M_APART void multiply_short_4(const jlt_v6m_frame_t *f, int8_t *out) { multiply_block(f, true, false, out); }
 
-static JLT_V6M_APART void multiply_long_4(const frame_t *f, int8_t *out) { multiply_block(f, true, true, out); }
+static JLT_V6M_APART void multiply_long_4(const jlt_v6m_frame_t *f, int8_t *out) { multiply_block(f, true, true, out); }
 
-static JLT_V6M_APART void multiply_8(const frame_t *f, int8_t *out) { multiply_block(f, false, false, out); }
+static JLT_V6M_APART void multiply_8(const jlt_v6m_frame_t *f, int8_t *out) { multiply_block(f, false, false, out); }
 
 // All channels with `count` pixels, whatever the scaling.
-static JLT_V6M_APART void multiply_any(const frame_t *f, uint32_t count, int8_t *out) {
+static JLT_V6M_APART void multiply_any(const jlt_v6m_frame_t *f, uint32_t count, int8_t *out) {
   const uint32_t out_c = f->p->out_c;
   const uint32_t w_bytes = jlt_v6m_length(f->p) * (f->is_4 ? 1u : 2u);
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
@@ -272,7 +91,7 @@ static JLT_V6M_APART void multiply_any(const frame_t *f, uint32_t count, int8_t 
   }
 }
 
-static void multiply(const frame_t *f, uint32_t count, int8_t *out) {
+static void multiply(const jlt_v6m_frame_t *f, uint32_t count, int8_t *out) {
   if (count < JLT_V6M_PIXELS || !f->out.is_simple) {
     multiply_any(f, count, out);
   } else if (!f->is_4) {
@@ -284,16 +103,16 @@ static void multiply(const frame_t *f, uint32_t count, int8_t *out) {
   }
 }
 
-static JLT_V6M_APART void convolve(const jlt_call_t *call, frame_t *f) {
+static JLT_V6M_APART void convolve(const jlt_call_t *call, jlt_v6m_frame_t *f) {
   const jlt_conv_params_t *p = f->p;
   const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   for (uint32_t first = pixels.begin; first < pixels.end; first += JLT_V6M_PIXELS) {
     const uint32_t count = pixels.end - first < JLT_V6M_PIXELS ? pixels.end - first : JLT_V6M_PIXELS;
     int8_t *out = (int8_t *)call->out + (size_t)first * p->out_c;
     if (f->is_4) {
-      gather_4(f, call->in[0], first, count);
+      jlt_v6m_gather_4(f, call->in[0], first, count);
     } else {
-      gather_8(f, call->in[0], first, count);
+      jlt_v6m_gather_8(f, call->in[0], first, count);
     }
     multiply(f, count, out);
   }
@@ -313,7 +132,7 @@ static uint32_t take_words(const int8_t *from, uint32_t count, uint8_t *cells) {
       word ^= 0x80808080u;
       even += word & 0x00FF00FFu;
       odd += (word >> 8) & 0x00FF00FFu;
-      cells = put_word(cells, word);
+      cells = jlt_v6m_put_word(cells, word);
     }
     sum += (even & 0xFFFFu) + (even >> 16) + (odd & 0xFFFFu) + (odd >> 16);
   }
@@ -321,11 +140,11 @@ static uint32_t take_words(const int8_t *from, uint32_t count, uint8_t *cells) {
 }
 
 // The only pixel's patch; returns its sum.
-static JLT_V6M_APART uint32_t gather_1(const frame_t *f, const int8_t *in) {
+static JLT_V6M_APART uint32_t gather_1(const jlt_v6m_frame_t *f, const int8_t *in) {
   if (f->is_flat && f->p->in_c % 4u == 0 && (uintptr_t)in % 4u == 0) {
     return take_words(in, f->p->in_c, f->cells);
   }
-  return gather(f, in, 0, 0, f->cells, CELLS_BYTES);
+  return jlt_v6m_gather(f, in, 0, 0, f->cells, JLT_V6M_CELLS_BYTES);
 }
 
 static JLT_V6M_APART int8_t requantised(const jlt_conv_params_t *p, int32_t value, int32_t multiplier, int32_t shift) {
@@ -333,7 +152,7 @@ static JLT_V6M_APART int8_t requantised(const jlt_conv_params_t *p, int32_t valu
 }
 
 // Corrects and scales the sums of a block of channels with the only pixel.
-static JLT_ALWAYS_INLINE void finish_vector(const frame_t *f, const uint32_t *sums, jlt_span_t channels, bool is_4, int8_t *out) {
+static JLT_ALWAYS_INLINE void finish_vector(const jlt_v6m_frame_t *f, const uint32_t *sums, jlt_span_t channels, bool is_4, int8_t *out) {
   const jlt_conv_params_t *p = f->p;
   const jlt_weights_t *w = f->w;
   const uint32_t step = w->record->n_multipliers > 1 ? 1u : 0u;
@@ -364,15 +183,15 @@ static JLT_ALWAYS_INLINE void finish_vector(const frame_t *f, const uint32_t *su
   }
 }
 
-static JLT_V6M_APART void finish_vector_4(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+static JLT_V6M_APART void finish_vector_4(const jlt_v6m_frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
   finish_vector(f, sums, channels, true, out);
 }
 
-static JLT_V6M_APART void finish_vector_8(const frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
+static JLT_V6M_APART void finish_vector_8(const jlt_v6m_frame_t *f, const uint32_t *sums, jlt_span_t channels, int8_t *out) {
   finish_vector(f, sums, channels, false, out);
 }
 
-static JLT_V6M_APART void multiply_vector(const jlt_call_t *call, frame_t *f) {
+static JLT_V6M_APART void multiply_vector(const jlt_call_t *call, jlt_v6m_frame_t *f) {
   const jlt_span_t channels = jlt_tile(call, JLT_UNIT_CHANNELS, f->p->out_c);
   const uint32_t length = jlt_v6m_length(f->p);
   const uint32_t block_bytes = length * (f->is_4 ? 4u : 8u);
@@ -394,14 +213,13 @@ static JLT_V6M_APART void multiply_vector(const jlt_call_t *call, frame_t *f) {
 
 void jlt_conv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  frame_t frame = {
+  jlt_v6m_frame_t frame = {
       .p = p,
       .w = &call->weights,
       .channels = call->scratch,
       .cells = (uint8_t *)call->scratch + jlt_v6m_table_bytes(p),
       .zero = (uint32_t)(p->in_zero_point + 128),
-      .is_flat = p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->pad_top == 0 && p->pad_left == 0 &&
-                 p->in_h == p->out_h && p->in_w == p->out_w,
+      .is_flat = jlt_v6m_is_flat(p),
       .is_4 = call->weights.low == NULL && call->weights.high != NULL,
   };
   frame.run = jlt_v6m_run(call->weights.packed);

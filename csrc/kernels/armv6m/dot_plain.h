@@ -5,7 +5,7 @@
 
 #include "kernels/armv6m/layout.h"
 
-static void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
+static JLT_V6M_UNUSED void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
   for (uint32_t i = 0; i < 8; i++) {
     sums[i] = 0;
   }
@@ -17,7 +17,22 @@ static void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_e
   }
 }
 
-static JLT_ALWAYS_INLINE void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *w, const uint8_t *stop, uint32_t *lanes) {
+static JLT_V6M_UNUSED void jlt_v6m_dot_sparse(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
+  for (uint32_t i = 0; i < 8; i++) {
+    sums[i] = 0;
+  }
+  while (w != w_end) {
+    x += 16u * *w++;
+    for (uint32_t k = 0; k < 4; k++, x += 4, w += 2) {
+      for (uint32_t i = 0; i < 4; i++) {
+        sums[i] += (uint32_t)((int8_t)w[0] * (int32_t)x[i]);
+        sums[4 + i] += (uint32_t)((int8_t)w[1] * (int32_t)x[i]);
+      }
+    }
+  }
+}
+
+static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *w, const uint8_t *stop, uint32_t *lanes) {
   for (uint32_t i = 0; i < 4; i++) {
     lanes[i] = 0;
   }
@@ -31,7 +46,7 @@ static JLT_ALWAYS_INLINE void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *
   }
 }
 
-static void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t *sums) {
+static JLT_V6M_UNUSED void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t *sums) {
   for (uint32_t i = 0; i < 8; i++) {
     sums[i] = 0;
   }
@@ -42,7 +57,7 @@ static void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t 
   }
 }
 
-static JLT_ALWAYS_INLINE void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
+static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
   uint32_t lanes[4] = {0};
   for (; x != stop; x += 4, w += 16) {
     for (uint32_t i = 0; i < 4; i++) {

@@ -22,7 +22,17 @@
   JLT_V6M_PIXEL(k, "0", "r8", "r9") JLT_V6M_PIXEL(k, "1", "r10", "r11")                     \
   JLT_V6M_PIXEL(k, "2", "r12", "lr") JLT_V6M_LAST(k, "%[a3]", "%[b3]")
 
-static JLT_V6M_APART void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
+#define JLT_V6M_CLEAR_EIGHT                                                                                         \
+  "movs %[a3], #0\n\tmovs %[b3], #0\n\t"                                                                           \
+  "mov r8, %[a3]\n\tmov r9, %[a3]\n\tmov r10, %[a3]\n\tmov r11, %[a3]\n\tmov r12, %[a3]\n\tmov lr, %[a3]\n\t"
+#define JLT_V6M_STORE_EIGHT                                                                                         \
+  "ldr %[s], %[to]\n\t"                                                                                            \
+  "mov %[t], r8\n\tmov %[u], r10\n\tmov %[v], r12\n\t"                                                            \
+  "str %[t], [%[s]]\n\tstr %[u], [%[s], #4]\n\tstr %[v], [%[s], #8]\n\tstr %[a3], [%[s], #12]\n\t"                 \
+  "mov %[t], r9\n\tmov %[u], r11\n\tmov %[v], lr\n\t"                                                             \
+  "str %[t], [%[s], #16]\n\tstr %[u], [%[s], #20]\n\tstr %[v], [%[s], #24]\n\tstr %[b3], [%[s], #28]\n\t"
+
+static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
   uint32_t *const to = sums;
   const uint8_t *const end = w_end;
   uint32_t a3;
@@ -32,24 +42,51 @@ static JLT_V6M_APART void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, cons
   uint32_t u;
   uint32_t v;
   __asm__ volatile(
-      JLT_V6M_SYNTAX
-      "movs %[a3], #0\n\tmovs %[b3], #0\n\t"
-      "mov r8, %[a3]\n\tmov r9, %[a3]\n\tmov r10, %[a3]\n\tmov r11, %[a3]\n\tmov r12, %[a3]\n\tmov lr, %[a3]\n\t"
+      JLT_V6M_SYNTAX JLT_V6M_CLEAR_EIGHT
       "1:\n\t" JLT_V6M_K("0") JLT_V6M_K("1") JLT_V6M_K("2") JLT_V6M_K("3")
       "adds %[x], #16\n\t"
       "adds %[w], #8\n\t"
       "ldr %[s], %[end]\n\t"
       "cmp %[w], %[s]\n\t"
       "bne 1b\n\t"
-      "ldr %[s], %[to]\n\t"
-      "mov %[t], r8\n\tmov %[u], r10\n\tmov %[v], r12\n\t"
-      "str %[t], [%[s]]\n\tstr %[u], [%[s], #4]\n\tstr %[v], [%[s], #8]\n\tstr %[a3], [%[s], #12]\n\t"
-      "mov %[t], r9\n\tmov %[u], r11\n\tmov %[v], lr\n\t"
-      "str %[t], [%[s], #16]\n\tstr %[u], [%[s], #20]\n\tstr %[v], [%[s], #24]\n\tstr %[b3], [%[s], #28]\n\t"
+      JLT_V6M_STORE_EIGHT
       : [a3] "=&l"(a3), [b3] "=&l"(b3), [s] "=&l"(s), [t] "=&l"(t), [u] "=&l"(u), [v] "=&l"(v), [x] "+l"(x), [w] "+l"(w)
       : [end] "m"(end), [to] "m"(to)
       : "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
 }
+
+// The same with signed weights, and `skip` groups of four k passed by before each group.
+#define JLT_V6M_SIGNED_K(k, first, second)                                                                          \
+  "ldrb %[t], [%[w], #" first "]\n\tldrb %[u], [%[w], #" second "]\n\tsxtb %[t], %[t]\n\tsxtb %[u], %[u]\n\t"       \
+  JLT_V6M_PIXEL(k, "0", "r8", "r9") JLT_V6M_PIXEL(k, "1", "r10", "r11")                                             \
+  JLT_V6M_PIXEL(k, "2", "r12", "lr") JLT_V6M_LAST(k, "%[a3]", "%[b3]")
+
+static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_dot_sparse(const uint8_t *x, const uint8_t *w, const uint8_t *w_end,
+                                                            uint32_t *sums) {
+  uint32_t *const to = sums;
+  const uint8_t *const end = w_end;
+  uint32_t a3;
+  uint32_t b3;
+  uint32_t s;
+  uint32_t t;
+  uint32_t u;
+  uint32_t v;
+  __asm__ volatile(
+      JLT_V6M_SYNTAX JLT_V6M_CLEAR_EIGHT
+      "1:\n\t"
+      "ldrb %[s], [%[w]]\n\tlsls %[s], %[s], #4\n\tadds %[x], %[x], %[s]\n\t"
+      JLT_V6M_SIGNED_K("0", "1", "2") JLT_V6M_SIGNED_K("1", "3", "4") JLT_V6M_SIGNED_K("2", "5", "6") JLT_V6M_SIGNED_K("3", "7", "8")
+      "adds %[x], #16\n\t"
+      "adds %[w], #9\n\t"
+      "ldr %[s], %[end]\n\t"
+      "cmp %[w], %[s]\n\t"
+      "bne 1b\n\t"
+      JLT_V6M_STORE_EIGHT
+      : [a3] "=&l"(a3), [b3] "=&l"(b3), [s] "=&l"(s), [t] "=&l"(t), [u] "=&l"(u), [v] "=&l"(v), [x] "+l"(x), [w] "+l"(w)
+      : [end] "m"(end), [to] "m"(to)
+      : "r8", "r9", "r10", "r11", "r12", "lr", "cc", "memory");
+}
+#undef JLT_V6M_SIGNED_K
 #undef JLT_V6M_K
 #undef JLT_V6M_LAST
 #undef JLT_V6M_PIXEL
@@ -65,7 +102,7 @@ static JLT_V6M_APART void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, cons
   "muls %[p], %[u], %[p]\n\tadd r10, %[p]\n\t"                                  \
   "muls %[q], %[u], %[q]\n\tadd r11, %[q]\n\t"
 
-static JLT_ALWAYS_INLINE void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *w, const uint8_t *stop, uint32_t *lanes) {
+static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *w, const uint8_t *stop, uint32_t *lanes) {
   uint32_t p;
   uint32_t q;
   uint32_t t;
@@ -102,7 +139,7 @@ static JLT_ALWAYS_INLINE void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *
   JLT_V6M_ROW(k, "0", "r8") JLT_V6M_ROW(k, "1", "r9") JLT_V6M_ROW(k, "2", "r10") JLT_V6M_ROW(k, "3", "r11") \
   JLT_V6M_ROW(k, "4", "r12") JLT_V6M_ROW(k, "5", "lr") JLT_V6M_ROW(k, "6", "%[a6]") JLT_V6M_ROW(k, "7", "%[a7]")
 
-static JLT_V6M_APART void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t *sums) {
+static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t *sums) {
   uint32_t *const to = sums;
   uint32_t a6;
   uint32_t a7;
@@ -136,7 +173,7 @@ static JLT_V6M_APART void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, 
   "lsrs %[t], %[word], #8\n\tands %[t], %[mask]\n\tmuls %[t], %[x2], %[t]\n\tadd " a ", %[t]\n\t"   \
   "lsrs %[t], %[word], #12\n\tands %[t], %[mask]\n\tmuls %[t], %[x3], %[t]\n\tadd " a ", %[t]\n\t"
 
-static JLT_ALWAYS_INLINE void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
+static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
   uint32_t x0;
   uint32_t x1;
   uint32_t x2;

@@ -14,7 +14,7 @@
   "ldrb %[t], [%[w]], #1\n\tldrb %[u], [%[w]], #1\n\t"                                                             \
   JLT_V6M_PIXEL("%[a0]", "%[b0]") JLT_V6M_PIXEL("%[a1]", "%[b1]") JLT_V6M_PIXEL("%[a2]", "%[b2]") JLT_V6M_PIXEL("%[a3]", "%[b3]")
 
-static JLT_V6M_APART void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
+static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t *sums) {
   uint32_t a0 = 0;
   uint32_t a1 = 0;
   uint32_t a2 = 0;
@@ -43,6 +43,44 @@ static JLT_V6M_APART void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, cons
   sums[6] = b2;
   sums[7] = b3;
 }
+
+#define JLT_V6M_SIGNED_K                                                                                            \
+  "ldrsb %[t], [%[w]], #1\n\tldrsb %[u], [%[w]], #1\n\t"                                                           \
+  JLT_V6M_PIXEL("%[a0]", "%[b0]") JLT_V6M_PIXEL("%[a1]", "%[b1]") JLT_V6M_PIXEL("%[a2]", "%[b2]") JLT_V6M_PIXEL("%[a3]", "%[b3]")
+
+static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_dot_sparse(const uint8_t *x, const uint8_t *w, const uint8_t *w_end,
+                                                            uint32_t *sums) {
+  uint32_t a0 = 0;
+  uint32_t a1 = 0;
+  uint32_t a2 = 0;
+  uint32_t a3 = 0;
+  uint32_t b0 = 0;
+  uint32_t b1 = 0;
+  uint32_t b2 = 0;
+  uint32_t b3 = 0;
+  uint32_t t;
+  uint32_t u;
+  uint32_t v;
+  __asm__ volatile(
+      "1:\n\t"
+      "ldrb %[t], [%[w]], #1\n\tadd %[x], %[x], %[t], lsl #4\n\t"
+      JLT_V6M_SIGNED_K JLT_V6M_SIGNED_K JLT_V6M_SIGNED_K JLT_V6M_SIGNED_K
+      "cmp %[w], %[end]\n\t"
+      "bne 1b\n\t"
+      : [a0] "+r"(a0), [a1] "+r"(a1), [a2] "+r"(a2), [a3] "+r"(a3), [b0] "+r"(b0), [b1] "+r"(b1), [b2] "+r"(b2),
+        [b3] "+r"(b3), [t] "=&r"(t), [u] "=&r"(u), [v] "=&r"(v), [x] "+r"(x), [w] "+r"(w)
+      : [end] "r"(w_end)
+      : "cc", "memory");
+  sums[0] = a0;
+  sums[1] = a1;
+  sums[2] = a2;
+  sums[3] = a3;
+  sums[4] = b0;
+  sums[5] = b1;
+  sums[6] = b2;
+  sums[7] = b3;
+}
+#undef JLT_V6M_SIGNED_K
 #undef JLT_V6M_K
 #undef JLT_V6M_PIXEL
 
@@ -55,7 +93,7 @@ static JLT_V6M_APART void jlt_v6m_dot_8(const uint8_t *x, const uint8_t *w, cons
   "mla %[b01], %[v], %[t], %[b01]\n\t"                  \
   "mla %[b23], %[v], %[u], %[b23]\n\t"
 
-static JLT_ALWAYS_INLINE void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *w, const uint8_t *stop, uint32_t *lanes) {
+static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *w, const uint8_t *stop, uint32_t *lanes) {
   uint32_t a01 = 0;
   uint32_t a23 = 0;
   uint32_t b01 = 0;
@@ -86,7 +124,7 @@ static JLT_ALWAYS_INLINE void jlt_v6m_lanes_4(const uint16_t *x, const uint8_t *
   JLT_V6M_ROW("%[a0]") JLT_V6M_ROW("%[a1]") JLT_V6M_ROW("%[a2]") JLT_V6M_ROW("%[a3]")   \
   JLT_V6M_ROW("%[a4]") JLT_V6M_ROW("%[a5]") JLT_V6M_ROW("%[a6]") JLT_V6M_ROW("%[a7]")
 
-static JLT_V6M_APART void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t *sums) {
+static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t *sums) {
   uint32_t a0 = 0;
   uint32_t a1 = 0;
   uint32_t a2 = 0;
@@ -131,7 +169,7 @@ static JLT_V6M_APART void jlt_v6m_row_8(const uint8_t *x, const uint8_t *x_end, 
   "add %[x1], %[x1], " a ", lsr #16\n\t"              \
   "strd %[x0], %[x1], [%[word]], #8\n\t"
 
-static JLT_ALWAYS_INLINE void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
+static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_row_run_4(const uint8_t *x, const uint8_t *stop, const uint8_t *w, uint32_t *sums) {
   uint32_t a = 0;
   uint32_t b = 0;
   uint32_t c = 0;

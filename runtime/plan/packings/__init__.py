@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from joulet.errors import PlanError
 from joulet.plan.packings import armv6m, armv7em, mve, neon, wide
+from joulet.plan.packings.sparse import block_presence
 from joulet.plan.packings.weights import Scales, Weights
 
 if TYPE_CHECKING:
@@ -41,6 +42,13 @@ PACKERS: Mapping[tuple[str, str], Packer] = {
     (isa, code): packer
     for isa, packers in _BY_ISA.items()
     for code, packer in zip(("CONV", "FC", "DWCONV"), packers, strict=True)
+}
+
+SparsePacker = Callable[[Weights, "ConvParams", Scales], bytes | None]
+# of CONV: the packer, and the rows of a block
+SPARSE_PACKERS: Mapping[str, tuple[SparsePacker, int]] = {
+    "ARMV6M": (armv6m.pack_sparse, armv6m.PAIR),
+    "ARMV7EM": (armv7em.pack_sparse, armv7em.SPARSE_ROWS),
 }
 
 
@@ -82,3 +90,21 @@ def is_shareable(isa: str, weights: Weights) -> bool:
         As :func:`pack` takes them.
     """
     return isa in _SHAREABLE and _SHAREABLE[isa](weights)
+
+
+def pack_sparse(isa: str, weights: Weights, params: ConvParams, scales: Scales) -> bytes | None:
+    """Return the sparse copy of a convolution's weights at 8 bits, None where an instruction set cannot read one of these.
+
+    Raises
+    ------
+    PlanError
+        When there is no packer, as :func:`pack`.
+    """
+    if isa not in SPARSE_PACKERS:
+        raise PlanError(f"nothing packs sparse weights for {isa}; kernels.def and runtime/plan/packings disagree")
+    return SPARSE_PACKERS[isa][0](weights, params, scales)
+
+
+def present_share(isa: str, weights: Weights) -> float:
+    """Return the share of a convolution's blocks that an instruction set's sparse copy has."""
+    return float(block_presence(weights, SPARSE_PACKERS[isa][1]).mean())

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from joulet.plan.packings.sparse import ELEMENTS, block_presence, block_skips
 from joulet.plan.packings.weights import Scales, Weights, high_nibbles, values_at
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
 PAIR = 2
 ROWS = 8
+_MOST_SKIPPED = 255  # between two blocks of a sparse copy
+_MOST_BLOCKS = 2**16 - 1  # of a pair in it
 LANE = (2**16 - 1) // 255  # the most that nibbles may add up to in a run: each meets a byte
 MOST_RUN = 512  # more would need weights that are nearly all one end of their range
 
@@ -55,6 +58,23 @@ def _runs(codes: npt.NDArray[np.uint8]) -> tuple[int, npt.NDArray[np.bool_]]:
         if not (turned & (others > LANE)).any():
             return run, turned
     return 16, np.zeros(len(codes), np.bool_)
+
+
+def pack_sparse(weights: Weights, params: ConvParams, scales: Scales) -> bytes | None:
+    """Return what ``csrc/kernels/armv6m/sparse.h`` says of weights of CONV at 8 bits; None where there are too many.
+
+    Blocks of two rows and four elements are absent where all of their weights are 0.
+    """
+    channels, elements = weights.shape
+    blocks = weights.reshape(channels // PAIR, PAIR, elements // ELEMENTS, ELEMENTS).transpose(0, 2, 3, 1)
+    found = [weights.sum(axis=1, dtype="<i4").tobytes()]
+    for pair, present in zip(blocks, block_presence(weights, PAIR), strict=True):
+        skips, stored = block_skips(present, _MOST_SKIPPED)
+        if len(stored) > _MOST_BLOCKS:
+            return None
+        bodies = pair[stored].reshape(len(stored), PAIR * ELEMENTS).view(np.uint8)
+        found += [len(stored).to_bytes(2, "little"), np.concatenate([skips[:, None], bodies], axis=1).tobytes()]
+    return b"".join(found)
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.container.needs import SHARED
+from joulet.plan.packings.sparse import block_presence, block_skips
 from joulet.plan.packings.weights import Scales, Weights, high_nibbles, values_at
 
 if TYPE_CHECKING:
@@ -18,6 +19,10 @@ _FIRST, _SECOND = [0, 2], [1, 3]  # elements of a group of four that share a reg
 _MOST_ACTIVATION = 255  # |x - zero point|
 _SUM_LIMIT = 2**23
 _BYTES_LIMIT = 4096  # weights of a convolution
+SPARSE_ROWS = 2  # of a block
+_TURN = 4  # groups
+_MOST_SKIPPED = 254  # four of 255 would be the end
+_SPARSE_END = b"\xff" * 4
 _LOW_LANES = 2  # of four channels, those whose row 2 lies in the low half of its word
 
 
@@ -52,6 +57,32 @@ def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> 
         each = [_lanes([rows[:, row][:, :, elements] for row in range(4)]) for elements in (_FIRST, _SECOND)]
         words = np.stack(each, axis=2).view(np.uint8)
     return _head(stacked) + _with_scales(words, scales, 4)
+
+
+def pack_sparse(weights: Weights, params: ConvParams, scales: Scales) -> bytes | None:
+    """Return what ``csrc/kernels/armv7em/sparse.h`` says of weights of CONV at 8 bits; None where two rows cannot be stacked.
+
+    Blocks of two rows and four elements are absent where all of their weights are 0.
+    """
+    rows = _grouped(weights, params.k_h, 8, 2)  # (pairs, 2, groups, 4)
+    present = block_presence(weights, SPARSE_ROWS)
+    if not _stack(rows):
+        return None
+    words = np.stack([_bytes_of_pair(rows, _FIRST), _bytes_of_pair(rows, _SECOND)], axis=2)  # (pairs, groups, 2, 4)
+    ends = _scales_of(scales, 2)
+    return b"".join(
+        _sparse_pair(each, there) + end.tobytes() for each, there, end in zip(words, present, ends, strict=True)
+    )
+
+
+def _sparse_pair(words: npt.NDArray[np.uint8], present: npt.NDArray[np.bool_]) -> bytes:
+    """Return the turns of two rows: ``words`` are ``(groups, 2, 4)``."""
+    skips, groups = block_skips(present, _MOST_SKIPPED)
+    missing = -len(groups) % _TURN
+    counts = np.concatenate([np.zeros(missing, np.uint8), skips]).reshape(-1, _TURN)
+    body = np.concatenate([np.zeros((missing, 8), np.uint8), words.reshape(len(words), 8)[groups]])
+    turns = np.concatenate([counts, body.reshape(len(counts), -1)], axis=1)
+    return missing.to_bytes(4, "little") + turns.tobytes() + _SPARSE_END
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
@@ -138,6 +169,13 @@ def _with_scales(words: npt.NDArray[np.uint8], scales: Scales, block: int) -> by
 
     Both are 0 where they are no int32, and for a multiplier of 0.
     """
+    filled = _scales_of(scales, block)
+    blocks = words.reshape(len(filled), -1)
+    return np.concatenate([blocks, filled.view(np.uint8)], axis=1).tobytes()
+
+
+def _scales_of(scales: Scales, block: int) -> npt.NDArray[np.int32]:
+    """Return each block's scales, ``(blocks, 2 * block)``."""
     ordinary = (scales.multipliers >= 1 << 30) & (scales.shifts >= -31) & (scales.shifts <= -1)
     pairs = [
         (2 * multiplier - (1 << 32), -(1 << 32 + shift)) if is_ordinary else (0, 0)
@@ -145,9 +183,7 @@ def _with_scales(words: npt.NDArray[np.uint8], scales: Scales, block: int) -> by
             scales.multipliers.tolist(), scales.shifts.tolist(), ordinary, strict=True
         )
     ]
-    filled = _fill_up(np.array(pairs, "<i4"), block).reshape(-1, 2 * block)
-    blocks = words.reshape(len(filled), -1)
-    return np.concatenate([blocks, filled.view(np.uint8)], axis=1).tobytes()
+    return _fill_up(np.array(pairs, "<i4"), block).reshape(-1, 2 * block)
 
 
 def _fill_up(rows: npt.NDArray[Any], block: int) -> npt.NDArray[Any]:
