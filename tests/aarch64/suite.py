@@ -28,7 +28,7 @@ from kept import Kept, Result
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-RECORDED = HERE / "results.tsv"
+RECORDED = ROOT / "build" / "suite" / "results.tsv"
 LISTED = ROOT / "build" / "checkout.list"  # the names of the checkout's files, each ended by a zero byte
 OPTIONAL = re.compile(r"tests/test_\w+\.py|tests/aarch64/.*|\.ci/.*|[^/]*\.md")
 LEFT_OUT = "not wall_clock"  # an emulator keeps to no bound on time
