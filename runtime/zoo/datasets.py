@@ -86,10 +86,10 @@ def _find(folder: Path, *names: str) -> Path:
     raise DataError(f"'{folder}': holds no {' or '.join(names)}; joulet zoo show says what is needed")
 
 
-def _holder(folder: Path, *names: str) -> Path:
-    """Return the folder that holds one of ``names``: the given one, or one below it; the given one where none does."""
+def _holder(folder: Path, *patterns: str) -> Path:
+    """Return the folder with a file like one of ``patterns``: the given one, or one below it; the given one where none has."""
     places = (folder, *sorted(p for p in folder.iterdir() if p.is_dir()))
-    return next((place for place in places for name in names if (place / name).is_file()), folder)
+    return next((place for place in places for pattern in patterns if any(place.glob(pattern))), folder)
 
 
 def arrays(path: Path, wanted: dict[str, tuple[str, tuple[int, ...]]]) -> dict[str, npt.NDArray[Any]]:
@@ -158,7 +158,7 @@ def _cifar(folder: Path | None, split: str) -> Split:
 
 def _mitbih(folder: Path | None, split: str) -> Split:
     """Heartbeats: calibration is every ectopic beat of the training and calibration patients, and some others."""
-    place = _holder(_need(folder), "ecg.npz", "100.hea")
+    place = _holder(_need(folder), "ecg.npz", "*.hea")
     if split == "test":
         beats = ecg.load_beats(place, "test")
         return Split(x=beats.x, y=beats.y, groups=beats.patient)
