@@ -78,9 +78,10 @@ class Variants:
         return made.container, reports
 
     def candidates(self) -> Iterator[Candidate]:
-        """Yield one candidate a choice of exits and precision."""
+        """Yield one candidate a choice of exits and precision; precisions that differ behind the last exit alone are one."""
         for exits in choices_of_exits(self.attached.graph):
-            for precision in self.precisions:
+            kept = kept_exits(self.attached, exits)
+            for precision in _distinct([kept.precision(each) for each in self.precisions]):
                 yield self.candidate(exits, (precision.name,), precision.name)
 
     def candidate(self, exits: Sequence[int], names: Sequence[str], path: str) -> Candidate:

@@ -247,3 +247,11 @@ def test_candidates_of_one_path_name_what_they_are_judged_by(variants: Variants)
     both = variants.candidate((last,), ("w8", "w4"), "w4")
     assert isinstance(both, Candidate)
     assert Container.from_bytes(both.data).meta["paths"][both.path] == "w4"
+
+
+def test_no_two_candidates_are_the_same_network(variants: Variants) -> None:
+    """Behind an early end mixes may no longer differ."""
+    found = [Container.from_bytes(each.data) for each in variants.candidates()]
+    kinds = [(each.ops.tobytes(), each.exits.tobytes(), each.layers["bits"].tobytes()) for each in found]
+    assert len(set(kinds)) == len(kinds)
+    assert len(kinds) < len(choices_of_exits(variants.attached.graph)) * len(variants.precisions)
