@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from joulet.errors import DataError
 from joulet.metered_run import EdgeRecord
 from joulet.report.charts import OUTCOME_COLOURS, bars
-from joulet.report.page import document, fact_list, lead_in, section, tile_row
+from joulet.report.page import document, fact_list, lead_in, section, setting, tile_row
 from joulet.report.power import Metered, energy_bars, point_colours, power_over_time
 from joulet.units import format_quantity, format_time
 
@@ -167,11 +167,10 @@ def _conditions(runs: Metered) -> str:
         else:
             facts.update({f"{what}, {name}": value for name, value in values.items()})
     for name in dict.fromkeys(key for run in runs.values() for key in run.settings):
-        said = {run_name: str(run.settings.get(name)) for run_name, run in runs.items()}
+        words = setting(name, None)[0]
+        said = {run_name: setting(name, run.settings.get(name))[1] for run_name, run in runs.items()}
         same = len(set(said.values())) == 1
-        facts[name.replace("_", " ")] = (
-            next(iter(said.values())) if same else ", ".join(f"{k}: {v}" for k, v in said.items())
-        )
+        facts[words] = next(iter(said.values())) if same else ", ".join(f"{k}: {v}" for k, v in said.items())
     for name, run in runs.items():
         for number, note in enumerate(run.notes, start=1):
             facts[f"note {number}" + (f", {name}" if len(runs) > 1 else "")] = note

@@ -13,6 +13,8 @@ from joulet.report.archive import save_bytes
 from joulet.report.charts import Runs
 from joulet.units import format_quantity, format_time
 
+_UNITS = {"s": "s", "j": "J", "w": "W", "v": "V"}  # of settings, by the end of their names
+
 STYLE = """
 :root { color-scheme: light; }
 * { box-sizing: border-box; }
@@ -252,7 +254,8 @@ def _conditions(runs: Runs, notes: Mapping[str, str]) -> str:
     for name in first.settings:
         values = {_setting(run.settings.get(name)) for run in runs.values()}
         if len(values) == 1 and name not in facts:
-            facts[name.replace("_", " ")] = values.pop()
+            words, said = setting(name, first.settings[name])
+            facts[words] = said
     for name, run in runs.items():
         own = {
             key: value
@@ -271,6 +274,15 @@ def _conditions(runs: Runs, notes: Mapping[str, str]) -> str:
 def fact_list(facts: Mapping[str, str]) -> str:
     """Return names and what is to be known of them, plain text, as a list of two columns."""
     return f"<dl>{''.join(f'<dt>{html.escape(k)}</dt><dd>{html.escape(v)}</dd>' for k, v in facts.items())}</dl>"
+
+
+def setting(name: str, value: float | int | str | None) -> tuple[str, str]:
+    """Return a setting's name without its unit, and its value with it; a dash where there is none."""
+    words, _, unit = name.rpartition("_")
+    if unit not in _UNITS or not words or words.endswith("_per"):
+        return name.replace("_", " "), _setting(value)
+    said = format_quantity(value, _UNITS[unit]) if isinstance(value, int | float) else _setting(value)
+    return words.replace("_", " "), said
 
 
 def _setting(value: float | int | str | None) -> str:
