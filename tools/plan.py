@@ -6,7 +6,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -261,7 +261,7 @@ def _json(args: argparse.Namespace, board: Board, limits: Limits, search: Search
 
 
 def _text(args: argparse.Namespace, board: Board, limits: Limits, search: Search) -> str:
-    best, chosen = front(search.points), search.chosen
+    best, chosen = _shown(search.points, limits), search.chosen
     head = ("", "path", "exits", "accuracy", "bits", "mean nJ", "nJ to the end", "RAM", "flash", "copies", "bands")
     marked = [
         _row(point, limits, is_chosen=point.candidate.path == chosen.candidate.path and _same(point, chosen))
@@ -286,6 +286,14 @@ def _text(args: argparse.Namespace, board: Board, limits: Limits, search: Search
     if args.out is not None:
         blocks.append(f"written to {args.out}; next: joulet build {args.out} --board {board.name}")
     return "\n\n".join(blocks)
+
+
+def _shown(points: Sequence[Point], limits: Limits) -> list[Point]:
+    """Return the points that no other beats, and those that none beats of those within the limits."""
+    best = list(front(points))
+    within = front([point for point in points if not point.excess(limits)])
+    best += [point for point in within if not any(point is each for each in best)]
+    return sorted(best, key=lambda point: (-point.score, point.mean_nj))
 
 
 def _same(a: Point, b: Point) -> bool:
@@ -314,7 +322,8 @@ def _tight_lines(search: Search) -> list[str]:
         return ["no limit holds it up"]
     unit = "points of accuracy" if search.chosen.candidate.accuracy is not None else "% of eight bits"
     return [
-        f"{each.limit} is tight: with {each.needed:,.0f} {UNITS[each.limit]} it would take {each.saved_cycles:,} cycles fewer"
+        f"{each.limit} is tight: with {each.needed:,.0f} {UNITS[each.limit]} it would take "
+        f"{abs(each.saved_cycles):,} cycles {'fewer' if each.saved_cycles >= 0 else 'more'}"
         + (f" and gain {100 * each.gained:.1f} {unit}" if each.gained else "")
         for each in search.tight
     ]
