@@ -323,7 +323,7 @@ def _tight_lines(search: Search) -> list[str]:
     unit = "points of accuracy" if search.chosen.candidate.accuracy is not None else "% of eight bits"
     return [
         f"{each.limit} is tight: with {each.needed:,.0f} {UNITS[each.limit]} it would take "
-        f"{abs(each.saved_cycles):,} cycles {'fewer' if each.saved_cycles >= 0 else 'more'}"
+        f"{abs(each.saved_cycles):,} cycles {'fewer' if each.saved_cycles >= 0 else 'more'} to the last exit"
         + (f" and gain {100 * each.gained:.1f} {unit}" if each.gained else "")
         for each in search.tight
     ]
