@@ -77,11 +77,11 @@ def planned_copies(
         For a container that the engine refuses.
     """
     needs = isa_needs(container, CODES["Isa"][board.isa])
-    wanted, shared = copies_wanted(container, board), shared_copies(container, board.isa, needs)
+    wanted = copies_wanted(container, board)
     brought = stored_copies(container, board.isa)
     if brought is not None:
-        known = wanted_copies(container, needs) | wanted | shared
-        wanted, shared = {copy: n_bytes for copy, n_bytes in known.items() if copy in brought}, {}
+        known = wanted_copies(container, needs) | wanted | shared_copies(container, board.isa, needs)
+        wanted = {copy: n_bytes for copy, n_bytes in known.items() if copy in brought}
     everything = frozenset(wanted)
     if board.model_bytes is None:
         return everything
@@ -92,6 +92,7 @@ def planned_copies(
     sizes = _in_units(wanted)
     if sum(sizes.values()) <= room // ALIGN_BYTES:
         return everything
+    shared = shared_copies(container, board.isa, needs) if brought is None else {}
     values = saved_cycles(container, board, everything) | saved_cycles(container, board, frozenset(shared))
     every_cycle = sum(max(value, 0.0) for value in values.values()) + 1.0
     for copy, weight in (first or {}).items():
@@ -270,6 +271,8 @@ def saved_cycles(container: Container, board: Board, copies: Copies) -> dict[Cop
 
     ``copies`` has either one for both precisions of a weight or one for each.
     """
+    if not copies:
+        return {}
     without = op_cycles(container, board.cycles, board.isa, frozenset())
     gained = without - op_cycles(container, board.cycles, board.isa, copies)
     layers = container.layers.reshape(len(container.precisions), len(container.weights))

@@ -12,7 +12,7 @@ requantisation an output; *memory* is the bytes above at the width of the core's
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from joulet.boards import Board
 from joulet.container.layout import BACKBONE, CODES, NO_INDEX
-from joulet.container.needs import SHARED, Copies, IsaNeeds, isa_needs
+from joulet.container.needs import SHARED, SPARSE, Copies, IsaNeeds, isa_needs
 from joulet.container.read import Container
 from joulet.container.sparse import sparse_copies
 from joulet.plan.band_costs import band_cycles
@@ -99,16 +99,26 @@ def step_bills(container: Container, board: Board, precision: int, stored: Copie
     """
     cycles = np.rint(op_cycles(container, board.cycles, board.isa, stored)[precision] + band_cycles(container, board))
     needs: Sequence[IsaNeeds | None] = [None] * len(container.ops)
+    sizes: dict[int, int] = {}
     if stored is not None:
-        needs = isa_needs(container, CODES["Isa"][board.isa])
+        needs = known = isa_needs(container, CODES["Isa"][board.isa])
+        if any(bits == SPARSE for _, bits in stored):
+            sizes = {weight: len(copy) for weight, copy in sparse_copies(container, board.isa, known).items()}
     return tuple(
-        _bill(container, board, precision, op, int(cycles[op]), needs[op], stored or frozenset())
+        _bill(container, board, precision, op, int(cycles[op]), needs[op], stored or frozenset(), sizes)
         for op in range(len(container.ops))
     )
 
 
 def _bill(
-    container: Container, board: Board, precision: int, op: int, cycles: int, need: IsaNeeds | None, stored: Copies
+    container: Container,
+    board: Board,
+    precision: int,
+    op: int,
+    cycles: int,
+    need: IsaNeeds | None,
+    stored: Copies,
+    sparse_bytes: Mapping[int, int],
 ) -> StepBill:
     record = container.ops[op]
     code = _OPS[int(record["code"])]
@@ -117,7 +127,7 @@ def _bill(
     if int(record["weight"]) != NO_INDEX:
         bits = int(container.layers[precision * len(container.weights) + int(record["weight"])]["bits"])
     choice = kernel_choice(container, op, bits, board.isa, need, stored)
-    copy_bytes = _copy_bytes(container, int(record["weight"]), choice, need, bits, board.isa)
+    copy_bytes = sparse_bytes[int(record["weight"])] if choice.reading == "sparse" else _copy_bytes(choice, need, bits)
     weight_bytes, where = _weights(container, record, choice, copy_bytes, bits)
     outputs = int(container.tensors[int(record["output"])]["elements"])
     arena, flash = _inputs(container, record, params)
@@ -143,13 +153,9 @@ def _bill(
     )
 
 
-def _copy_bytes(
-    container: Container, weight: int, choice: KernelChoice, need: IsaNeeds | None, bits: int, isa: str
-) -> int:
+def _copy_bytes(choice: KernelChoice, need: IsaNeeds | None, bits: int) -> int:
     if need is None:
         return 0
-    if choice.reading == "sparse":
-        return len(sparse_copies(container, isa)[weight])
     return need.packed.get(SHARED if choice.reading.startswith("shared") else bits, 0)
 
 

@@ -28,7 +28,6 @@ from kept import Kept, Result
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-RECORDED = ROOT / "build" / "suite" / "results.tsv"
 LISTED = ROOT / "build" / "checkout.list"  # the names of the checkout's files, each ended by a zero byte
 OPTIONAL = re.compile(r"tests/test_\w+\.py|tests/aarch64/.*|\.ci/.*|[^/]*\.md")
 LEFT_OUT = "not wall_clock"  # an emulator keeps to no bound on time
@@ -87,9 +86,9 @@ def blame(kept: Kept, digests: dict[str, str]) -> None:
         kept.running.unlink()
 
 
-def known_seconds() -> dict[str, float]:
-    """Return how long each file took when results were last recorded."""
-    lines = RECORDED.read_text().splitlines() if RECORDED.is_file() else []
+def known_seconds(recorded: Path) -> dict[str, float]:
+    """Return how long each file took, by the table of an earlier run; nothing without one."""
+    lines = recorded.read_text().splitlines() if recorded.is_file() else []
     rows = [line.split("\t") for line in lines if line.startswith("tests/")]
     return {row[0]: float(row[5]) for row in rows}
 
@@ -137,7 +136,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1, help="processes that share the files (default: 1)")
     parser.add_argument("--kept", type=Path, default=ROOT / "build" / "suite", help="folder of results (build/suite)")
     args = parser.parse_args()
-    kept, seconds = Kept(args.kept.resolve()), known_seconds()
+    kept = Kept(args.kept.resolve())
+    seconds = known_seconds(kept.folder / "results.tsv")
     files = args.files or [str(path.relative_to(ROOT)) for path in (ROOT / "tests").glob("test_*.py")]
     digests = digests_of(sorted(files, key=lambda file: (seconds.get(file, 0.0), file)))
 
