@@ -213,15 +213,7 @@ static JLT_V6M_APART void multiply_vector(const jlt_call_t *call, jlt_v6m_frame_
 
 void jlt_conv_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
-  jlt_v6m_frame_t frame = {
-      .p = p,
-      .w = &call->weights,
-      .channels = call->scratch,
-      .cells = (uint8_t *)call->scratch + jlt_v6m_table_bytes(p),
-      .zero = (uint32_t)(p->in_zero_point + 128),
-      .is_flat = jlt_v6m_is_flat(p),
-      .is_4 = call->weights.low == NULL && call->weights.high != NULL,
-  };
+  jlt_v6m_frame_t frame = jlt_v6m_frame(call);
   frame.run = jlt_v6m_run(call->weights.packed);
   for (frame.last = jlt_v6m_length(p); frame.last > frame.run; frame.last -= frame.run) {
   }

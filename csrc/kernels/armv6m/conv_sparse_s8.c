@@ -39,14 +39,7 @@ static void multiply(const jlt_v6m_frame_t *f, const uint8_t *w, uint32_t count,
 void jlt_conv_sparse_s8__armv6m(const jlt_call_t *call) {
   const jlt_conv_params_t *p = call->params;
   const uint32_t *weight_sums = call->weights.packed;
-  jlt_v6m_frame_t frame = {
-      .p = p,
-      .w = &call->weights,
-      .channels = call->scratch,
-      .cells = (uint8_t *)call->scratch + jlt_v6m_table_bytes(p),
-      .zero = (uint32_t)(p->in_zero_point + 128),
-      .is_flat = jlt_v6m_is_flat(p),
-  };
+  jlt_v6m_frame_t frame = jlt_v6m_frame(call);
   frame.out = jlt_v6m_prepare(p, &call->weights, weight_sums, frame.zero, false, call->scratch);
   const jlt_span_t pixels = jlt_tile(call, JLT_UNIT_PIXELS, p->n * p->out_h * p->out_w);
   for (uint32_t first = pixels.begin; first < pixels.end; first += JLT_V6M_PIXELS) {

@@ -101,4 +101,18 @@ static inline bool jlt_v6m_is_flat(const jlt_conv_params_t *p) {
          p->in_h == p->out_h && p->in_w == p->out_w;
 }
 
+// What a call's patches begin with; `is_4` is false where weights are read at 8 bits, sparse ones too.
+static JLT_ALWAYS_INLINE jlt_v6m_frame_t jlt_v6m_frame(const jlt_call_t *call) {
+  const jlt_conv_params_t *p = call->params;
+  return (jlt_v6m_frame_t){
+      .p = p,
+      .w = &call->weights,
+      .channels = call->scratch,
+      .cells = (uint8_t *)call->scratch + jlt_v6m_table_bytes(p),
+      .zero = (uint32_t)(p->in_zero_point + 128),
+      .is_flat = jlt_v6m_is_flat(p),
+      .is_4 = call->weights.low == NULL && call->weights.high != NULL,
+  };
+}
+
 #endif
