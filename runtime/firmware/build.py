@@ -156,7 +156,9 @@ def firmware_recipe(
     Raises
     ------
     UsageError
-        If there is no such board, or no compiler.
+        If there is no such board.
+    MissingDependencyError
+        If there is no compiler.
     """
     facts = with_refit(firmware_facts(board)) if refit else firmware_facts(board)
     compiler = find_toolchain(toolchain)
@@ -212,7 +214,9 @@ def build_firmware(
     Raises
     ------
     UsageError
-        If there is no such board, no compiler, or the compiler fails.
+        If there is no such board, or the compiler fails.
+    MissingDependencyError
+        If there is no compiler.
     ContainerError, PlanError
         For a model that is no container, or one that the engine refuses.
     """
