@@ -20,7 +20,7 @@ from joulet.energy.seam import Harvester
 from joulet.energy.supply import Supply
 from joulet.energy.synthetic import ConstantHarvester, MarkovHarvester
 from joulet.engine.host import HostEngine
-from joulet.engine.learner import Learner, LearningAnswers
+from joulet.engine.learner import SURE_Q15, Learner, LearningAnswers
 from joulet.engine.outcomes import compute_outcomes
 from joulet.engine.refit import HeadRefit, RefitRule
 from joulet.errors import UsageError
@@ -58,6 +58,9 @@ class Walker:
 
     name = "walker"
 
+    def __init__(self, sure_q15: int = 24_000) -> None:
+        self._sure_q15 = sure_q15
+
     def reset(self, context: PolicyContext) -> None:
         """Forget."""
         self._asked = 0
@@ -67,7 +70,7 @@ class Walker:
         self._asked += 1
         if observation.exit is None:
             return Decision(action=Action.START, path=self._asked % 2, exit=0)
-        sure = (observation.confidence_q15 or 0) > 24_000
+        sure = (observation.confidence_q15 or 0) > self._sure_q15
         return Decision(action=Action.STOP if sure else Action.CONTINUE)
 
 
@@ -81,6 +84,7 @@ class World:
     duration_s: float = 60.0
     surplus_v: float = 2.0
     delay_s: float = 0.0
+    taught_from_q15: int | None = None  # by the last exit; None: by labels
 
     def storage(self) -> Capacitor:
         load = BOARD.load
@@ -90,7 +94,10 @@ class World:
         engine = HostEngine(model)
         costs = cost_table(engine.container, board_costs(engine.container, BOARD))
         refit = HeadRefit(engine, EXIT, RULE)
-        learner = Learner(refit, labels=LABELS.tolist(), keep_every=KEEP_EVERY)
+        if self.taught_from_q15 is None:
+            learner = Learner(refit, labels=LABELS.tolist(), keep_every=KEEP_EVERY)
+        else:
+            learner = Learner(refit, labels=None, sure_q15=self.taught_from_q15, keep_every=KEEP_EVERY)
         record = run_session(
             LearningAnswers(refit, [x], LABELS, costs.prefixes),
             costs,
@@ -121,6 +128,8 @@ class World:
             rule=RULE,
             surplus_v=self.surplus_v if surplus_v is None else surplus_v,
             delay_s=self.delay_s,
+            labelled=self.taught_from_q15 is None,
+            sure_q15=self.taught_from_q15 or 0,
         )
         learning = SimulatedLearning(engine, [x], LABELS, outcomes, plan, cycles=CYCLES, keep_every=KEEP_EVERY)
         event_s = np.arange(self.duration_s)
@@ -184,6 +193,29 @@ def test_both_loops_learn_the_same(model: bytes, x: npt.NDArray[np.int8], world:
     if world is POOR and policy == "fixed:w8@exit1":
         assert c.brownouts > 0
         assert c.learning.learned > 8
+
+
+@pytest.mark.parametrize("world", [RICH, POOR], ids=["rich", "poor"])
+def test_both_loops_are_taught_the_same_by_the_last_exit(model: bytes, x: npt.NDArray[np.int8], world: World) -> None:
+    learned = []
+    for least_q15 in (0, SURE_Q15, 32_768):
+        taught = replace(world, taught_from_q15=least_q15)
+        # goes through the exit that learns, to the last one where energy lasts
+        record, learner = taught.session(model, x, Walker(sure_q15=32_768))
+        c, learning = taught.simulate(model, x, Walker(sure_q15=32_768))
+        assert_twins(record, c)
+        assert c.learning is not None
+        assert learner.learned == c.learning.learned
+        assert learner.refit.state() == learning.refit.state()
+        learned.append(learner.learned)
+    assert learned[0] > learned[1] > learned[2] == 0
+    assert learned[0] == 60 or world is POOR
+
+
+def test_the_last_exit_teaches_nothing_where_it_is_not_asked(model: bytes, x: npt.NDArray[np.int8]) -> None:
+    c, _ = replace(RICH, taught_from_q15=0).simulate(model, x, make_policy("fixed:w8@exit1"))
+    assert c.learning is not None
+    assert c.learning.learned == 0
 
 
 def test_a_label_that_comes_after_the_next_inference_began_is_of_no_use(model: bytes, x: npt.NDArray[np.int8]) -> None:
@@ -253,6 +285,8 @@ def test_the_command_says_what_was_learned(
     assert found["energy_nj"]["refit"] == pytest.approx(1e9 * found["learning"]["energy_j"])
     assert main(simulate("--refit", "exit1", "--label-delay", "100ms")) == 0
     assert "refit exit1:" in capsys.readouterr().out
+    assert main(simulate("--refit", "exit1", "--refit-from", "last", "--json")) == 0
+    assert json.loads(capsys.readouterr().out)[0]["learning"]["learned"] == 0  # the policy never asks the last exit
     assert main(simulate("--json")) == 0
     assert json.loads(capsys.readouterr().out)[0]["learning"] is None
     for more, said in (
@@ -261,6 +295,7 @@ def test_the_command_says_what_was_learned(
         (("--refit", "exit1", "--refit-surplus", "price"), "no price of energy"),
         (("--refit", "exit1", "--refit-surplus", "3kg"), "refit surplus"),
         (("--refit", "exit1", "--refit-rule", "speed=3"), "forgetting=NUMBER"),
+        (("--refit", "exit1", "--refit-from", "last", "--label-delay", "1s"), "at once"),
     ):
         assert main(simulate(*more)) == 2
         assert said in capsys.readouterr().err

@@ -89,8 +89,12 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     )
     energy.add_argument("--sensing", metavar="E", help="energy of taking one sample (the board's figure)")
     learning = parser.add_argument_group("learning")
+    learning.add_argument("--refit", metavar="EXIT", help="fit this exit's head again, in surplus (none)")
     learning.add_argument(
-        "--refit", metavar="EXIT", help="fit this exit's head again from the labels, in surplus (none)"
+        "--refit-from",
+        choices=("labels", "last"),
+        default="labels",
+        help="who teaches: the labels, or the last exit where it is sure, which confirms its own mistakes (labels)",
     )
     learning.add_argument("--refit-rule", default="", metavar="R", help="forgetting=0.998,prior=0.1,target=96 or some")
     learning.add_argument(
@@ -195,6 +199,7 @@ def make_jobs(args: argparse.Namespace) -> list[Job]:
             start_v=start_v(args),
             train=tuple(args.train),
             refit=args.refit,
+            refit_from=args.refit_from,
             refit_rule=args.refit_rule,
             refit_surplus=args.refit_surplus,
             label_delay_s=parse_quantity(args.label_delay, "s", what="--label-delay", allow_zero=True),

@@ -52,10 +52,11 @@ void jlt_sim_learn_forget(const jlt_sim_learning_t *learning, jlt_sim_learner_t 
   learning->refit->head.fresh = false;
 }
 
-void jlt_sim_learn_answered(const jlt_sim_learning_t *learning, jlt_sim_learner_t *learner, uint32_t sample,
-                            double now_s) {
+void jlt_sim_learn_answered(const jlt_sim_learning_t *learning, jlt_sim_learner_t *learner, uint32_t node,
+                            uint32_t sample, double now_s) {
   if (learning->refit->head.fresh) {
-    learner->label = learning->labels[sample];
+    learner->label = learning->taught ? learning->taught[(uint64_t)node * learning->n_samples + sample]
+                                      : learning->labels[sample];
     learner->heard_s = now_s + learning->delay_s;
   }
 }

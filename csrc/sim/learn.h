@@ -18,6 +18,7 @@ typedef struct {
   const jlt_engine_mark_t *marks;  // (n_rows,) where the head begins
   const int8_t *features;          // (n_rows, n_samples, n_features) that it reads there
   const uint16_t *labels;          // (n_samples,)
+  const uint16_t *taught;  // (n_nodes, n_samples) class that an answer there teaches, or JLT_SIM_NO_LABEL; null: labels teach
   float *kept;          // (state_bytes / 4,) the state that outlives power; written first of all
   double delay_s;       // from an answer to its label
   double surplus_v;     // of the store, from which on a label is learned; 0: by the governor's price
@@ -49,9 +50,9 @@ JLT_MUST_CHECK jlt_status_t jlt_sim_learn_answer(const jlt_sim_learning_t *learn
 // A new inference begins: what the last one left is not learned from any more.
 void jlt_sim_learn_forget(const jlt_sim_learning_t *learning, jlt_sim_learner_t *learner);
 
-// An event has its last answer; its label is heard after the delay.
-void jlt_sim_learn_answered(const jlt_sim_learning_t *learning, jlt_sim_learner_t *learner, uint32_t sample,
-                            double now_s);
+// An event has its last answer, at a node; what that teaches is heard after the delay.
+void jlt_sim_learn_answered(const jlt_sim_learning_t *learning, jlt_sim_learner_t *learner, uint32_t node,
+                            uint32_t sample, double now_s);
 
 // Learns what waits.
 void jlt_sim_learn_update(const jlt_sim_learning_t *learning, jlt_sim_learner_t *learner);

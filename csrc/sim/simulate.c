@@ -338,8 +338,8 @@ static void infer(loop_t *loop, event_t *event, int32_t path, int32_t exit) {
   loop->result->status[event->index] =
       end_s <= arrival_s(loop, event) + loop->events->deadline_s ? JLT_SIM_ON_TIME : JLT_SIM_LATE;
   if (loop->learning && loop->world->powered) {
-    jlt_sim_learn_answered(loop->learning, &loop->result->learner, loop->events->sample[event->index],
-                           loop->world->now_s);
+    jlt_sim_learn_answered(loop->learning, &loop->result->learner, (uint32_t)event->node,
+                           loop->events->sample[event->index], loop->world->now_s);
   }
 }
 

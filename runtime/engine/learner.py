@@ -15,6 +15,9 @@ from joulet.engine.refit import HeadRefit
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
 
+SURE_Q15 = 32000
+"""Least confidence of the last exit for its answer to count as a label, unless another is given."""
+
 
 class Learner:
     """Teaches a head from labels, or from the last exit, and keeps it now and then.
@@ -37,7 +40,7 @@ class Learner:
     """
 
     def __init__(
-        self, refit: HeadRefit, *, labels: Sequence[int] | None, sure_q15: int = 32000, keep_every: int = 8
+        self, refit: HeadRefit, *, labels: Sequence[int] | None, sure_q15: int = SURE_Q15, keep_every: int = 8
     ) -> None:
         if keep_every < 0:
             raise UsageError(f"a head is kept every {keep_every} samples; give 1 or more, or 0 for never")

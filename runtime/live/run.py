@@ -18,6 +18,7 @@ from joulet.emulator.power import HarvestedSupply
 from joulet.energy.capacitor import Capacitor
 from joulet.energy.seam import Converter, Harvester, Storage
 from joulet.energy.supply import Supply
+from joulet.engine.learner import SURE_Q15
 from joulet.engine.refit import RefitRule
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
@@ -81,7 +82,7 @@ class Refit:
     surplus_v: float | None
     labelled: bool
     cycles: int
-    sure_q15: int = 32000
+    sure_q15: int = SURE_Q15
     keep_every: int = 8
 
     def record(self) -> bytes:

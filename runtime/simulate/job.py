@@ -75,7 +75,9 @@ class Job:
     train
         Traces that learned policies learn from; without, the other blocks of the trace.
     refit
-        Exit whose head is fitted again from the samples' labels, in surplus only; None for none.
+        Exit whose head is fitted again, in surplus only; None for none.
+    refit_from
+        Who teaches: ``labels``, the samples' own, or ``last``, the last exit where it is sure.
     refit_rule
         How: ``forgetting=0.998,prior=0.1`` or some of it; see :class:`joulet.engine.refit.RefitRule`.
     refit_surplus
@@ -114,6 +116,7 @@ class Job:
     start_v: float | None = None
     train: tuple[str, ...] = ()
     refit: str | None = None
+    refit_from: str = "labels"
     refit_rule: str = ""
     refit_surplus: str | None = None
     label_delay_s: float = 0.0
@@ -222,6 +225,7 @@ def make_learning(job: Job, exit: str, prepared: Prepared) -> SimulatedLearning:
     UsageError
         When the exit cannot be fitted again, or the board does not say what that takes.
     """
+    labelled = _labels_teach(job)
     board, engine = prepared.board, HostEngine(job.model)
     rule = parse_rule(job.refit_rule)
     refit = HeadRefit(engine, exit, rule)
@@ -235,8 +239,16 @@ def make_learning(job: Job, exit: str, prepared: Prepared) -> SimulatedLearning:
     inputs = load_inputs(job.data, engine.inputs)
     labels = load_labels(job.data, len(inputs[0]))
     assert labels is not None  # prepare_model has asked for them
-    plan = LearningPlan(exit=refit.exit, rule=rule, surplus_v=surplus_v, delay_s=job.label_delay_s)
+    plan = LearningPlan(exit=refit.exit, rule=rule, surplus_v=surplus_v, delay_s=job.label_delay_s, labelled=labelled)
     return SimulatedLearning(engine, inputs, labels, prepared.outcomes, plan, cycles=cycles, keep_every=keep_every)
+
+
+def _labels_teach(job: Job) -> bool:
+    if job.refit_from not in ("labels", "last"):
+        raise UsageError(f"refit from {job.refit_from!r}: give labels or last")
+    if job.refit_from == "last" and job.label_delay_s > 0:
+        raise UsageError("the last exit teaches with its own answer, at once; give a label delay with labels only")
+    return job.refit_from == "labels"
 
 
 def run_job(job: Job) -> list[SimulationRecord]:

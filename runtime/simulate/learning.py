@@ -13,6 +13,7 @@ import numpy.typing as npt
 from joulet._core import ffi, lib
 from joulet.boards import Board
 from joulet.engine.host import HostEngine
+from joulet.engine.learner import SURE_Q15
 from joulet.engine.refit import HeadRefit, RefitRule
 from joulet.engine.seam import Array
 from joulet.errors import UsageError
@@ -58,12 +59,18 @@ class LearningPlan:
         Voltage of the store from which on it is fitted [V]; 0: where the policy's table says that energy buys nothing else.
     delay_s
         From an answer to its label; one that comes when another inference has begun is of no use any more [s].
+    labelled
+        The samples' labels teach; else the last exit does.
+    sure_q15
+        Least confidence of the last exit for its answer to count as a label.
     """
 
     exit: int | str
     rule: RefitRule
     surplus_v: float
     delay_s: float = 0.0
+    labelled: bool = True
+    sure_q15: int = SURE_Q15
 
 
 class SimulatedLearning:
@@ -125,6 +132,8 @@ class SimulatedLearning:
             "labels": ("const uint16_t *", np.asarray(labels, np.uint16)),
             "kept": ("float *", kept),
         }
+        if not plan.labelled:
+            arrays["taught"] = ("const uint16_t *", self._taught(engine, inputs))
         self._keep = (engine, arrays)
         c = self.c_learning = ffi.new("jlt_sim_learning_t *")
         c.engine, c.refit, c.marks = engine.c_engine, self.refit.c_refit, self._marks
@@ -144,6 +153,18 @@ class SimulatedLearning:
             lib.jlt_engine_save(engine.c_engine, ffi.addressof(self._marks, row))
             engine.run_to_exit(self.refit.exit)
             features[sample] = np.frombuffer(ffi.buffer(head.features, features.shape[1]), np.int8)
+
+    def _taught(self, engine: HostEngine, inputs: Sequence[Array]) -> npt.NDArray[np.uint16]:
+        """Return what an answer at each node teaches, ``(n_nodes, n_samples)``: that of the last exit where it is sure."""
+        taught = np.full(self.outcomes.confidence_q15.shape, lib.JLT_SIM_NO_LABEL, np.uint16)
+        last = len(engine.exit_names) - 1
+        for node, (path, exit) in enumerate(self.outcomes.nodes):
+            if exit == last:
+                answers = engine.infer(inputs, path=path).outputs[0]
+                predicted = answers.reshape(len(answers), -1).argmax(axis=1)
+                sure = self.outcomes.confidence_q15[node] >= self.plan.sure_q15
+                taught[node, sure] = predicted[sure]
+        return taught
 
     def spend_from(self, load: LoadFigures, dearness: float) -> None:
         """Say what a fit takes from the store of this board, at worst; the session's own product."""
