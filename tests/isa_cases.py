@@ -10,9 +10,9 @@ from joulet.container.write import write_container
 from joulet.importers.tflite import load_tflite
 from joulet.quant.bare import bare_quant_graph, weighted_ops
 
-# one less, one more and twice what is computed at once: 16 channels, 4, 6 or 8 pixels of strips of 24
+# one less, one more and twice what is computed at once: 16 channels, 4, 6 or 8 pixels of strips and runs of 32
 CHANNELS = (1, 2, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 48, 63, 64, 65, 80)
-PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 23, 24, 25, 26)
+PIXELS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 16, 17, 23, 24, 25, 26, 31, 32, 33, 65)
 PATHS = ("w8", "w4")
 
 

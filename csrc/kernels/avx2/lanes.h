@@ -22,10 +22,12 @@ enum {
   JLT_K_8 = 2,         // products a channel of one step at 8 bits
   JLT_OFFSET_8 = 0,    // what activations at 8 bits gain while they are gathered
   JLT_ELEMENT_BYTES_8 = 2,
+  JLT_GROUP_BYTES = 128,  // of four rows of a column of a depthwise window
   JLT_GROUPS_4 = 4,  // of eight products a channel, before sums at 4 bits must be widened
 };
 
-// Named, not an array: compilers then keep them in registers.
+// Channels 0-3 and 8-11, and 4-7 and 12-15: unpacking leaves them so, and so packing wants them. Named, not an array: compilers
+// then keep them in registers.
 typedef struct {
   __m256i low;
   __m256i high;
@@ -39,6 +41,21 @@ static JLT_ALWAYS_INLINE void store(void *to, __m256i v) { _mm256_storeu_si256(t
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) {
   return (jlt_sums_t){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+// What lies in order becomes what sums are, and the reverse.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_turned(jlt_sums_t s) {
+  return (jlt_sums_t){_mm256_permute2x128_si256(s.low, s.high, 0x20), _mm256_permute2x128_si256(s.low, s.high, 0x31)};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_sums_at(const int32_t *from) {
+  return jlt_turned((jlt_sums_t){load(from), load(from + 8)});
+}
+
+static JLT_ALWAYS_INLINE void jlt_store_sums(int32_t *to, jlt_sums_t sums) {
+  const jlt_sums_t in_order = jlt_turned(sums);
+  store(to, in_order.low);
+  store(to + 8, in_order.high);
 }
 
 static JLT_ALWAYS_INLINE jlt_factors_t jlt_factors_8(const uint8_t *w) {
@@ -58,7 +75,7 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_fact
                       _mm256_add_epi32(sums.high, _mm256_madd_epi16(w.high, pair))};
 }
 
-// Eight channels of one step, for two pixels.
+// Eight channels of one step, for two pixels: sums lie in order, one pixel's in each register.
 typedef __m256i jlt_eight_t;
 
 static JLT_ALWAYS_INLINE jlt_eight_t jlt_eight(const uint8_t *w) {
@@ -113,8 +130,9 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_
 // bias − each · sums of weights, wrapping where the sum of what it cancels does.
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_start(const int32_t *bias, const void *sums, uint32_t each) {
   const __m256i factor = _mm256_set1_epi32((int32_t)each);
-  return (jlt_sums_t){_mm256_sub_epi32(load(bias), _mm256_mullo_epi32(load(sums), factor)),
-                       _mm256_sub_epi32(load(bias + 8), _mm256_mullo_epi32(load((const int32_t *)sums + 8), factor))};
+  return jlt_turned(
+      (jlt_sums_t){_mm256_sub_epi32(load(bias), _mm256_mullo_epi32(load(sums), factor)),
+                   _mm256_sub_epi32(load(bias + 8), _mm256_mullo_epi32(load((const int32_t *)sums + 8), factor))});
 }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) {
@@ -123,64 +141,66 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) {
 
 // How the accumulators of one block become bytes. NUMERICS.md §2 in one shift of 64 bits: with e = max(−shift, 0) and P the
 // product, ⌊(P + 2^30 + 2^(30 + e) − [P < 0] · 2^31) / 2^(31 + e)⌋, as the floor of a floor is the floor of the whole; for
-// e = 0 without the second and third. Adding 2^63 makes the shift an unsigned one, AVX2 having no other.
+// e = 0 without the second and third. The upper halves are that by 2^32, so that e − 1 is left to shift; for e = 0 the sum is
+// doubled before.
 typedef struct {
-  int32_t multiplier[16];
-  int32_t left[16];
-  uint64_t round[2][2][4];     // [register][even, odd lanes]
-  uint64_t round_below[2][2][4];  // for negative products
-  uint64_t shift[2][2][4];
-  int32_t bias[16];  // what 2^63 became
-  int32_t any_left;
+  int32_t multiplier[2][2][8];  // [register][even, odd lanes]
+  int32_t left[2][8];
+  int32_t right[2][8];
+  int64_t round[2][2][4];
+  int64_t round_below[2][2][4];  // for negative products
+  int64_t doubles[2][2][4];
+  int32_t any_left;  // or none to the right
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
-static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
-  const __m256i zero = _mm256_setzero_si256();
-  const __m256i one_32 = _mm256_set1_epi32(1);
+// Of four lanes of 64 bits that end in e.
+static JLT_ALWAYS_INLINE void prepare_half(jlt_finish_t *f, int reg, int odd, __m256i e) {
   const __m256i half = _mm256_set1_epi64x((1 << 30));
-  const __m256i top = _mm256_set1_epi64x((int64_t)(((uint64_t)1 << 63) + ((uint64_t)1 << 30)));
-  __m256i any_left = zero;
-  for (int reg = 0; reg < 2; reg++) {
-    const __m256i s = load(shift + 8 * reg);
-    const __m256i e = _mm256_max_epi32(_mm256_sub_epi32(zero, s), zero);
-    const __m256i left = _mm256_max_epi32(s, zero);
-    any_left = _mm256_or_si256(any_left, left);
-    store(f->multiplier + 8 * reg, load(multiplier + 8 * reg));
-    store(f->left + 8 * reg, left);
-    store(f->bias + 8 * reg, _mm256_sllv_epi32(one_32, _mm256_sub_epi32(_mm256_set1_epi32(32), e)));
-    for (int odd = 0; odd < 2; odd++) {
-      const __m256i wide = odd ? _mm256_srli_epi64(e, 32) : _mm256_blend_epi32(e, zero, 0xAA);
-      const __m256i rounds = _mm256_cmpgt_epi64(wide, zero);
-      const __m256i round = _mm256_add_epi64(top, _mm256_and_si256(rounds, _mm256_sllv_epi64(half, wide)));
-      const __m256i below = _mm256_and_si256(rounds, _mm256_set1_epi64x((int64_t)1 << 31));
-      store(f->round[reg][odd], round);
-      store(f->round_below[reg][odd], _mm256_sub_epi64(round, below));
-      store(f->shift[reg][odd], _mm256_add_epi64(wide, _mm256_set1_epi64x(31)));
-    }
-  }
-  f->any_left = !_mm256_testz_si256(any_left, any_left);
+  const __m256i rounds = _mm256_cmpgt_epi64(e, _mm256_setzero_si256());
+  const __m256i round = _mm256_add_epi64(half, _mm256_and_si256(rounds, _mm256_sllv_epi64(half, e)));
+  store(f->round[reg][odd], round);
+  store(f->round_below[reg][odd], _mm256_sub_epi64(round, _mm256_and_si256(rounds, _mm256_set1_epi64x((int64_t)1 << 31))));
+  store(f->doubles[reg][odd], _mm256_andnot_si256(rounds, _mm256_set1_epi64x(1)));
 }
 
-static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, __m256i m, const jlt_finish_t *f, int reg, int odd, const bool is_plain) {
-  const __m256i product = _mm256_mul_epi32(a, m);
+static JLT_ALWAYS_INLINE void prepare_register(jlt_finish_t *f, int reg, __m256i m, __m256i s) {
+  const __m256i zero = _mm256_setzero_si256();
+  const __m256i e = _mm256_max_epi32(_mm256_sub_epi32(zero, s), zero);
+  store(f->multiplier[reg][0], m);
+  store(f->multiplier[reg][1], _mm256_srli_epi64(m, 32));
+  store(f->left[reg], _mm256_max_epi32(s, zero));
+  store(f->right[reg], _mm256_max_epi32(_mm256_sub_epi32(e, _mm256_set1_epi32(1)), zero));
+  prepare_half(f, reg, 0, _mm256_blend_epi32(e, zero, 0xAA));
+  prepare_half(f, reg, 1, _mm256_srli_epi64(e, 32));
+}
+
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
+  const jlt_sums_t m = jlt_sums_at(multiplier), s = jlt_sums_at(shift);
+  prepare_register(f, 0, m.low, s.low);
+  prepare_register(f, 1, m.high, s.high);
+  f->any_left = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(s.low, s.high))) != 0xFF;
+}
+
+static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, const jlt_finish_t *f, int reg, int odd, const bool is_plain) {
+  const __m256i product = _mm256_mul_epi32(a, load(f->multiplier[reg][odd]));
   if (is_plain) {
-    return _mm256_srlv_epi64(_mm256_add_epi64(product, load(f->round[reg][odd])), load(f->shift[reg][odd]));
+    return _mm256_add_epi64(product, load(f->round[reg][odd]));
   }
   const __m256i round = _mm256_castpd_si256(_mm256_blendv_pd(_mm256_castsi256_pd(load(f->round[reg][odd])),
                                                              _mm256_castsi256_pd(load(f->round_below[reg][odd])),
                                                              _mm256_castsi256_pd(product)));
-  return _mm256_srlv_epi64(_mm256_add_epi64(product, round), load(f->shift[reg][odd]));
+  const __m256i sum = _mm256_add_epi64(product, round);
+  return f->any_left ? _mm256_sllv_epi64(sum, load(f->doubles[reg][odd])) : sum;
 }
 
 static JLT_ALWAYS_INLINE __m256i scale(__m256i a, const jlt_finish_t *f, int reg, const bool is_plain) {
   if (!is_plain && f->any_left) {
-    a = _mm256_sllv_epi32(a, load(f->left + 8 * reg));
+    a = _mm256_sllv_epi32(a, load(f->left[reg]));
   }
-  const __m256i m = load(f->multiplier + 8 * reg);
-  const __m256i even = scale_half(a, m, f, reg, 0, is_plain);
-  const __m256i odd = scale_half(_mm256_srli_epi64(a, 32), _mm256_srli_epi64(m, 32), f, reg, 1, is_plain);
-  return _mm256_sub_epi32(_mm256_blend_epi32(even, _mm256_slli_epi64(odd, 32), 0xAA), load(f->bias + 8 * reg));
+  const __m256i even = scale_half(a, f, reg, 0, is_plain);
+  const __m256i odd = scale_half(_mm256_srli_epi64(a, 32), f, reg, 1, is_plain);
+  return _mm256_srav_epi32(_mm256_blend_epi32(_mm256_srli_epi64(even, 32), odd, 0xAA), load(f->right[reg]));
 }
 
 typedef struct {
@@ -210,8 +230,7 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
   const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
-  const __m256i pairs = _mm256_packs_epi32(s.low, s.high);
-  const __m256i words = _mm256_adds_epi16(_mm256_permute4x64_epi64(pairs, 0xD8), o->zero_point);
+  const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(s.low, s.high), o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
 }
@@ -315,18 +334,15 @@ static JLT_ALWAYS_INLINE __m128i load_part(const int8_t *from, uint32_t n) {
   return _mm_set_epi64x((int64_t)half[1], (int64_t)half[0]);
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
-  const __m128i bytes = load_part(from, n);
+// Sixteen of int16, and what they become when they are shifted to the left.
+static JLT_ALWAYS_INLINE jlt_sums_t widened(__m256i x, int32_t left_shift) {
   const __m128i shift = _mm_cvtsi32_si128(left_shift);
-  return (jlt_sums_t){_mm256_sll_epi32(_mm256_cvtepi8_epi32(bytes), shift),
-                       _mm256_sll_epi32(_mm256_cvtepi8_epi32(_mm_unpackhi_epi64(bytes, bytes)), shift)};
+  const __m256i low = _mm256_srai_epi32(_mm256_unpacklo_epi16(x, x), 16), high = _mm256_srai_epi32(_mm256_unpackhi_epi16(x, x), 16);
+  return (jlt_sums_t){_mm256_sll_epi32(low, shift), _mm256_sll_epi32(high, shift)};
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_sums_at(const int32_t *from) { return (jlt_sums_t){load(from), load(from + 8)}; }
-
-static JLT_ALWAYS_INLINE void jlt_store_sums(int32_t *to, jlt_sums_t sums) {
-  store(to, sums.low);
-  store(to + 8, sums.high);
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_sums(const int8_t *from, uint32_t n, int32_t left_shift) {
+  return widened(_mm256_cvtepi8_epi16(load_part(from, n)), left_shift);
 }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t a, jlt_sums_t b, const bool negates) {
@@ -336,28 +352,8 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_sums(jlt_sums_t a, jlt_sums_t b, con
 
 // (x - zero point) << shift of n elements.
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uint32_t n, int32_t zero_point, int32_t left_shift) {
-  const __m128i shift = _mm_cvtsi32_si128(left_shift);
-  const __m256i zero = _mm256_set1_epi32(zero_point);
-  const jlt_sums_t x = jlt_load_sums(from, n, 0);
-  return (jlt_sums_t){_mm256_sll_epi32(_mm256_sub_epi32(x.low, zero), shift),
-                      _mm256_sll_epi32(_mm256_sub_epi32(x.high, zero), shift)};
-}
-
-// Sixteen channels of one tap, of which n exist.
-typedef __m256i jlt_tap_t;
-
-static JLT_ALWAYS_INLINE jlt_tap_t jlt_tap(const int8_t *x, uint32_t n) { return _mm256_cvtepi8_epi16(load_part(x, n)); }
-
-static JLT_ALWAYS_INLINE jlt_tap_t jlt_no_tap(void) { return _mm256_setzero_si256(); }
-
-// Adds two taps' products; the sums' lanes lie as unpacking leaves them until jlt_taps_in_order.
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t sums, jlt_tap_t a, jlt_tap_t b, const uint8_t *w) {
-  return (jlt_sums_t){_mm256_add_epi32(sums.low, _mm256_madd_epi16(_mm256_unpacklo_epi16(a, b), load(w))),
-                      _mm256_add_epi32(sums.high, _mm256_madd_epi16(_mm256_unpackhi_epi16(a, b), load(w + 32)))};
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t s) {
-  return (jlt_sums_t){_mm256_permute2x128_si256(s.low, s.high, 0x20), _mm256_permute2x128_si256(s.low, s.high, 0x31)};
+  const __m256i x = _mm256_cvtepi8_epi16(load_part(from, n));
+  return widened(_mm256_sub_epi16(x, _mm256_set1_epi16((int16_t)zero_point)), left_shift);
 }
 
 #include "kernels/wide/lanes_common.h"

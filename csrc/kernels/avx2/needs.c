@@ -4,6 +4,6 @@
 #ifdef JLT_WITH_AVX2
 #define JLT_ISA avx2
 #define JLT_TOGETHER 2
+#define JLT_GROUP_BYTES 128
 #include "kernels/wide/needs.h"
-#include "kernels/wide/needs_dwconv.h"
 #endif

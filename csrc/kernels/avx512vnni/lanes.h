@@ -22,6 +22,7 @@ enum {
   JLT_K_8 = 4,         // products a channel of one step at 8 bits
   JLT_OFFSET_8 = 128,  // what activations at 8 bits gain while they are gathered
   JLT_ELEMENT_BYTES_8 = 1,
+  JLT_GROUP_BYTES = 64,  // of four rows of a column of a depthwise window
 };
 
 typedef struct {
@@ -35,6 +36,9 @@ static JLT_ALWAYS_INLINE __m512i load(const void *from) { return _mm512_loadu_si
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) { return (jlt_sums_t){_mm512_setzero_si512()}; }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) { return (jlt_sums_t){_mm512_set1_epi32(value)}; }
+
+// Sums lie in order.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_turned(jlt_sums_t sums) { return sums; }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_sums_at(const int32_t *from) { return (jlt_sums_t){load(from)}; }
 
@@ -99,51 +103,56 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_start(const int32_t *bias, const void *s
 
 // How the accumulators of one block become bytes. NUMERICS.md §2 in one shift of 64 bits: with e = max(−shift, 0) and P the
 // product, ⌊(P + 2^30 + 2^(30 + e) − [P < 0] · 2^31) / 2^(31 + e)⌋, as the floor of a floor is the floor of the whole; for
-// e = 0 without the second and third.
+// e = 0 without the second and third. The upper halves are that by 2^32, so that e − 1 is left to shift; for e = 0 the sum is
+// doubled before.
 typedef struct {
-  int32_t multiplier[16];
+  int32_t multiplier[2][16];  // [even, odd lanes]
   int32_t left[16];
-  int64_t round[2][8];  // [even, odd lanes]
+  int32_t right[16];
+  int64_t round[2][8];
   int64_t below[2][8];  // what a negative product loses
-  int64_t shift[2][8];
-  int32_t any_left;
+  int64_t doubles[2][8];
+  int32_t any_left;  // or none to the right
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
-static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
-  const __m512i zero = _mm512_setzero_si512();
+// Of eight lanes of 64 bits that end in e.
+static JLT_ALWAYS_INLINE void prepare_half(jlt_finish_t *f, int odd, __m512i e) {
   const __m512i half = _mm512_set1_epi64((int64_t)1 << 30);
-  const __m512i s = load(shift);
-  const __m512i e = _mm512_max_epi32(_mm512_sub_epi32(zero, s), zero);
-  const __m512i left = _mm512_max_epi32(s, zero);
-  _mm512_storeu_si512(f->multiplier, load(multiplier));
-  _mm512_storeu_si512(f->left, left);
-  f->any_left = _mm512_test_epi32_mask(left, left) != 0;
-  for (int odd = 0; odd < 2; odd++) {
-    const __m512i wide = odd ? _mm512_srli_epi64(e, 32) : _mm512_and_si512(e, _mm512_set1_epi64(0xFFFFFFFF));
-    const __mmask8 rounds = _mm512_cmpgt_epi64_mask(wide, zero);
-    _mm512_storeu_si512(f->round[odd], _mm512_mask_add_epi64(half, rounds, half, _mm512_sllv_epi64(half, wide)));
-    _mm512_storeu_si512(f->below[odd], _mm512_maskz_set1_epi64(rounds, (int64_t)1 << 31));
-    _mm512_storeu_si512(f->shift[odd], _mm512_add_epi64(wide, _mm512_set1_epi64(31)));
-  }
+  const __mmask8 rounds = _mm512_cmpgt_epi64_mask(e, _mm512_setzero_si512());
+  _mm512_storeu_si512(f->round[odd], _mm512_mask_add_epi64(half, rounds, half, _mm512_sllv_epi64(half, e)));
+  _mm512_storeu_si512(f->below[odd], _mm512_maskz_set1_epi64(rounds, (int64_t)1 << 31));
+  _mm512_storeu_si512(f->doubles[odd], _mm512_maskz_set1_epi64((__mmask8)~rounds, 1));
 }
 
-static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, __m512i m, const jlt_finish_t *f, int odd, const bool is_plain) {
-  const __m512i product = _mm512_mul_epi32(a, m);
+static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multiplier, const int32_t *shift) {
+  const __m512i zero = _mm512_setzero_si512();
+  const __m512i m = load(multiplier), s = load(shift);
+  const __m512i e = _mm512_max_epi32(_mm512_sub_epi32(zero, s), zero);
+  _mm512_storeu_si512(f->multiplier[0], m);
+  _mm512_storeu_si512(f->multiplier[1], _mm512_srli_epi64(m, 32));
+  _mm512_storeu_si512(f->left, _mm512_max_epi32(s, zero));
+  _mm512_storeu_si512(f->right, _mm512_max_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), zero));
+  prepare_half(f, 0, _mm512_and_si512(e, _mm512_set1_epi64(0xFFFFFFFF)));
+  prepare_half(f, 1, _mm512_srli_epi64(e, 32));
+  f->any_left = _mm512_movepi32_mask(s) != 0xFFFF;
+}
+
+static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, const jlt_finish_t *f, int odd, const bool is_plain) {
+  const __m512i product = _mm512_mul_epi32(a, load(f->multiplier[odd]));
   const __m512i rounded = _mm512_add_epi64(product, load(f->round[odd]));
   if (is_plain) {
-    return _mm512_srav_epi64(rounded, load(f->shift[odd]));
+    return rounded;
   }
-  const __m512i away = _mm512_mask_sub_epi64(rounded, _mm512_movepi64_mask(product), rounded, load(f->below[odd]));
-  return _mm512_srav_epi64(away, load(f->shift[odd]));
+  const __m512i sum = _mm512_mask_sub_epi64(rounded, _mm512_movepi64_mask(product), rounded, load(f->below[odd]));
+  return f->any_left ? _mm512_sllv_epi64(sum, load(f->doubles[odd])) : sum;
 }
 
 static JLT_ALWAYS_INLINE jlt_sums_t scaled(jlt_sums_t sums, const jlt_finish_t *f, const bool is_plain) {
   const __m512i a = !is_plain && f->any_left ? _mm512_sllv_epi32(sums.all, load(f->left)) : sums.all;
-  const __m512i m = load(f->multiplier);
-  const __m512i even = scale_half(a, m, f, 0, is_plain);
-  const __m512i odd = scale_half(_mm512_srli_epi64(a, 32), _mm512_srli_epi64(m, 32), f, 1, is_plain);
-  return (jlt_sums_t){_mm512_mask_shuffle_epi32(even, 0xAAAA, odd, _MM_PERM_CCAA)};
+  const __m512i even = scale_half(a, f, 0, is_plain);
+  const __m512i odd = scale_half(_mm512_srli_epi64(a, 32), f, 1, is_plain);
+  return (jlt_sums_t){_mm512_srav_epi32(_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB), load(f->right))};
 }
 
 typedef struct {
@@ -216,21 +225,6 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_load_differences(const int8_t *from, uin
   const __m512i x = _mm512_cvtepi8_epi32(load_part(from, n));
   return (jlt_sums_t){_mm512_sll_epi32(_mm512_sub_epi32(x, _mm512_set1_epi32(zero_point)), _mm_cvtsi32_si128(left_shift))};
 }
-
-// Sixteen channels of one tap, of which n exist.
-typedef __m512i jlt_tap_t;
-
-static JLT_ALWAYS_INLINE jlt_tap_t jlt_tap(const int8_t *x, uint32_t n) { return _mm512_cvtepi8_epi32(load_part(x, n)); }
-
-static JLT_ALWAYS_INLINE jlt_tap_t jlt_no_tap(void) { return _mm512_setzero_si512(); }
-
-// Adds two taps' products: pairs of int16, the second tap in the upper half of each lane.
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_taps(jlt_sums_t sums, jlt_tap_t a, jlt_tap_t b, const uint8_t *w) {
-  const __m512i pairs = _mm512_mask_blend_epi16(0xAAAAAAAA, a, _mm512_slli_epi32(b, 16));
-  return (jlt_sums_t){_mm512_dpwssd_epi32(sums.all, pairs, load(w))};
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_taps_in_order(jlt_sums_t sums) { return sums; }
 
 #include "kernels/wide/lanes_common.h"
 

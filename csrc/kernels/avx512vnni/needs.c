@@ -4,6 +4,6 @@
 #ifdef JLT_WITH_AVX512VNNI
 #define JLT_ISA avx512vnni
 #define JLT_TOGETHER 4
+#define JLT_GROUP_BYTES 64
 #include "kernels/wide/needs.h"
-#include "kernels/wide/needs_dwconv.h"
 #endif

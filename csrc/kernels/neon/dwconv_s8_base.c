@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Depthwise convolution with what every AArch64 core has: products of sixteen channels and one tap. kernels/neon/dwconv_body.h.
+// Depthwise convolution with what every AArch64 core has: products of sixteen channels and one tap. kernels/wide/dwconv_body.h.
 #include "kernels/variants.h"
 
 #if defined(JLT_WITH_NEON) && defined(__aarch64__)
@@ -12,16 +12,20 @@ typedef struct {
   int8x16_t of[4];
 } jlt_column_t;
 
-static JLT_ALWAYS_INLINE jlt_column_t jlt_column(int8x16_t a, int8x16_t b, int8x16_t c, int8x16_t d) {
-  return (jlt_column_t){{a, b, c, d}};
+typedef jlt_column_t jlt_column_weights_t;
+
+static JLT_ALWAYS_INLINE jlt_column_t jlt_column(const int8_t *a, const int8_t *b, const int8_t *c, const int8_t *d,
+                                                 const uint32_t rows) {
+  (void)rows;
+  return (jlt_column_t){{vld1q_s8(a), vld1q_s8(b), vld1q_s8(c), vld1q_s8(d)}};
 }
 
-static JLT_ALWAYS_INLINE jlt_column_t jlt_column_weights(const uint8_t *w) {
+static JLT_ALWAYS_INLINE jlt_column_weights_t jlt_column_weights(const uint8_t *w) {
   const int8x16x4_t rows = vld4q_s8((const int8_t *)w);
   return (jlt_column_t){{rows.val[0], rows.val[1], rows.val[2], rows.val[3]}};
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_column(jlt_sums_t s, jlt_column_t w, jlt_column_t x, const uint32_t rows) {
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_column(jlt_sums_t s, jlt_column_weights_t w, jlt_column_t x, const uint32_t rows) {
   JLT_UNROLL
   for (uint32_t i = 0; i < rows; i++) {
     const int16x8_t low = vmull_s8(vget_low_s8(w.of[i]), vget_low_s8(x.of[i])), high = vmull_high_s8(w.of[i], x.of[i]);
@@ -31,7 +35,7 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_column(jlt_sums_t s, jlt_column_t w,
   return s;
 }
 
-#include "kernels/neon/dwconv_body.h"
+#include "kernels/wide/dwconv_body.h"
 
-void jlt_dwconv_s8_base__neon(const jlt_call_t *call) { jlt_neon_dwconv(call); }
+void jlt_dwconv_s8_base__neon(const jlt_call_t *call) { jlt_wide_dwconv(call); }
 #endif

@@ -20,6 +20,7 @@ enum {
   JLT_K_8 = 4,       // products a channel of one step at 8 bits
   JLT_OFFSET_8 = 0,  // what activations at 8 bits gain while they are gathered
   JLT_ELEMENT_BYTES_8 = 1,
+  JLT_GROUP_BYTES = 64,     // of four rows of a column of a depthwise window
 };
 
 typedef struct {
@@ -40,6 +41,9 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_same_sums(int32_t value) {
   const int32x4_t v = vdupq_n_s32(value);
   return (jlt_sums_t){v, v, v, v};
 }
+
+// Sums lie in order.
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_turned(jlt_sums_t sums) { return sums; }
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_no_sums(void) { return jlt_same_sums(0); }
 

@@ -301,7 +301,7 @@ static JLT_ALWAYS_INLINE void tile_pairs(const jlt_walk_t *walk, const uint8_t *
   jlt_sums_t sums[4];
   JLT_UNROLL
   for (uint32_t j = 0; j < pairs; j++) {
-    sums[j] = start;
+    sums[j] = jlt_turned(start);
   }
   for (uint32_t ky = 0; ky < walk->rows; ky++, x += walk->row_bytes) {
     const uint8_t *at = x;
@@ -317,7 +317,7 @@ static JLT_ALWAYS_INLINE void tile_pairs(const jlt_walk_t *walk, const uint8_t *
   }
   JLT_UNROLL
   for (uint32_t j = 0; j < pairs; j++) {
-    acc[j] = sums[j];
+    acc[j] = jlt_turned(sums[j]);
   }
 }
 
@@ -360,7 +360,7 @@ static void run_pairs(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
 }
 
 static void run_strip(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
-  int32_t offsets[JLT_WIDE_STRIP_PIXELS] = {0};
+  int32_t offsets[JLT_WIDE_STRIP_PIXELS];  // at 4 bits
   uint32_t block = t->first_block;
   for (uint32_t i = 0; t->is_4 && i < pixels; i++) {
     offsets[i] = offset_4(t, i);
@@ -414,22 +414,19 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   const uint32_t pixels = p.n * p.out_h * p.out_w;
   const bool is_4 = call->weights.high && !call->weights.low && jlt_wide_has_nibbles(&p);
   const uint32_t elements = p.k_w * p.in_c;  // of a row of the window
-  jlt_wide_conv_t t = {
-      .params = &p,
-      .weights = &call->weights,
-      .strip = call->scratch,
-      .walk =
-          {
-              .row_bytes = jlt_wide_strip_bytes(&p),
-              .pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8),
-              .block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8),
-              .rows = p.k_h,
-              .steps = is_4 ? (elements + 7u) / 8u : (elements + JLT_K_8 - 1u) / JLT_K_8,
-          },
-      .end_block = (uint32_t)jlt_wide_blocks(&p),
-      .each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8,
-      .is_4 = is_4,
-  };
+  jlt_wide_conv_t t;  // filled field by field, as compilers else clear it first
+  t.params = &p;
+  t.weights = &call->weights;
+  t.strip = call->scratch;
+  t.walk.row_bytes = jlt_wide_strip_bytes(&p);
+  t.walk.pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8);
+  t.walk.block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8);
+  t.walk.rows = p.k_h;
+  t.walk.steps = is_4 ? (elements + 7u) / 8u : (elements + JLT_K_8 - 1u) / JLT_K_8;
+  t.first_block = 0;
+  t.end_block = (uint32_t)jlt_wide_blocks(&p);
+  t.each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8;
+  t.is_4 = is_4;
   jlt_span_t span = {.end = 1};
   if (pixels == 1) {  // a unit is a block
     t.first_block = call->begin;

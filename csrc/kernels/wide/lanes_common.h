@@ -49,7 +49,7 @@ static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished_by(jlt_sums_t sums, const jlt_
   return jlt_finished(sums, &ready, output, is_plain);
 }
 
-// How the blocks of an op end. Plainly where no shift goes to the left and nothing below the zero point leaves: the rounding of negative
+// How the blocks of an op end. Plainly where all shifts go to the right and nothing below the zero point leaves: the rounding of negative
 // accumulators is then of no account, as all of them end at act_min.
 typedef struct {
   jlt_finish_t *records;  // from the first block on

@@ -5,9 +5,10 @@
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
 // padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits
 // [R / 8][16][4] bytes, R padded to 8, with u of four elements in the low nibbles and of the next four in the high ones, and sums of
-// u; where R is below 64, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, but for NEON's
-// (neon/dwconv_layout.h), block by block, 16 sums and [taps / 2][16][2] int16, the taps padded to 2, eight channels there twice; at
-// 4 bits w = 16u − 120.
+// u; where R is below 64, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, block by block, 16 sums,
+// then column by column of the window groups of four rows, padded with zeros: [rows / 4][16][4] int8, four products of a channel side
+// by side; AVX2, which multiplies pairs of int16, has [rows / 4][2][16][2] int16, the channels as unpacking leaves them: 0-3, 8-11,
+// 4-7, 12-15. Eight channels are there twice; at 4 bits w = 16u − 120.
 // runtime/plan/packings/wide.py writes all of it.
 #ifndef JLT_KERNELS_WIDE_LAYOUT_H
 #define JLT_KERNELS_WIDE_LAYOUT_H
@@ -30,6 +31,9 @@ enum {
   JLT_WIDE_HEAD_BYTES = 64,     // of a block: sums of weights
   JLT_WIDE_FINISH_BYTES = 768,  // of what a block's accumulators need to become bytes
   JLT_WIDE_MOST_TAPS = 64,
+  JLT_WIDE_RUN = 8,          // most pixels of a row that a block of a depthwise convolution's channels meets at once
+  JLT_WIDE_LONG_RUN = 32,    // where order is of no account
+  JLT_WIDE_ZEROS_BYTES = 64,  // zero points of sixteen channels, and up to what is aligned alike
   JLT_WIDE_LONG_ROW = 64,  // elements
 };
 
@@ -66,13 +70,9 @@ static inline uint64_t jlt_wide_strip_bytes(const jlt_conv_params_t *p) {
   return jlt_align_up(columns * p->in_c * 2u + 32u, 64);
 }
 
-// A row of the window in the padding; lanes beyond the last channel are read too.
-static inline uint64_t jlt_wide_zeros_bytes(const jlt_conv_params_t *p) {
-  return jlt_align_up((uint64_t)(p->k_w + 1u) * p->in_c, 16) + JLT_WIDE_CHANNELS;
-}
-
-static inline uint64_t jlt_wide_dwconv_block_bytes(const jlt_conv_params_t *p) {
-  return JLT_WIDE_HEAD_BYTES + jlt_align_up((uint64_t)p->k_h * p->k_w, 2) * JLT_WIDE_CHANNELS * 2u;
+// `group_bytes`: of four rows of one column.
+static inline uint64_t jlt_wide_dwconv_block_bytes(const jlt_conv_params_t *p, uint32_t group_bytes) {
+  return JLT_WIDE_HEAD_BYTES + (uint64_t)p->k_w * ((p->k_h + 3u) / 4u) * group_bytes;
 }
 
 #endif

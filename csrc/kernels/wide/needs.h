@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What the convolutions for SIMD lanes ask for. JLT_ISA names the instruction set that includes this, JLT_TOGETHER how many
-// products it adds up at 8 bits.
+// What the kernels for SIMD lanes ask for. JLT_ISA names the instruction set that includes this, JLT_TOGETHER how many
+// products it adds up at 8 bits, JLT_GROUP_BYTES what four rows of a depthwise convolution's column take.
 #include "core/bytes.h"
 #include "kernels/wide/layout.h"
 
@@ -23,6 +23,17 @@ uint64_t JLT_NAME(jlt_conv_s8_packed_bytes)(const void *params, const jlt_weight
 bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weight) {
   const jlt_conv_params_t *p = params;
   return jlt_is_plain_conv(p, weight) && p->in_c == p->out_c && (uint32_t)p->k_h * p->k_w <= JLT_WIDE_MOST_TAPS;
+}
+
+uint64_t JLT_NAME(jlt_dwconv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
+  (void)weight;
+  return JLT_WIDE_ZEROS_BYTES + jlt_wide_blocks(params) * (JLT_WIDE_HEAD_BYTES + JLT_WIDE_FINISH_BYTES);
+}
+
+uint64_t JLT_NAME(jlt_dwconv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)weight;
+  (void)bits;
+  return jlt_wide_blocks(params) * jlt_wide_dwconv_block_bytes(params, JLT_GROUP_BYTES);
 }
 
 static bool adds(const void *params, const jlt_weight_t *weight) {

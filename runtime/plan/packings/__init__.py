@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from joulet.errors import PlanError
-from joulet.plan.packings import armv6m, armv7em, mve, neon, wide
+from joulet.plan.packings import armv6m, armv7em, mve, wide
 from joulet.plan.packings.sparse import block_presence
 from joulet.plan.packings.weights import Scales, Weights
 
@@ -28,11 +28,11 @@ _BY_ISA: Mapping[str, tuple[Packer, Packer, Packer]] = {
     "ARMV7EM": (armv7em.pack_conv, armv7em.pack_fc, armv7em.pack_dwconv),
     "MVE": (mve.pack_conv, mve.pack_conv, mve.pack_dwconv),
     **{
-        isa: (partial(wide.pack_conv, together=together),) * 2 + (pack_dwconv,)
-        for isa, together, pack_dwconv in (
-            ("AVX2", 2, partial(wide.pack_dwconv, lanes=wide.UNPACKED)),  # pairs of products meet in one VPMADDWD
-            ("AVX512VNNI", 4, partial(wide.pack_dwconv, lanes=wide.IN_ORDER)),  # four in one VPDPBUSD
-            ("NEON", 4, neon.pack_dwconv),  # four in one SDOT
+        isa: (partial(wide.pack_conv, together=together),) * 2 + (partial(wide.pack_dwconv, pairs=together == 2),)
+        for isa, together in (
+            ("AVX2", 2),  # pairs of products meet in one VPMADDWD
+            ("AVX512VNNI", 4),  # four in one VPDPBUSD
+            ("NEON", 4),  # four in one SDOT
         )
     },
 }

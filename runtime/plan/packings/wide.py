@@ -19,9 +19,8 @@ if TYPE_CHECKING:
 _CHANNELS = 16
 _ALIGN_BYTES = 64
 _LONG_ROW = 64
-# how the registers hold the sixteen channels of a depthwise block: in order, or as AVX2's unpacking into two leaves them
-IN_ORDER = np.arange(_CHANNELS)
-UNPACKED = np.array([0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15])
+_ROWS = 4  # of a column, side by side
+_UNPACKED = np.array([0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15])
 
 
 def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int) -> bytes:
@@ -52,21 +51,20 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *
     padded = np.zeros((-(-channels // block) * block, params.k_h, -(-row // step) * step), np.int8)
     padded[:channels, :, :row] = values.reshape(channels, params.k_h, row)
     blocks = padded.reshape(len(padded) // block, block, -1)
+    order = _UNPACKED if together == 2 and block == _CHANNELS else np.arange(block)
     sums = np.tile(blocks.sum(axis=2, dtype=np.int64).astype("<i4"), (1, _CHANNELS // block))
     if bits == 8:
-        body = blocks.reshape(len(blocks), block, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
+        body = blocks[:, order].reshape(len(blocks), block, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
     else:
-        nibbles = blocks.reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4)
+        nibbles = blocks[:, order].reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4)
         body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
     whole = np.zeros((len(blocks), -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
     whole[:, : body.shape[1]] = body
-    return with_sums(sums, whole.view(np.uint8))
+    return _with_sums(sums, whole.view(np.uint8))
 
 
-def pack_dwconv(
-    weights: Weights, params: ConvParams, bits: int, scales: Scales, *, lanes: npt.NDArray[np.intp]
-) -> bytes:
-    """Return a depthwise convolution's packed copy: int16 ``[taps / 2][16][2]``, at 4 bits 16u - 120.
+def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, pairs: bool) -> bytes:
+    """Return a depthwise convolution's packed copy: column by column four rows side by side, at 4 bits 16u - 120.
 
     Parameters
     ----------
@@ -78,22 +76,26 @@ def pack_dwconv(
         8 or 4.
     scales
         Not packed.
-    lanes : ndarray of int, shape (16,)
-        The order in which the kernel's registers hold the channels of a block.
+    pairs
+        Whether rows meet in pairs, int16 ``[rows / 4][2][16][2]``, the channels as AVX2's unpacking leaves them in two registers;
+        otherwise all four of a channel, int8 ``[rows / 4][16][4]``.
     """
-    taps, channels = params.k_h * params.k_w, params.out_c
-    values = values_at(weights, bits).reshape(taps, channels).astype(np.int16)
+    rows, columns, channels = params.k_h, params.k_w, params.out_c
+    values = values_at(weights, bits).reshape(rows, columns, channels)
     if channels == 8:  # of two pixels
-        values, channels = np.tile(values, (1, 2)), _CHANNELS
-    padded = np.zeros((-(-taps // 2) * 2, -(-channels // _CHANNELS) * _CHANNELS), "<i2")
-    padded[:taps, :channels] = values
-    blocks = padded.reshape(len(padded), -1, _CHANNELS).transpose(1, 0, 2)
-    sums = blocks.sum(axis=1, dtype=np.int64).astype("<i4")
-    body = blocks[:, :, lanes].reshape(len(blocks), -1, 2, _CHANNELS).transpose(0, 1, 3, 2)
-    return with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
+        values, channels = np.tile(values, (1, 1, 2)), _CHANNELS
+    padded = np.zeros((-(-rows // _ROWS) * _ROWS, columns, -(-channels // _CHANNELS) * _CHANNELS), np.int8)
+    padded[:rows, :, :channels] = values
+    grouped = padded.reshape(-1, _ROWS, columns, padded.shape[2] // _CHANNELS, _CHANNELS)
+    body = grouped.transpose(3, 2, 0, 4, 1)  # block, column, group, channel, row
+    sums = body.sum(axis=(1, 2, 4), dtype=np.int64).astype("<i4")
+    if pairs:
+        halves = body[:, :, :, _UNPACKED].reshape(*body.shape[:4], 2, 2).astype("<i2")
+        body = halves.transpose(0, 1, 2, 4, 3, 5)  # block, column, group, pair, channel, row
+    return _with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
 
 
-def with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:
+def _with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:
     """Put each block's sums before its weights."""
     head = np.ascontiguousarray(sums).view(np.uint8)
     return np.concatenate([head, np.ascontiguousarray(body).reshape(len(head), -1)], axis=1).tobytes()

@@ -46,6 +46,7 @@ LANES(__m512i, _mm512_set1_epi8, (int8_t a), i8, 64, a)
 LANES(__m512i, _mm512_set1_epi32, (int32_t a), i32, 16, a)
 LANES(__m512i, _mm512_mask_set1_epi32, (__m512i s, __mmask16 k, int32_t a), i32, 16, BIT(k, i) ? a : s.i32[i])
 LANES(__m512i, _mm512_broadcast_i64x4, (__m256i a), i64, 8, a.i64[i % 4])
+LANES(__m128i, _mm_loadu_si128, (const void *from), i8, 16, ((const int8_t *)from)[i])
 LANES(__m256i, _mm256_loadu_si256, (const void *from), i8, 32, ((const int8_t *)from)[i])
 LANES(__m512i, _mm512_set1_epi64, (int64_t a), i64, 8, a)
 LANES(__m512i, _mm512_maskz_set1_epi64, (__mmask8 k, int64_t a), i64, 8, BIT(k, i) ? a : 0)
@@ -63,6 +64,7 @@ LANES(__m512i, _mm512_mask_sub_epi64, (__m512i s, __mmask8 k, __m512i a, __m512i
       BIT(k, i) ? a.u64[i] - b.u64[i] : s.u64[i])
 LANES(__m512i, _mm512_mul_epi32, (__m512i a, __m512i b), i64, 8, (int64_t)a.i32[2 * i] * b.i32[2 * i])
 LANES(__m512i, _mm512_and_si512, (__m512i a, __m512i b), u64, 8, a.u64[i] & b.u64[i])
+LANES(__m512i, _mm512_or_si512, (__m512i a, __m512i b), u64, 8, a.u64[i] | b.u64[i])
 LANES(__m512i, _mm512_xor_si512, (__m512i a, __m512i b), u64, 8, a.u64[i] ^ b.u64[i])
 
 LANES(__m512i, _mm512_slli_epi32, (__m512i a, unsigned n), u32, 16, n < 32 ? a.u32[i] << n : 0)
@@ -71,10 +73,10 @@ LANES(__m512i, _mm512_sllv_epi32, (__m512i a, __m512i n), u32, 16, n.u32[i] < 32
 LANES(__m512i, _mm512_sllv_epi64, (__m512i a, __m512i n), u64, 8, n.u64[i] < 64 ? a.u64[i] << n.u64[i] : 0)
 LANES(__m512i, _mm512_srli_epi16, (__m512i a, unsigned n), u16, 32, (uint16_t)(n < 16 ? a.u16[i] >> n : 0))
 LANES(__m512i, _mm512_srli_epi64, (__m512i a, unsigned n), u64, 8, n < 64 ? a.u64[i] >> n : 0)
-LANES(__m512i, _mm512_srav_epi64, (__m512i a, __m512i n), i64, 8, a.i64[i] >> (n.u64[i] < 63 ? n.u64[i] : 63))
+LANES(__m512i, _mm512_srav_epi32, (__m512i a, __m512i n), i32, 16, a.i32[i] >> (n.u32[i] < 31 ? n.u32[i] : 31))
 
-LANES(__m512i, _mm512_mask_blend_epi16, (__mmask32 k, __m512i a, __m512i b), i16, 32, BIT(k, i) ? b.i16[i] : a.i16[i])
 LANES(__m512i, _mm512_cvtepi8_epi32, (__m128i a), i32, 16, a.i8[i])
+LANES(__m512i, _mm512_cvtepu8_epi32, (__m128i a), i32, 16, a.u8[i])
 LANES(__m256i, _mm512_cvtsepi32_epi16, (__m512i a), i16, 16, plain_s16(a.i32[i]))
 LANES(__m256i, _mm256_adds_epi16, (__m256i a, __m256i b), i16, 16, plain_s16(a.i16[i] + b.i16[i]))
 LANES(__m128i, _mm_packs_epi16, (__m128i a, __m128i b), i8, 16, plain_s8(i < 8 ? a.i16[i] : b.i16[i - 8]))
@@ -84,12 +86,10 @@ LANES(__m128i, _mm256_castsi256_si128, (__m256i a), i8, 16, a.i8[i])
 LANES(__m128i, _mm256_extracti128_si256, (__m256i a, int n), i8, 16, a.i8[16 * n + i])
 LANES(__m128i, _mm_cvtsi32_si128, (int32_t a), i32, 4, i == 0 ? a : 0)
 
-typedef enum { _MM_PERM_CCAA = 0xA0 } _MM_PERM_ENUM;
+typedef enum { _MM_PERM_DDBB = 0xF5 } _MM_PERM_ENUM;
 LANES(__m512i, _mm512_mask_shuffle_epi32, (__m512i s, __mmask16 k, __m512i a, _MM_PERM_ENUM order), i32, 16,
       BIT(k, i) ? a.i32[(i & ~3) + ((order >> (2 * (i & 3))) & 3)] : s.i32[i])
 
-LANES(__m512i, _mm512_dpwssd_epi32, (__m512i s, __m512i a, __m512i b), u32, 16,
-      s.u32[i] + (uint32_t)(a.i16[2 * i] * b.i16[2 * i]) + (uint32_t)(a.i16[2 * i + 1] * b.i16[2 * i + 1]))
 static inline __m512i _mm512_dpbusd_epi32(__m512i s, __m512i a, __m512i b) {
   for (int i = 0; i < 64; i++) {
     s.u32[i / 4] += (uint32_t)(a.u8[i] * b.i8[i]);
@@ -122,10 +122,10 @@ static inline __mmask8 _mm512_movepi64_mask(__m512i a) {
   return (__mmask8)k;
 }
 
-static inline __mmask16 _mm512_test_epi32_mask(__m512i a, __m512i b) {
+static inline __mmask16 _mm512_movepi32_mask(__m512i a) {
   unsigned k = 0;
   for (int i = 0; i < 16; i++) {
-    k |= (unsigned)((a.u32[i] & b.u32[i]) != 0) << i;
+    k |= (unsigned)(a.i32[i] < 0) << i;
   }
   return (__mmask16)k;
 }
