@@ -113,6 +113,7 @@ typedef struct {
   int64_t below[2][8];  // what a negative product loses
   int64_t doubles[2][8];
   int32_t any_left;  // or none to the right
+  int32_t none[15];  // so that all records lie alike
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 

@@ -417,7 +417,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   jlt_wide_conv_t t;  // filled field by field, as compilers else clear it first
   t.params = &p;
   t.weights = &call->weights;
-  t.strip = call->scratch;
+  t.strip = jlt_wide_aligned(call->scratch);
   t.walk.row_bytes = jlt_wide_strip_bytes(&p);
   t.walk.pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8);
   t.walk.block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8);

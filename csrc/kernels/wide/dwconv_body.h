@@ -320,7 +320,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_dwconv(const jlt_call_t *call) {
       .blocks = (uint32_t)jlt_wide_blocks(p),
       .run_pixels = run_pixels_of(call, p->n * image_bytes),
   };
-  t.starts = (int32_t *)(void *)((uint8_t *)call->scratch + JLT_WIDE_ZEROS_BYTES);
+  t.starts = jlt_wide_aligned((uint8_t *)call->scratch + JLT_WIDE_CHANNELS);
   memset(t.zeros, p->in_zero_point, JLT_WIDE_CHANNELS);
   for (uint32_t block = 0; block < t.blocks; block++) {
     jlt_store_sums(t.starts + block * JLT_WIDE_CHANNELS,

@@ -33,7 +33,7 @@ enum {
   JLT_WIDE_MOST_TAPS = 64,
   JLT_WIDE_RUN = 8,          // most pixels of a row that a block of a depthwise convolution's channels meets at once
   JLT_WIDE_LONG_RUN = 32,    // where order is of no account
-  JLT_WIDE_ZEROS_BYTES = 64,  // zero points of sixteen channels, and up to what is aligned alike
+  JLT_WIDE_LINE_BYTES = 64,  // scratch begins at a multiple of 16, what is read often at one of this
   JLT_WIDE_LONG_ROW = 64,  // elements
 };
 
@@ -48,6 +48,10 @@ typedef struct {
 
 // Where the j-th of a tile's sums, [block][pixel], lies among accumulators, [block][JLT_WIDE_SUMS].
 static inline uint32_t jlt_sums_place(uint32_t j, uint32_t pixels) { return j / pixels * JLT_WIDE_SUMS + j % pixels; }
+
+static inline void *jlt_wide_aligned(void *at) {
+  return (uint8_t *)at + -(uintptr_t)at % JLT_WIDE_LINE_BYTES;
+}
 
 static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
   return ((uint64_t)p->out_c + JLT_WIDE_CHANNELS - 1u) / JLT_WIDE_CHANNELS;

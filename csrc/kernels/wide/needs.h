@@ -12,7 +12,8 @@ bool JLT_NAME(jlt_conv_s8_takes)(const void *params, const jlt_weight_t *weight)
 
 uint64_t JLT_NAME(jlt_conv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return ((const jlt_conv_params_t *)params)->k_h * jlt_wide_strip_bytes(params) + jlt_wide_blocks(params) * JLT_WIDE_FINISH_BYTES;
+  return JLT_WIDE_LINE_BYTES + ((const jlt_conv_params_t *)params)->k_h * jlt_wide_strip_bytes(params) +
+         jlt_wide_blocks(params) * JLT_WIDE_FINISH_BYTES;
 }
 
 uint64_t JLT_NAME(jlt_conv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
@@ -27,7 +28,7 @@ bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weigh
 
 uint64_t JLT_NAME(jlt_dwconv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return JLT_WIDE_ZEROS_BYTES + jlt_wide_blocks(params) * (JLT_WIDE_HEAD_BYTES + JLT_WIDE_FINISH_BYTES);
+  return JLT_WIDE_LINE_BYTES + jlt_wide_blocks(params) * (JLT_WIDE_HEAD_BYTES + JLT_WIDE_FINISH_BYTES);
 }
 
 uint64_t JLT_NAME(jlt_dwconv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
