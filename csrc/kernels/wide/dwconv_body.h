@@ -94,12 +94,14 @@ static __attribute__((noinline)) jlt_column_t edge_column(const jlt_wide_dwconv_
   return jlt_column(bytes[0], bytes[1], bytes[2], bytes[3], 4);
 }
 
-// The columns of a 3 x 3 window's three rows, one after another; `at` are the next one that is whole, the others are copies.
+// The columns of a 3 x 3 window's three rows, one after another; `at` are the next one that is whole, the others are copies or padding.
 typedef struct {
   const int8_t *at[3];
   const int8_t (*copies)[3][JLT_WIDE_CHANNELS];  // of column x0 and those behind it
   size_t steps[3];  // none in the padding
   int32_t x;
+  uint32_t last;  // beyond which all is padding
+  const int8_t *zeros;
 } jlt_columns_t;
 
 // Copies columns [x, end): a call for each in a loop of sums would cost their registers.
@@ -114,6 +116,7 @@ static __attribute__((noinline)) void copy_edges(const jlt_wide_dwconv_t *t, con
 
 static JLT_ALWAYS_INLINE jlt_columns_t columns_of(const jlt_wide_dwconv_t *t, const jlt_run_t *run, uint32_t first, uint32_t whole,
                                                   const uint32_t stride, int8_t (*copies)[3][JLT_WIDE_CHANNELS]) {
+  const bool is_single = run->together == 1;
   const int32_t begin = run->x0, inside = most(begin, 0), behind = most(begin, (int32_t)whole);
   const int32_t end = begin + (int32_t)((run->pixels - 1u) / run->together * stride) + 3;
   const size_t from = (size_t)inside * t->params->in_c + first;
@@ -124,19 +127,26 @@ static JLT_ALWAYS_INLINE jlt_columns_t columns_of(const jlt_wide_dwconv_t *t, co
   }
   columns.copies = (const int8_t(*)[3][JLT_WIDE_CHANNELS])copies;
   columns.x = begin;
-  if (begin < 0) {
+  columns.last = is_single ? t->params->in_w - 1u : UINT32_MAX;
+  columns.zeros = t->zeros;
+  if (begin < 0 && !is_single) {
     copy_edges(t, run, begin, least(end, 0), first, copies);
   }
-  if (end > behind) {
-    copy_edges(t, run, behind, end, first, copies + (behind - begin));
+  const int32_t copied = is_single ? least(end, (int32_t)t->params->in_w) : end;
+  if (copied > behind) {
+    copy_edges(t, run, behind, copied, first, copies + (behind - begin));
   }
   return columns;
 }
 
 static JLT_ALWAYS_INLINE jlt_column_t next_column(jlt_columns_t *columns, uint32_t whole) {
   const int8_t(*copy)[JLT_WIDE_CHANNELS] = *columns->copies++;
-  if ((uint32_t)columns->x++ >= whole) {
-    return jlt_column(copy[0], copy[1], copy[2], copy[2], 3);
+  const uint32_t x = (uint32_t)columns->x++;
+  if (x >= whole) {
+    const bool is_padding = x > columns->last;
+    const int8_t *from = is_padding ? columns->zeros : copy[0];
+    const size_t apart = is_padding ? 0u : JLT_WIDE_CHANNELS;
+    return jlt_column(from, from + apart, from + 2u * apart, from + 2u * apart, 3);
   }
   const jlt_column_t column = jlt_column(columns->at[0], columns->at[1], columns->at[2], columns->at[2], 3);
   JLT_UNROLL
