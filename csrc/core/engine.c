@@ -214,6 +214,7 @@ static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
   }
 #if JLT_WITH_REFIT
   if (e->head && !runs_f32(e) && e->head->exit == exit) {
+    e->head->margin = event->margin;  // behind a gate it is another than that of the head's logits
     event->confidence_q15 = jlt_head_confidence_q15(e->head, c, e->path, event->margin);
     return;
   }

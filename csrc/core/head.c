@@ -15,6 +15,18 @@ static bool is_linear(const jlt_container_t *c, const jlt_op_t *op) {
          w->zero_point == 0 && w->rounding == JLT_ROUNDING_TWICE && w->row_elements <= UINT16_MAX;
 }
 
+// What an exit's head writes: its logits, or what a gate is multiplied with to make them.
+static uint16_t ungated(const jlt_container_t *c, uint8_t exit) {
+  const jlt_exit_t *x = &c->exits[exit];
+  for (uint32_t i = 0; i <= x->last_op; i++) {
+    const jlt_op_t *op = &c->ops[i];
+    if (op->code == JLT_OP_CODE_MUL && op->exit == exit && op->output == x->logits) {
+      return op->inputs[0];
+    }
+  }
+  return x->logits;
+}
+
 jlt_status_t jlt_head_find(const jlt_container_t *container, uint8_t exit, jlt_head_t *head) {
   if (!container || !head || exit >= container->model->n_exits) {
     return JLT_ERR_ARGUMENT;
@@ -23,9 +35,11 @@ jlt_status_t jlt_head_find(const jlt_container_t *container, uint8_t exit, jlt_h
   if ((x->flags & JLT_EXIT_FLAG_IMPORTED) || x->n_classes < 2) {
     return JLT_ERR_EXIT;
   }
+  const uint16_t logits = ungated(container, exit);
   for (uint16_t i = 0; i <= x->last_op; i++) {
     const jlt_op_t *op = &container->ops[i];
-    if (op->exit == exit && op->output == x->logits && is_linear(container, op)) {
+    if (op->exit == exit && op->output == logits && is_linear(container, op) &&
+        container->weights[op->weight].rows == x->n_classes) {
       head->n_features = (uint16_t)container->weights[op->weight].row_elements;
       head->n_classes = x->n_classes;
       head->op = i;

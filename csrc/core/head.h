@@ -25,8 +25,8 @@ typedef struct jlt_head {
   jlt_prequential_t prequential;
 } jlt_head_t;
 
-// Finds the FC that makes an exit's logits, and nothing else; leaves the arrays as they are. JLT_ERR_EXIT: the exit is the
-// imported one, which stays byte for byte, or has no linear head of one row.
+// Finds the FC that makes an exit's logits, before a gate if there is one, and nothing else; leaves the arrays as they are.
+// JLT_ERR_EXIT: the exit is the imported one, which stays byte for byte, or has no linear head of one row.
 JLT_MUST_CHECK jlt_status_t jlt_head_find(const jlt_container_t *container, uint8_t exit, jlt_head_t *head);
 
 // Keeps the features and what came of them, and writes the logits of all classes.
