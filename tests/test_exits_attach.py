@@ -35,7 +35,8 @@ def inputs(graph: Graph, n: int = 160) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def attached(imported: Graph) -> Attached:
-    return attach_exits(execute, imported, {imported.inputs[0]: inputs(imported)}, np.arange(160) % 4, exits=2)
+    feeds = {imported.inputs[0]: inputs(imported)}
+    return attach_exits(execute, imported, feeds, np.arange(160) % 4, exits=2, gates=False)
 
 
 def w8_of(graph: Graph) -> Precision:

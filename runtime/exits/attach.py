@@ -9,36 +9,47 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import combinations
 
 import numpy as np
 
 from joulet.errors import UsageError
 from joulet.exits.confidence import BINS, Stops, choose_stops
-from joulet.exits.graft import Candidate, Tail, candidates_of, find_tail, graft, pooled_graph
+from joulet.exits.gate import Gate, Seen, fit_gates, gated, is_too_sure, strictest, sure_shares
+from joulet.exits.graft import Candidate, Spec, Tail, candidates_of, find_tail, graft, pooled_graph
 from joulet.exits.heads import IntHead, logits_quant, margins, quantise
+from joulet.exits.outliers import outliers
 from joulet.exits.ridge import F64, I64, Ridge, fit, folds, temperature
 from joulet.ir import DType, ExitOrigin, Graph, OpKind, Quant
 from joulet.passes.macs import macs
 from joulet.quant.bare import with_exit
+from joulet.quant.bias import corrected
+from joulet.quant.nested import all_four, setting_of
 from joulet.quant.probe import Array, Execute, full, probe, spread_samples
 
 Progress = Callable[[str, int, int], None]
 MOST_EXITS = 12
+MOST_OUTLIERS = 2000
 _AUTO_EXITS = 3
 _MOST_COMBINATIONS = 4000
 _MIN_SAMPLES_A_CLASS = 2
 _WIDER_IS_WORTH = 0.01  # accuracy
-_LEAST_GAIN = 0.01  # of the MACs, for one more exit
+_LEAST_GAIN = 0.01  # of the MACs, for one more exit; gates may take as much
+_GATES_MAY_LOSE = 0.001  # accuracy where exits stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FittedHead:
-    """A head of ours: the integer form that ships, and one fitted without each fold, for honest confidences."""
+    """A head of ours: the integer form that ships, and one fitted without each fold, for honest confidences.
+
+    ``gate`` lowers its confidence, not its answers; None for a head without.
+    """
 
     features: int
     head: IntHead
     without_fold: tuple[IntHead, ...]
+    gate: Gate | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -63,9 +74,11 @@ class _Scored:
     candidate: Candidate
     head: IntHead
     without_fold: tuple[IntHead, ...]
+    logits: I64
     bins: I64
     correct: F64
     head_macs: int
+    gate: Gate | None = None
 
 
 def wanted_exits(exits: str | int) -> int | None:
@@ -91,6 +104,7 @@ def attach_exits(
     *,
     groups: I64 | None = None,
     exits: str | int = "auto",
+    gates: bool = True,
     progress: Progress | None = None,
 ) -> Attached:
     """Attach exits to an integer graph.
@@ -109,6 +123,8 @@ def attach_exits(
         ``(n,)`` who or what was recorded; heads are judged on groups they were not fitted on.
     exits
         ``auto`` (up to three and a re-fitted last head), a number of early exits (and a re-fitted last head), ``off``.
+    gates
+        Whether exits that are too sure of synthetic outliers get a gate (:mod:`joulet.exits.gate`).
     progress
         Called with (what, done, total).
 
@@ -137,7 +153,7 @@ def attach_exits(
         labels = own_answers(execute, graph, feeds)
         notes.append("labels: none given, so exits and confidences are fitted on the model's own answers")
     fold = folds(labels, groups)
-    return _attach(execute, graph, feeds, labels, fold, count, notes, progress)
+    return _attach(execute, graph, feeds, labels, fold, count, notes, gates=gates, progress=progress)
 
 
 def as_classifier(graph: Graph) -> Graph:
@@ -193,12 +209,14 @@ def _attach(
     fold: I64,
     count: int | None,
     notes: list[str],
+    *,
+    gates: bool,
     progress: Progress | None,
 ) -> Attached:
     tail = find_tail(graph)
     assert tail is not None
     n_classes = graph.exits[-1].n_classes
-    points, features, logits = _features(execute, graph, feeds, tail, progress)
+    pooled, points, features, logits = _features(execute, graph, feeds, tail, progress)
     scored = []
     for done, candidate in enumerate(points):
         scored.append(_score(candidate, features[candidate.features], labels, fold, n_classes, tail))
@@ -215,6 +233,8 @@ def _attach(
     if count is None and not chosen:
         notes.append("exits: no early exit saves work without losing accuracy on the calibration data")
     everything = [*chosen, *([refit] if refit else [])]
+    if gates and everything:
+        everything = _with_gates(execute, pooled, feeds, everything, features, fold, (last, total))
     return _graft_all(graph, everything, tail, labels, fold, notes)
 
 
@@ -235,8 +255,8 @@ def _check_labels(labels: I64, n_classes: int) -> None:
 
 def _features(
     execute: Execute, graph: Graph, feeds: Mapping[int, Array], tail: Tail, progress: Progress | None
-) -> tuple[list[Candidate], dict[int, Array], Array]:
-    """Return candidates in a graph with pooled features, their int8 features by tensor index, and the logits."""
+) -> tuple[Graph, list[Candidate], dict[int, Array], Array]:
+    """Return a graph with pooled features, candidates in it, their int8 features by tensor index, and the logits."""
     points = candidates_of(graph, tail)
     few = spread_samples(feeds, 256)
     if progress:
@@ -250,7 +270,7 @@ def _features(
     found = probe(execute, pooled, full(pooled), feeds, wanted)
     n = len(next(iter(feeds.values())))
     features = {p.features: found[p.features].reshape(n, -1) for p in placed}
-    return placed, features, found[graph.exits[-1].logits]
+    return pooled, placed, features, found[graph.exits[-1].logits]
 
 
 def _score(candidate: Candidate, features: Array, labels: I64, fold: I64, n_classes: int, tail: Tail) -> _Scored:
@@ -274,10 +294,76 @@ def _score(candidate: Candidate, features: Array, labels: I64, fold: I64, n_clas
         candidate=candidate,
         head=head,
         without_fold=without,
+        logits=answers,
         bins=np.minimum(margin >> 3, BINS - 1),
         correct=(answer == labels).astype(np.float64),
         head_macs=features.shape[1] * n_classes,
     )
+
+
+def _with_gates(
+    execute: Execute,
+    pooled: Graph,
+    feeds: Mapping[int, Array],
+    parts: Sequence[_Scored],
+    features: Mapping[int, Array],
+    fold: I64,
+    reference: tuple[tuple[I64, F64], int],
+) -> list[_Scored]:
+    """Return the heads, with gates where they are surer of outliers than the imported head and a gate costs little."""
+    strange, kind = outliers(feeds, MOST_OUTLIERS)
+    imported = pooled.exits[-1].logits
+    far = _flat(probe(execute, pooled, full(pooled), strange, [*(p.candidate.features for p in parts), imported]))
+    last, total = reference
+    limit = sure_shares(*last, far[imported], kind)
+    wary = {k: p.candidate.features for k, p in enumerate(parts) if is_too_sure(_sure_shares(p, far, kind), limit)}
+    made = list(parts)
+    if not wary:
+        return made
+    four = setting_of(pooled, corrected(execute, pooled, all_four(pooled), feeds))
+    wanted = tuple(dict.fromkeys(wary.values()))
+    own_four, far_four = (_flat(probe(execute, pooled, four, each, wanted)) for each in (feeds, strange))
+    base = float(last[1].mean())
+
+    def stops(tried: Sequence[_Scored]) -> Stops:
+        return choose_stops(*_chain(tried, last, total), base, least=_least_bins(tried))
+
+    first = stops(made)
+
+    def is_cheap(place: int, gate: Gate) -> bool:
+        then = stops([*made[:place], _gated(made[place], gate, features, fold), *made[place + 1 :]])
+        costs = _rank(first, base) - _rank(then, base)
+        return costs <= _LEAST_GAIN and then.accuracy >= first.accuracy - _GATES_MAY_LOSE
+
+    for place, t in wary.items():
+        seen = {"w8": Seen(own=features[t], outliers=far[t]), "w4": Seen(own=own_four[t], outliers=far_four[t])}
+        gate = strictest(fit_gates(seen, fold, parts[place].candidate.quant), partial(is_cheap, place))
+        if gate is not None:
+            made[place] = _gated(made[place], gate, features, fold)
+    return made
+
+
+def _sure_shares(part: _Scored, outliers: Mapping[int, Array], kind: I64) -> F64:
+    return sure_shares(part.bins, part.correct, part.head.answer(outliers[part.candidate.features]), kind)
+
+
+def _flat(values: Mapping[int, Array]) -> dict[int, Array]:
+    return {t: a.reshape(len(a), -1) for t, a in values.items()}
+
+
+def _gated(part: _Scored, gate: Gate, features: Mapping[int, Array], fold: I64) -> _Scored:
+    """Return a head whose margins are those behind a gate."""
+    own = features[part.candidate.features]
+    share = np.zeros((len(own), 1), np.int64)
+    for f, row in enumerate(gate.without_fold):
+        share[fold == f] = row.answer(own[fold == f])
+    margin, _ = margins(gated(part.logits, share, part.head.logits.zero_point))
+    return replace(part, gate=gate, bins=np.minimum(margin >> 3, BINS - 1), head_macs=part.head_macs + own.shape[1])
+
+
+def _least_bins(parts: Sequence[_Scored]) -> tuple[int, ...]:
+    """Return the bin from which each exit may stop: what a gate shuts out goes on."""
+    return (*(int(part.gate is not None) for part in parts), 0)
 
 
 def _logit_grid(scores: F64, labels: I64, tail: Tail) -> tuple[float, Quant]:
@@ -353,10 +439,10 @@ def _graft_all(
     for position, part in enumerate(chosen):
         origin = ExitOrigin.REFIT if part.candidate.refit else ExitOrigin.ATTACHED
         name = "refit" if part.candidate.refit else f"exit{position}"
-        specs.append((name, origin, part.candidate, part.head))
+        specs.append(Spec(name=name, origin=origin, point=part.candidate, head=part.head, gate=part.gate))
     grafted, features = graft(graph, specs, tail)
     heads: list[FittedHead | None] = [
-        FittedHead(features=t, head=part.head, without_fold=part.without_fold)
+        FittedHead(features=t, head=part.head, without_fold=part.without_fold, gate=part.gate)
         for t, part in zip(features, chosen, strict=True)
     ]
     return Attached(graph=grafted, heads=(*heads, None), labels=labels, fold=fold, notes=tuple(notes))

@@ -8,9 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from joulet.exits.gate import GATE_QUANT, OPEN, Gate
 from joulet.exits.heads import IntHead, range_quant
 from joulet.ir import (
     WEIGHTED,
+    Activation,
+    Binary,
     Dense,
     DType,
     Exit,
@@ -211,7 +214,15 @@ def _pool_ops(
     return ops, output, quant
 
 
-Spec = tuple[str, ExitOrigin, Candidate, IntHead]
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Spec:
+    """A head to add: its exit's name and origin, where it branches off, and its layer; ``gate`` is None without one."""
+
+    name: str
+    origin: ExitOrigin
+    point: Candidate
+    head: IntHead
+    gate: Gate | None = None
 
 
 def graft(graph: Graph, specs: Sequence[Spec], tail: Tail) -> tuple[Graph, tuple[int, ...]]:
@@ -222,12 +233,12 @@ def graft(graph: Graph, specs: Sequence[Spec], tail: Tail) -> tuple[Graph, tuple
     tensors = list(graph.tensors)
     after: dict[int, list[Op]] = {}
     exits, features = [], []
-    for number, (name, origin, point, head) in enumerate(specs):
-        ops, source, logits, output = _head_ops(graph, tensors, name, number, point, head, tail)
-        after.setdefault(point.after_op, []).extend(ops)
+    for number, spec in enumerate(specs):
+        ops, source, logits, output = _head_ops(graph, tensors, number, spec, tail)
+        after.setdefault(spec.point.after_op, []).extend(ops)
         features.append(source)
         n_classes = graph.exits[-1].n_classes
-        exits.append(Exit(name=name, origin=origin, logits=logits, output=output, n_classes=n_classes))
+        exits.append(Exit(name=spec.name, origin=spec.origin, logits=logits, output=output, n_classes=n_classes))
     ops_out: list[Op] = []
     last = len(specs)
     for index, op in enumerate(graph.ops):
@@ -238,53 +249,56 @@ def graft(graph: Graph, specs: Sequence[Spec], tail: Tail) -> tuple[Graph, tuple
 
 
 def _head_ops(
-    graph: Graph, tensors: list[Tensor], name: str, number: int, point: Candidate, head: IntHead, tail: Tail
+    graph: Graph, tensors: list[Tensor], number: int, spec: Spec, tail: Tail
 ) -> tuple[list[Op], int, int, int]:
+    """Append a head's tensors; return its ops, its features, the logits that its confidence is read from, its output."""
     ops: list[Op] = []
-    layer = graph.tensors[point.layer]
-    source = point.layer
-    if not point.refit and len(layer.shape) > 2:
-        made, source, _ = _pool_ops(layer, point, tensors, name, None)
-        ops.extend(replace(op, exit=number) for op in made)
-    weights = Tensor(
-        name=f"{name}:weights",
-        shape=head.weights.shape,
-        dtype=DType.S8,
-        quant=Quant(scale=head.scales, axis=0),
-        data=head.weights,
-    )
-    bias_scale = tuple(head.source.scale[0] * s for s in head.scales)
-    bias = Tensor(
-        name=f"{name}:bias",
-        shape=head.bias.shape,
-        dtype=DType.S32,
-        quant=Quant(scale=bias_scale, axis=0),
-        data=head.bias,
-    )
-    own = graph.tensors[tail.logits]
-    logits = replace(own, name=f"{name}:logits", quant=head.logits, border=None)
-    first = len(tensors)
-    tensors.extend((weights, bias, logits))
-    dense = Op(
-        kind=OpKind.FULLY_CONNECTED,
-        name=f"{name}:dense",
-        inputs=(source, first, first + 1),
-        outputs=(first + 2,),
-        attrs=Dense(),
-        exit=number,
-    )
-    ops.append(dense)
-    tensor = first + 2
+    layer = graph.tensors[spec.point.layer]
+    source = spec.point.layer
+    if not spec.point.refit and len(layer.shape) > 2:
+        ops, source, _ = _pool_ops(layer, spec.point, tensors, spec.name, None)
+    own = replace(graph.tensors[tail.logits], name=f"{spec.name}:logits", quant=spec.head.logits, border=None)
+    ops.append(_dense(tensors, f"{spec.name}:dense", source, spec.head, own, Dense()))
+    tensor = deciding = len(tensors) - 1
+    if spec.gate is not None:
+        ops.extend(_gate_ops(tensors, spec.name, source, tensor, spec.gate))
+        deciding = len(tensors) - 1
     for index in tail.repeat:
         op = graph.ops[index]
-        tensors.append(replace(graph.tensors[op.outputs[0]], name=f"{name}:{op.kind.value}", border=None))
-        repeated = replace(
-            op,
-            name=f"{name}:{op.kind.value}",
-            inputs=(tensor, *op.inputs[1:]),
-            outputs=(len(tensors) - 1,),
-            exit=number,
-        )
-        ops.append(repeated)
+        name = f"{spec.name}:{op.kind.value}"
+        tensors.append(replace(graph.tensors[op.outputs[0]], name=name, border=None))
+        ops.append(replace(op, name=name, inputs=(tensor, *op.inputs[1:]), outputs=(len(tensors) - 1,)))
         tensor = len(tensors) - 1
-    return ops, source, first + 2, tensor
+    return [replace(op, exit=number) for op in ops], source, deciding, tensor
+
+
+def _dense(tensors: list[Tensor], name: str, source: int, layer: IntHead, output: Tensor, attrs: Dense) -> Op:
+    """Append a layer's weights, biases and output; return its op."""
+    exit_name = name.removesuffix(":dense")
+    weights = Quant(scale=layer.scales, axis=0)
+    bias = Quant(scale=tuple(layer.source.scale[0] * s for s in layer.scales), axis=0)
+    tensors.append(
+        Tensor(
+            name=f"{exit_name}:weights", shape=layer.weights.shape, dtype=DType.S8, quant=weights, data=layer.weights
+        )
+    )
+    tensors.append(
+        Tensor(name=f"{exit_name}:bias", shape=layer.bias.shape, dtype=DType.S32, quant=bias, data=layer.bias)
+    )
+    tensors.append(output)
+    made = len(tensors) - 1
+    return Op(kind=OpKind.FULLY_CONNECTED, name=name, inputs=(source, made - 2, made - 1), outputs=(made,), attrs=attrs)
+
+
+def _gate_ops(tensors: list[Tensor], name: str, source: int, logits: int, gate: Gate) -> list[Op]:
+    """Append a gate and the logits behind it, the last tensor; return the ops that make them."""
+    own = tensors[logits]
+    assert own.quant is not None
+    share = Tensor(name=f"{name}:gate", shape=(1, 1), dtype=DType.S8, quant=GATE_QUANT)
+    row = _dense(tensors, f"{name}:gate:dense", source, gate.row, share, Dense(activation=Activation.RELU6))
+    # An open gate leaves every step of the logits as it is.
+    quant = replace(own.quant, scale=(own.quant.scale[0] * OPEN,))
+    tensors.append(replace(own, name=f"{name}:gated", quant=quant))
+    made = len(tensors) - 1
+    times = Op(kind=OpKind.MUL, name=f"{name}:gate:mul", inputs=(logits, made - 1), outputs=(made,), attrs=Binary())
+    return [row, times]

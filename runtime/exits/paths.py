@@ -26,8 +26,9 @@ from joulet.exits.confidence import (
     threshold_q15,
 )
 from joulet.exits.cost import exit_macs
-from joulet.exits.heads import margins
-from joulet.ir import WEIGHTED, Graph, Path, Precision
+from joulet.exits.gate import gated
+from joulet.exits.heads import IntHead, margins
+from joulet.ir import WEIGHTED, Graph, Op, OpKind, Path, Precision
 from joulet.quant.bare import bias_of, constant_path
 from joulet.quant.probe import Array, Execute, Setting, live_at, probe
 
@@ -155,7 +156,7 @@ def calibrated_paths(
             (np.concatenate([c[k][0] for c in chunks]), np.concatenate([c[k][1] for c in chunks]))
             for k in range(len(graph.exits))
         ]
-    made = {r.name: _path(graph, r, seen[r.name], attached.labels[:n]) for r in runnable}
+    made = {r.name: _path(attached, r, seen[r.name], attached.labels[:n]) for r in runnable}
     return _all_paths(graph, routes, made)
 
 
@@ -254,27 +255,52 @@ def _judge(
             logits = values[exit.logits]
             result.append(margins(logits.reshape(len(logits), -1)))
             continue
-        dense = next(i for i, op in enumerate(graph.ops) if exit.logits in op.outputs)
-        bias = precisions[route.precisions[k]].bias.get(dense)
-        shift = 0 if bias is None else bias.astype(np.int64) - bias_of(graph, graph.ops[dense])
         features = values[fitted.features].reshape(taken.stop - taken.start, -1)
-        answers = np.zeros((len(features), exit.n_classes), np.int64)
         fold = attached.fold[taken]
-        for f, head in enumerate(fitted.without_fold):
-            ratio = np.asarray(fitted.head.scales) / np.asarray(head.scales)
-            answers[fold == f] = head.answer(features[fold == f], np.rint(shift * ratio))
-        result.append(margins(answers))
+        bias = precisions[route.precisions[k]].bias
+        dense = next(i for i, op in enumerate(graph.ops) if _is_row(op, k, graph, exit.n_classes))
+        answers = _without_fold(fitted.head, fitted.without_fold, features, fold, _shift(graph, dense, bias))
+        margin, answer = margins(answers)
+        if fitted.gate is not None:
+            row = next(i for i, op in enumerate(graph.ops) if _is_row(op, k, graph, 1))
+            gate = fitted.gate
+            share = _without_fold(gate.row, gate.without_fold, features, fold, _shift(graph, row, bias))
+            margin, _ = margins(gated(answers, share, fitted.head.logits.zero_point))
+        result.append((margin, answer))
     return result
 
 
-def _path(graph: Graph, route: _Route, seen: Sequence[tuple[I64, I64]], labels: I64) -> tuple[Path, PathReport]:
+def _is_row(op: Op, exit: int, graph: Graph, width: int) -> bool:
+    return op.exit == exit and op.kind is OpKind.FULLY_CONNECTED and graph.tensors[op.outputs[0]].elements == width
+
+
+def _shift(graph: Graph, op: int, bias: Mapping[int, npt.NDArray[np.int32]]) -> I64:
+    """Return what a precision adds to the biases of a layer [accumulator units]."""
+    own = bias_of(graph, graph.ops[op]).astype(np.int64)
+    return np.asarray(bias[op] - own if op in bias else np.zeros_like(own), np.int64)
+
+
+def _without_fold(whole: IntHead, parts: Sequence[IntHead], features: Array, fold: I64, shift: I64) -> I64:
+    """Return the answers ``(n, rows)`` of the layers that were fitted without each sample's fold."""
+    answers = np.zeros((len(features), len(whole.bias)), np.int64)
+    for f, part in enumerate(parts):
+        ratio = np.asarray(whole.scales) / np.asarray(part.scales)
+        answers[fold == f] = part.answer(features[fold == f], np.rint(shift * ratio))
+    return answers
+
+
+def _path(attached: Attached, route: _Route, seen: Sequence[tuple[I64, I64]], labels: I64) -> tuple[Path, PathReport]:
+    graph = attached.graph
+    # What a gate shuts out goes on.
+    least = [int(head is not None and head.gate is not None) for head in attached.heads]
+    least[-1] = 0
     correct = np.stack([answer == labels for _, answer in seen])
     bins = np.stack([np.minimum(margin >> 3, BINS - 1) for margin, _ in seen])
     tables = tuple(confidence_table(margin, correct[k]) for k, (margin, _) in enumerate(seen))
     macs = exit_macs(graph)
     alone = max(1, exit_macs(graph, heads_on_the_way=False)[-1])
     costs = np.asarray(macs, np.float64) / alone
-    stops = choose_stops(bins, correct.astype(np.float64), costs, float(correct[-1].mean()))
+    stops = choose_stops(bins, correct.astype(np.float64), costs, float(correct[-1].mean()), least=least)
     thresholds = [threshold_q15(table, stop) for table, stop in zip(tables, stops.bins, strict=True)]
     thresholds[-1] = 0
     path = Path(

@@ -119,7 +119,10 @@ def train_model(
     learn, judge = _part(calibration, feeds, ~held), _part(calibration, feeds, held)
 
     labels = learn.labels if learn.labels is not None else truth[~held]
-    attached = attach_exits(execute, graph, learn.feeds, labels, groups=learn.groups, exits=exits, progress=progress)
+    # Features move while they are trained, so gates fitted before would not fit after.
+    attached = attach_exits(
+        execute, graph, learn.feeds, labels, groups=learn.groups, exits=exits, gates=False, progress=progress
+    )
     start = recovered(execute, attached.graph, learn.feeds, progress=progress).graph
     w4 = corrected(execute, start, all_four(start), learn.feeds, reference=attached.graph, progress=progress)
     w8 = Precision(name="w8", bits=dict.fromkeys(weighted_ops(start), 8))
