@@ -15,7 +15,7 @@ from itertools import combinations
 import numpy as np
 
 from joulet.errors import UsageError
-from joulet.exits.confidence import BINS, Stops, choose_stops
+from joulet.exits.confidence import BINS, WISHED_SAVING, Stops, choose_stops
 from joulet.exits.gate import Gate, Seen, fit_gates, gated, is_too_sure, strictest, sure_shares
 from joulet.exits.graft import Candidate, Spec, Tail, candidates_of, find_tail, graft, pooled_graph
 from joulet.exits.heads import IntHead, logits_quant, margins, quantise
@@ -332,8 +332,9 @@ def _with_gates(
 
     def is_cheap(place: int, gate: Gate) -> bool:
         then = stops([*made[:place], _gated(made[place], gate, features, fold), *made[place + 1 :]])
-        costs = _rank(first, base) - _rank(then, base)
-        return costs <= _LEAST_GAIN and then.accuracy >= first.accuracy - _GATES_MAY_LOSE
+        # Where the exits save what is wished for, next to nothing of it is given away.
+        spare = 0.1 * _LEAST_GAIN if first.mean_macs <= 1 - WISHED_SAVING else _LEAST_GAIN
+        return then.mean_macs <= first.mean_macs + spare and then.accuracy >= first.accuracy - _GATES_MAY_LOSE
 
     for place, t in wary.items():
         seen = {"w8": Seen(own=features[t], outliers=far[t]), "w4": Seen(own=own_four[t], outliers=far_four[t])}

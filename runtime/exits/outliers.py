@@ -95,7 +95,7 @@ def _coarse(image: Array, rng: _Rng) -> Array:
     rows, columns = (np.minimum(np.arange(extent) * 2 * _TILES // extent, extent - 1) for extent in image.shape[:2])
     flat = image.reshape(-1, image.shape[2])
     seeds = flat[rng.integers(0, len(flat), (rows.max() + 1, columns.max() + 1))]
-    return seeds[rows][:, columns]
+    return np.asarray(seeds[rows][:, columns])
 
 
 def _stripes(image: Array, rng: _Rng) -> Array:
