@@ -6,6 +6,7 @@
 #include "activation.h"
 #include "clock.h"
 #include "console.h"
+#include "core/arena.h"
 #include "core/crc32.h"
 #include "port.h"
 #include "refit.h"
@@ -250,7 +251,7 @@ static const uint8_t *tensor_at(uint16_t tensor, uint32_t *bytes) {
     return NULL;
   }
   *bytes = jlt_tensor_bytes(&c->tensors[tensor]);
-  return jlt_loaded.engine.arena + c->arena_offsets[tensor];
+  return jlt_arena_at(&jlt_loaded.engine, c->arena_offsets[tensor]);
 }
 
 static uint32_t answers(void) {

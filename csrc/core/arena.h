@@ -21,4 +21,12 @@ static inline uint32_t jlt_arena_end(const jlt_container_t *c, bool is_f32) {
 // Where the scratch of an op begins that asks for `bytes` of an arena that has as many.
 static inline uint32_t jlt_scratch_begin(uint32_t arena_end, uint32_t bytes) { return arena_end - jlt_scratch_align(bytes); }
 
+// The byte at an offset of an engine's arena: whoever has an offset asks here.
+static inline uint8_t *jlt_arena_at(const jlt_engine_t *engine, size_t offset) { return engine->arena + offset; }
+
+// Where integer paths have a tensor that has an offset.
+static inline uint8_t *jlt_tensor_at(const jlt_engine_t *engine, uint16_t tensor) {
+  return jlt_arena_at(engine, engine->container->arena_offsets[tensor]);
+}
+
 #endif

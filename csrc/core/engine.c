@@ -44,7 +44,7 @@ static bool runs_f32(const jlt_engine_t *e) { return JLT_WITH_F32 && e->is_f32; 
 
 static uint8_t *tensor_at(const jlt_engine_t *e, uint16_t tensor) {
   const jlt_container_t *c = e->container;
-  return e->arena + (runs_f32(e) ? (size_t)c->f32_offsets[tensor] * 4u : c->arena_offsets[tensor]);
+  return runs_f32(e) ? jlt_arena_at(e, (size_t)c->f32_offsets[tensor] * 4u) : jlt_tensor_at(e, tensor);
 }
 
 static bool holds_f32(const jlt_engine_t *e, const jlt_tensor_t *tensor) {
@@ -175,12 +175,12 @@ jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jl
   }
 #if JLT_WITH_F32
   if (runs_f32(engine)) {
-    call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, c->f32_arena->scratch_f32_bytes);
+    call->scratch = jlt_arena_at(engine, jlt_scratch_begin(engine->scratch_end, c->f32_arena->scratch_f32_bytes));
     return jlt_kernel_entry(op->code)->f32;
   }
 #endif
   const jlt_choice_t choice = jlt_choose(c, op, bits);
-  call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, choice.scratch_bytes);
+  call->scratch = jlt_arena_at(engine, jlt_scratch_begin(engine->scratch_end, choice.scratch_bytes));
   call->weights.packed = choice.packed;
 #if JLT_SHARED
   call->weights.shared = choice.shared;
