@@ -47,9 +47,9 @@ static inline uint8_t *jlt_scratch_at(const jlt_engine_t *engine, uint32_t bytes
   return engine->arena + (jlt_scratch_begin(engine->scratch_end, bytes) - jlt_slow_bytes(engine));
 }
 
-// Whether bytes of the arena do not lie on both sides of the border between two memories.
+// Whether bytes inside the arena do not lie on both sides of the border between two memories.
 static inline bool jlt_in_one_memory(uint32_t slow_bytes, uint32_t offset, uint32_t bytes) {
-  return offset >= slow_bytes || bytes <= slow_bytes - offset;
+  return offset >= slow_bytes || offset + bytes <= slow_bytes;
 }
 
 // Where integer paths have a tensor that has an offset.

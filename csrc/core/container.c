@@ -213,10 +213,13 @@ static jlt_status_t view_sparse(const jlt_header_t *header, uint16_t part, jlt_c
 static jlt_status_t view_memories(const jlt_header_t *header, uint16_t part, jlt_container_t *c) {
 #if JLT_TWO_MEMORIES
   const jlt_section_t *s = section_of(header, part, JLT_SECTION_MEMORIES);
-  if (s && s->bytes != sizeof(jlt_memories_t)) {
+  if (!s) {
+    return JLT_OK;
+  }
+  if (s->bytes != sizeof(jlt_memories_t)) {
     return JLT_ERR_SECTION;
   }
-  c->slow_bytes = s ? ((const jlt_memories_t *)content_of(header, s))->slow_bytes : 0u;
+  c->slow_bytes = ((const jlt_memories_t *)content_of(header, s))->slow_bytes;
 #else
   (void)header;
   (void)part;

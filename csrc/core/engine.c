@@ -70,15 +70,13 @@ jlt_status_t jlt_engine_init_two(jlt_engine_t *engine, const jlt_container_t *co
   if (err) {
     return err;
   }
-  if ((uintptr_t)slow % JLT_ARENA_ALIGN_BYTES) {
-    return JLT_ERR_ALIGNMENT;
-  }
-  if (slow_bytes < container->slow_bytes) {
+  const uint32_t border = container->slow_bytes;
+  if ((uintptr_t)slow % JLT_ARENA_ALIGN_BYTES || slow_bytes < border) {
     return JLT_ERR_ARGUMENT;
   }
   engine->slow = slow;
-  engine->slow_bytes = container->slow_bytes;
-  engine->arena_bytes += container->slow_bytes;
+  engine->slow_bytes = border;
+  engine->arena_bytes = fast_bytes + border;
   return JLT_OK;
 }
 
