@@ -72,7 +72,9 @@ class VirtualBoard:
     def __init__(self, name: str, *, power: Power | None = None, firmware: Firmware | None = None) -> None:
         self.facts: FirmwareFacts = firmware_facts(name)
         if self.facts.table["firmware"]["timer"]["driver"] != "jlt_timer_virtual":
-            raise UsageError(f"'{name}' is no virtual board; there are virtual_m4, virtual_m0plus, virtual_m4_flash and virtual_m4_two")
+            raise UsageError(
+                f"'{name}' is no virtual board; there are virtual_m4, virtual_m0plus, virtual_m4_flash and virtual_m4_two"
+            )
         board = load_board(name)
         self.clock_hz = board.load.clock_hz
         self.firmware = firmware or build_firmware(name)

@@ -96,8 +96,10 @@ def firmware_facts(name: str) -> FirmwareFacts:
     try:
         part = table["firmware"]
         slow = table["memory"].get("slow")
-        defines = ("-DJLT_REFERENCE_KERNELS",) if part.get("reference_kernels", False) else ()
-        defines += (f"-DJLT_TWO_MEMORIES={int(slow is not None)}",)
+        defines = (
+            f"-DJLT_TWO_MEMORIES={int(slow is not None)}",
+            *(("-DJLT_REFERENCE_KERNELS",) if part.get("reference_kernels", False) else ()),
+        )
         folder = firmware_source() / "boards" / name
         return FirmwareFacts(
             name=str(table["name"]),
