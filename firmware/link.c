@@ -7,6 +7,7 @@
 #include "clock.h"
 #include "console.h"
 #include "core/crc32.h"
+#include "energy.h"
 #include "input.h"
 #include "journal.h"
 #include "kernels/selection.h"
@@ -203,7 +204,7 @@ __attribute__((noinline)) static void read(const jlt_frame_t *frame) {
     err = JLT_OK;
   } else if (read->what == JLT_WIRE_READ_LEDGER && read->offset == 0 && read->bytes == sizeof(jlt_wire_ledger_record_t)) {
     out.head.total_bytes = sizeof(jlt_wire_ledger_record_t);
-    jlt_session_ledger((jlt_wire_ledger_record_t *)(void *)out.data);
+    jlt_energy_ledger((jlt_wire_ledger_record_t *)(void *)out.data);
     err = JLT_OK;
 #if JLT_WITH_REFIT
   } else if (read->what == JLT_WIRE_READ_REFIT) {
@@ -212,7 +213,7 @@ __attribute__((noinline)) static void read(const jlt_frame_t *frame) {
 #endif
   } else if (read->what == JLT_WIRE_READ_SENSORS && read->offset == 0 && read->bytes == sizeof(jlt_wire_sensors_t)) {
     out.head.total_bytes = sizeof(jlt_wire_sensors_t);
-    jlt_session_sensors((jlt_wire_sensors_t *)(void *)out.data);
+    jlt_store_sensors((jlt_wire_sensors_t *)(void *)out.data);
     err = JLT_OK;
   }
   if (err) {
@@ -229,7 +230,7 @@ static void price(const jlt_frame_t *frame) {
     return;
   }
   jlt_question_t question;
-  jlt_session_question(&question, price->energy_q16);
+  jlt_energy_question(&question, price->energy_q16, jlt_now_us());
   jlt_wire_price_reply_t out = {.worth = jlt_governor_worth(&jlt_loaded.governor, &question)};
   question.energy_q16 = price->spend_q16 < price->energy_q16 ? price->energy_q16 - price->spend_q16 : 0u;
   out.price = out.worth - jlt_governor_worth(&jlt_loaded.governor, &question);

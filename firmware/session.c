@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Queue of one, the newest wins. Energy is known from the store's voltage, and what was spent from time and the figures
-// of the session; what came in is the rest.
+// Queue of one, the newest wins.
 #include "session.h"
 
 #include <string.h>
@@ -8,7 +7,7 @@
 #include "board.h"
 #include "clock.h"
 #include "console.h"
-#include "core/ledger.h"
+#include "energy.h"
 #include "input.h"
 #include "journal.h"
 #include "model.h"
@@ -16,107 +15,27 @@
 #include "refit.h"
 #include "sender.h"
 #include "store.h"
+#include "surplus.h"
 #include "survive.h"
 
 enum { CAP_PARTS = 32 };  // tiles of a capped inference
 enum { EVERY_EXIT = 0x100 };  // of fixed_exit: the exits before it answer too
-enum { HALF_HOUR_S = 1800, DAY_S = 86400, FIRST_US = 1000, REST_US = 5000 };
+enum { FIRST_US = 1000, REST_US = 5000 };
 #define NOTHING UINT32_MAX
 
 static struct {
   const jlt_wire_session_t *plan;
   const jlt_input_driver_t *input;
-  jlt_ledger_t ledger;
-  jlt_harvest_mean_t harvest;
   jlt_inference_t inference;  // that runs, or ran last
-  uint64_t booked_us;     // time up to which energy has been booked
-  uint64_t began_us;
-  int64_t stored_nj;      // when the session began
-  uint64_t full_fj;       // of a full store, above brown-out
-  uint32_t running_nw;    // from the store while the core runs
-  uint32_t sleeping_nw;
-  uint32_t seen;          // events that have happened
-  uint32_t waiting;       // index, or NOTHING
-  uint64_t interval_ticks;  // of computing between two commits
-  uint64_t cap_ticks;     // that an inference may take; UINT64_MAX: any
+  uint32_t seen;              // events that have happened
+  uint32_t waiting;           // index, or NOTHING
+  uint64_t interval_ticks;    // of computing between two commits
+  uint64_t cap_ticks;         // that an inference may take; UINT64_MAX: any
   bool inferring;
   bool running;
-  bool has_counter;
-  bool asked_counter;
 } session;
 
 static void say(const char *text) { jlt_sender_tell(JLT_WIRE_MESSAGE_LOG, text, (uint16_t)strlen(text)); }
-
-/// Energy ///
-
-static uint64_t energy_fj(uint64_t mv) { return session.plan->capacity_nf * mv * mv / 2u; }
-
-// Above brown-out; a store that cannot be read counts as full.
-static uint64_t usable_fj(void) {
-  uint32_t mv;
-  if (!jlt_store_read_mv(&mv)) {
-    return session.full_fj;
-  }
-  const uint64_t off_fj = energy_fj(session.plan->off_mv);
-  const uint64_t now_fj = energy_fj(mv);
-  return now_fj > off_fj ? now_fj - off_fj : 0u;
-}
-
-static uint32_t level_q16(uint64_t usable) {
-  const uint32_t top = (uint32_t)(jlt_loaded.governor.header->n_levels - 1u) << 16;
-  // a full store may hold more femtojoules than leave room for the product
-  const uint64_t unit = session.full_fj >> 32 ? session.full_fj >> 20 : 1u;
-  const uint64_t level = usable / unit * top / (session.full_fj / unit);
-  return level < top ? (uint32_t)level : top;
-}
-
-static uint64_t usable_of_level(uint32_t level) {
-  const uint32_t top = (uint32_t)(jlt_loaded.governor.header->n_levels - 1u) << 16;
-  return session.full_fj / top * level + session.full_fj % top * level / top;
-}
-
-// Books what has been drawn since the last booking.
-static uint64_t book(uint32_t account, uint32_t power_nw) {
-  const uint64_t now = jlt_now_us();
-  while (session.booked_us < now) {
-    const uint64_t left = now - session.booked_us;
-    const uint32_t piece = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
-    jlt_ledger_post_nw_us(&session.ledger, account, power_nw, piece);
-    session.booked_us += piece;
-  }
-  return now;
-}
-
-static int64_t spent_nj(void) {
-  uint64_t pj = 0;
-  for (uint32_t account = JLT_ACCOUNT_COMPUTE; account < JLT_ACCOUNTS; account++) {
-    pj += session.ledger.pj[account];
-  }
-  return (int64_t)(pj / 1000u);
-}
-
-// What came in is what is stored now and was not, and what was spent.
-static int64_t delivered_nj(uint64_t usable) {
-  const int64_t delivered = (int64_t)(usable / 1000000u) - session.stored_nj + spent_nj();
-  const uint64_t harvested = delivered > 0 ? (uint64_t)delivered * 1000u : 0u;
-  if (harvested > session.ledger.pj[JLT_ACCOUNT_HARVESTED]) {
-    session.ledger.pj[JLT_ACCOUNT_HARVESTED] = harvested;
-  }
-  return delivered;
-}
-
-static void fill_question(jlt_question_t *question, uint64_t usable, uint64_t now) {
-  jlt_harvest_mean_take(&session.harvest, &jlt_loaded.governor, now - session.began_us, delivered_nj(usable), 0);
-  const uint64_t deadline = (uint64_t)session.inference.event.index * session.plan->period_us + session.plan->deadline_us;
-  const uint64_t left = deadline > now ? deadline - now : 0u;
-  *question = (jlt_question_t){
-      .energy_q16 = level_q16(usable),
-      .harvest_nw = session.harvest.mean_nw,
-      .slow_nw = session.harvest.slow_nw,
-      .deadline_left_us = left < UINT32_MAX ? (uint32_t)left : UINT32_MAX,
-      .half_hour = (uint8_t)(now / 1000000u % DAY_S / HALF_HOUR_S),
-  };
-}
 
 /// Events ///
 
@@ -173,12 +92,21 @@ static void stop_here(void) {
 
 /// Decisions ///
 
+// To the deadline of the event that is decided about.
+static uint32_t left_us(uint64_t now) {
+  const uint64_t deadline = arrival_us(session.inference.event.index) + session.plan->deadline_us;
+  const uint64_t left = deadline > now ? deadline - now : 0u;
+  return left < UINT32_MAX ? (uint32_t)left : UINT32_MAX;
+}
+
 static jlt_answer_t ask(uint64_t *usable, bool at_exit) {
   jlt_mark(JLT_PHASE_DECIDE);
   const uint64_t now = jlt_now_us();
   jlt_question_t question;
-  *usable = usable_fj();
-  fill_question(&question, *usable, now);
+  *usable = jlt_energy_usable_fj();
+  jlt_energy_follow(*usable, now);
+  jlt_energy_question(&question, jlt_energy_level_q16(*usable), now);
+  question.deadline_left_us = left_us(now);
   if (at_exit) {
     question.at_exit = true;
     question.path = (uint8_t)session.inference.event.path;
@@ -188,7 +116,7 @@ static jlt_answer_t ask(uint64_t *usable, bool at_exit) {
   session.inference.event.decisions++;
   const jlt_answer_t answer = jlt_governor_decide(&jlt_loaded.governor, &question);
   jlt_mark(JLT_PHASE_IDLE);
-  (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+  (void)jlt_energy_book(JLT_ACCOUNT_POLICY);
   return answer;
 }
 
@@ -264,7 +192,7 @@ static void go_on(void) {
     forget();
     return;
   }
-  const uint64_t now = book(JLT_ACCOUNT_COMPUTE, session.running_nw);
+  const uint64_t now = jlt_energy_book(JLT_ACCOUNT_COMPUTE);
   session.inference.spent_ticks += jlt_now_ticks() - ticks;
   if (done) {
     jlt_survive_keep_answer();
@@ -272,7 +200,7 @@ static void go_on(void) {
   } else {
     jlt_survive_keep(&session.inference);
   }
-  (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+  (void)jlt_energy_book(JLT_ACCOUNT_POLICY);
 }
 
 // After a power cut: the inference that was under way goes on, is answered by its last exit, or is given up.
@@ -303,7 +231,7 @@ static uint64_t start_waiting(uint64_t now) {
   if (answer.action != JLT_ANSWER_START) {
     const uint64_t next = earlier(arrival_us(session.seen), arrival_us(index) + session.plan->deadline_us + 1u);
     const uint64_t pace = session.plan->deadline_us / 4u;
-    if (answer.wake_q16 == 0 || usable_of_level(answer.wake_q16) <= usable) {
+    if (answer.wake_q16 == 0 || jlt_energy_of_level_fj(answer.wake_q16) <= usable) {
       return earlier(next, now + (pace > 1000u ? pace : 1000u));
     }
     // the voltage is looked at in steps of a thirty-second of the deadline
@@ -316,46 +244,17 @@ static uint64_t start_waiting(uint64_t now) {
 #if JLT_WITH_REFIT
 /// Fitting a head again ///
 
-// Of the next sixteenth of a full store: a single fit takes too little for the table's steps.
-static uint32_t price(jlt_question_t *question, uint64_t usable) {
-  question->energy_q16 = level_q16(usable);
-  const uint32_t worth = jlt_governor_worth(&jlt_loaded.governor, question);
-  question->energy_q16 = level_q16(usable - session.full_fj / 16u);
-  return worth - jlt_governor_worth(&jlt_loaded.governor, question);
-}
-
-// The store is above the level that the plan names; or energy is worth no more to the policy than out of a full store, by
-// a sixteenth: its price is at its floor.
-static bool in_surplus(const jlt_wire_refit_t *plan) {
-  const uint64_t usable = usable_fj();
-  const uint64_t cost_fj = (uint64_t)plan->cycles * session.plan->energy_fj_per_cycle / 65536u * session.plan->dearness_q16;
-  if (usable < 2u * cost_fj) {
-    return false;
-  }
-  if (plan->surplus_mv > 0) {
-    const uint64_t surplus = energy_fj(plan->surplus_mv);
-    return usable + energy_fj(session.plan->off_mv) >= surplus;
-  }
-  if (jlt_loaded.policy_status != JLT_OK || usable < session.full_fj / 16u) {
-    return false;
-  }
-  jlt_question_t question;
-  jlt_session_question(&question, 0);
-  const uint32_t least = price(&question, session.full_fj);
-  return price(&question, usable) <= least + least / 16u;
-}
-
 // Between two events, with nothing else to do; returns when the store is to be looked at again.
 static uint64_t refit(uint64_t now) {
   if (session.waiting != NOTHING || !jlt_refit_due()) {
     return UINT64_MAX;
   }
-  if (!in_surplus(jlt_refit_plan())) {
+  if (!jlt_in_surplus(session.plan, jlt_refit_plan())) {
     return now + session.plan->deadline_us / 4u + FIRST_US;
   }
-  (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+  (void)jlt_energy_book(JLT_ACCOUNT_POLICY);
   jlt_refit_learn();
-  (void)book(JLT_ACCOUNT_REFIT, session.running_nw);
+  (void)jlt_energy_book(JLT_ACCOUNT_REFIT);
   return UINT64_MAX;
 }
 #else
@@ -370,13 +269,13 @@ uint64_t jlt_session_step(void) {
     if (!jlt_survive_should_rest()) {
       go_on();
     } else {
-      const uint64_t now = book(JLT_ACCOUNT_POLICY, session.running_nw);
+      const uint64_t now = jlt_energy_book(JLT_ACCOUNT_POLICY);
       jlt_console_idle(now + REST_US);
-      (void)book(JLT_ACCOUNT_SLEEP, session.sleeping_nw);
+      (void)jlt_energy_book(JLT_ACCOUNT_SLEEP);
     }
     return 0;
   }
-  const uint64_t now = book(JLT_ACCOUNT_POLICY, session.running_nw);
+  const uint64_t now = jlt_energy_book(JLT_ACCOUNT_POLICY);
   take_in(now);
   if (session.waiting == NOTHING && now >= session.plan->end_us) {
     session.running = false;
@@ -388,9 +287,9 @@ uint64_t jlt_session_step(void) {
                              ? earlier(look, earlier(arrival_us(session.seen), session.plan->end_us))
                              : start_waiting(now);
   if (until > 0) {
-    (void)book(JLT_ACCOUNT_POLICY, session.running_nw);
+    (void)jlt_energy_book(JLT_ACCOUNT_POLICY);
     jlt_console_idle(until);
-    (void)book(JLT_ACCOUNT_SLEEP, session.sleeping_nw);
+    (void)jlt_energy_book(JLT_ACCOUNT_SLEEP);
   }
   return 0;
 }
@@ -402,11 +301,6 @@ static bool plan_fits(const jlt_wire_session_t *plan, uint32_t bytes) {
          plan->end_us > 0 && plan->full_mv > plan->off_mv && plan->full_mv < 100000u && plan->capacity_nf > 0 &&
          plan->capacity_nf < 1000000000000u / 100u && plan->end_us / plan->period_us < NOTHING &&
          plan->dearness_q16 >= 65536u && plan->dearness_q16 < 16u * 65536u;
-}
-
-static uint32_t scaled_nw(uint64_t nw, uint32_t dearness_q16) {
-  const uint64_t scaled = (nw >> 8) * dearness_q16 >> 8;
-  return scaled < UINT32_MAX ? (uint32_t)scaled : UINT32_MAX;
 }
 
 bool jlt_session_go(bool go) {
@@ -431,18 +325,12 @@ bool jlt_session_go(bool go) {
     return false;
   }
   session.plan = plan;
-  session.full_fj = energy_fj(plan->full_mv) - energy_fj(plan->off_mv);
-  session.running_nw =
-      scaled_nw((uint64_t)jlt_board.clock_hz * plan->energy_fj_per_cycle / 1000000u, plan->dearness_q16);
-  session.sleeping_nw = scaled_nw((uint64_t)plan->sleep_nw << 8, plan->dearness_q16) >> 8;
-  jlt_ledger_clear(&session.ledger);
-  memset(&session.harvest, 0, sizeof(session.harvest));
+  jlt_energy_open(plan);
   session.inference.event = (jlt_wire_event_record_t){.index = NOTHING};
   session.waiting = NOTHING;
-  session.stored_nj = (int64_t)(usable_fj() / 1000000u);
-  session.began_us = session.booked_us = jlt_power_on_us();
+  const uint64_t began_us = jlt_power_on_us();
   // what happened while the board was off is missed; a board that is switched on at 0 sees event 0
-  session.seen = session.began_us > FIRST_US ? happened(session.began_us) : 0u;
+  session.seen = began_us > FIRST_US ? happened(began_us) : 0u;
   const jlt_wire_slot_header_t *header = (const void *)jlt_board.session.address;
   jlt_journal_begin(header->crc32);
   session.running = true;
@@ -461,7 +349,7 @@ bool jlt_session_go(bool go) {
       .session = plan,
       .plan = kept,
       .interval_ticks = session.interval_ticks,
-      .running_nw = session.running_nw,
+      .running_nw = jlt_energy_running_nw(),
       .epoch = header->crc32,
       .from_flash = session.input == &jlt_input_flash,
       .capped = is_capped(),
@@ -482,42 +370,3 @@ void jlt_session_open(void) {
 }
 
 bool jlt_session_running(void) { return session.running; }
-
-void jlt_session_question(jlt_question_t *question, uint32_t energy_q16) {
-  const uint64_t us = jlt_now_us();
-  *question = (jlt_question_t){
-      .energy_q16 = energy_q16,
-      .harvest_nw = session.harvest.mean_nw,
-      .slow_nw = session.harvest.slow_nw,
-      .half_hour = (uint8_t)(us / 1000000u % DAY_S / HALF_HOUR_S),
-  };
-}
-
-void jlt_session_ledger(jlt_wire_ledger_record_t *out) {
-  int64_t stored_pj = 0;
-  if (session.plan) {
-    const uint64_t usable = usable_fj();
-    (void)delivered_nj(usable);
-    stored_pj = (int64_t)(usable / 1000u) - session.stored_nj * 1000;
-  }
-  memcpy(out->pj, session.ledger.pj, sizeof(out->pj));
-  out->stored_delta_pj = (uint64_t)stored_pj;
-  out->time_us = jlt_now_us();
-}
-
-// Looked for when first asked: a bus in software is slow, and nothing else here needs the part.
-static bool has_counter(void) {
-  if (!session.asked_counter) {
-    session.asked_counter = true;
-    session.has_counter = jlt_board.counter.driver && jlt_board.counter.driver->open(&jlt_board.counter);
-  }
-  return session.has_counter;
-}
-
-void jlt_session_sensors(jlt_wire_sensors_t *out) {
-  *out = (jlt_wire_sensors_t){.time_us = jlt_now_us()};
-  const bool stored = jlt_store_read_mv(&out->store_mv);
-  const bool drawn = has_counter() && jlt_board.counter.driver->read_energy_nj &&
-                     jlt_board.counter.driver->read_energy_nj(&jlt_board.counter, &out->drawn_nj);
-  out->valid = (stored ? 1u : 0u) | (drawn ? 2u : 0u);
-}

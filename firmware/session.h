@@ -3,8 +3,8 @@
 #ifndef JLT_FIRMWARE_SESSION_H
 #define JLT_FIRMWARE_SESSION_H
 
-#include "core/governor.h"
-#include "link/wire.h"
+#include <stdbool.h>
+#include <stdint.h>
 
 // Looks for sensors; the session starts if its slot says so.
 void jlt_session_open(void);
@@ -15,11 +15,5 @@ bool jlt_session_running(void);
 
 // Does one thing and returns when to look again: now, or a time [us]; UINT64_MAX when there is nothing left to do.
 uint64_t jlt_session_step(void);
-
-void jlt_session_ledger(jlt_wire_ledger_record_t *out);
-void jlt_session_sensors(jlt_wire_sensors_t *out);
-
-// The question of this moment at a given energy.
-void jlt_session_question(jlt_question_t *question, uint32_t energy_q16);
 
 #endif

@@ -4,6 +4,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -129,6 +132,15 @@ def test_inspect_shows_layers_exits_and_paths(capsys: pytest.CaptureFixture[str]
     content = json.loads(capsys.readouterr().out)
     assert [layer["bits"] for layer in content["layers"] if layer["bits"]] == [[8, 4]] * 4
     assert [point["macs"] for point in content["paths"][0]["points"]] == [1164, 1308]
+
+
+def test_a_reader_that_has_seen_enough_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-m", "joulet.tools.main", "inspect", str(GOLDEN / "tiny.jlt")]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (141, "")
 
 
 def test_inspect_refuses_what_is_no_container(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,6 +10,7 @@ import pytest
 from lpm01a_pty import Shield, ascii_sample, binary_sample, on_pty
 
 from joulet.errors import MeterError, UsageError
+from joulet.link.port import Port, open_port
 from joulet.meters import Machine, Reading, open_meter
 from joulet.meters.lpm01a import Lpm01a
 from joulet.meters.lpm01a_wire import Reader, decode_words
@@ -43,8 +44,17 @@ def test_binary_metadata_of_odd_size_lies_between_samples() -> None:
         assert [text for each in heard for text in each.strange] == ["info hello"]
 
 
+def open_terminal(url: str, baud: int) -> Port:
+    """Open a pseudo terminal, which has no rate, at one that an emulated kernel has a name for."""
+    assert baud == 3_686_400
+    return open_port(url, 115_200)
+
+
+TERMINAL = Machine(open_port=open_terminal)
+
+
 def measure(port: str, count: int, more: str = "") -> tuple[np.ndarray, np.ndarray, Lpm01a]:
-    meter = open_meter(f"lpm01a:{port},voltage=1.8V{more}")
+    meter = open_meter(f"lpm01a:{port},voltage=1.8V{more}", TERMINAL)
     assert isinstance(meter, Lpm01a)
     parts, ends_s = [], time.monotonic() + 20.0
     while sum(part.count for part in parts) < count and time.monotonic() < ends_s:
@@ -77,7 +87,7 @@ def test_lost_samples_are_seen_by_the_time_stamps() -> None:
 def test_energy_against_the_sum() -> None:
     shield = Shield(lambda index: (2e-3, 0))
     with on_pty(shield) as port:
-        meter = open_meter(f"lpm01a:{port},voltage=3V")
+        meter = open_meter(f"lpm01a:{port},voltage=3V", TERMINAL)
         readings: tuple[Reading, ...] = ()
         while not readings:
             time.sleep(0.1)
@@ -120,7 +130,7 @@ def test_errors_name_the_thing() -> None:
     refusing = Shield(lambda index: (0.0, 0))
     refusing._answer = lambda line: b"PowerShield > error: busy\r\n"  # type: ignore[method-assign]
     with on_pty(refusing) as port, pytest.raises(MeterError, match="refuses 'htc'"):
-        open_meter(f"lpm01a:{port},voltage=3V")
+        open_meter(f"lpm01a:{port},voltage=3V", TERMINAL)
 
 
 def test_over_current_ends_the_measurement() -> None:

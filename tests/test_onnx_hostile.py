@@ -157,6 +157,8 @@ def test_integer_layers_that_have_no_kernel_say_what_to_do() -> None:
         UnsupportedModelError,
         "quantise the weights",
     )
+    y = net.node("QLinearMatMul", x, scale, zero, net.const(np.ones((3, 2)), "i1"), scale, zero, scale, zero)
+    refused(net.finish((1, 3), [y]), UnsupportedModelError, r"QLinearMatMul \(quantise in QDQ form")
     wide = net.const(0, "i2")
     y = net.node("QuantizeLinear", "x", scale, wide)
     refused(net.finish((1, 3), [y]), UnsupportedModelError, "int16")

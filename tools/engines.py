@@ -117,8 +117,11 @@ def ladder_files(model: Path, more: str) -> tuple[Path, ...]:
 def _board_engine(stack: ExitStack, model: Path, kind: str, where: str) -> Engine:
     from joulet.engine.board import BoardEngine
     from joulet.engine.host import HostEngine
+    from joulet.firmware.board_files import emulated_facts
     from joulet.plan.on_board import planned_for
 
+    if kind != "serial":
+        emulated_facts(kind, where)  # what is asked for is wrong, before what is missing
     data = model.read_bytes()
     HostEngine(data, isa="REF")  # every byte is checked here, where errors have names
     if kind == "serial":

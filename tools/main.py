@@ -44,6 +44,9 @@ COMMANDS = {
 }
 
 
+_READER_GONE = 141  # as a shell reports a program that SIGPIPE ended
+
+
 def build_parser(command: str | None) -> argparse.ArgumentParser:
     """Return the parser; only ``command``'s own options are loaded (all of them when None)."""
     parser = argparse.ArgumentParser(
@@ -68,7 +71,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = build_parser(command)
     args = parser.parse_args(arguments)
     try:
-        return int(importlib.import_module(f"joulet.tools.{args.command}").run(args))
+        code = int(importlib.import_module(f"joulet.tools.{args.command}").run(args))
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # who reads what is printed, such as head, has seen enough; the interpreter must not flush into it at its end
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _READER_GONE
     except JouletError as error:
         print(f"joulet: error: {error}", file=sys.stderr)
         return 2

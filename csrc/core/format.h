@@ -250,7 +250,7 @@ _Static_assert(sizeof(jlt_exit_t) == 12, "Exit: layout");
 typedef struct {
   uint8_t precisions[16];  // precision of each segment, one a exit
   uint16_t confidence[16];  // index of the table in CONFIDENCE for each exit, 0xFFFF without classes
-  uint16_t accuracy_q15[16];  // P(correct) at each exit on the calibration set
+  uint16_t accuracy_q15[16];  // P(correct) at each exit on the calibration set; 32767: not measured
   uint16_t auto_threshold_q15[16];  // stop at this exit from this confidence on
 } jlt_path_t;
 _Static_assert(sizeof(jlt_path_t) == 112, "Path: layout");

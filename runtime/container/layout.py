@@ -240,7 +240,7 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
         (
             _f("precisions", "u8", "precision of each segment, one a exit", 16),
             _f("confidence", "u16", "index of the table in CONFIDENCE for each exit, 0xFFFF without classes", 16),
-            _f("accuracy_q15", "u16", "P(correct) at each exit on the calibration set", 16),
+            _f("accuracy_q15", "u16", "P(correct) at each exit on the calibration set; 32767: not measured", 16),
             _f("auto_threshold_q15", "u16", "stop at this exit from this confidence on", 16),
         ),
     ),

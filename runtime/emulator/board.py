@@ -17,7 +17,7 @@ from joulet.emulator.core import Core, SlowRam
 from joulet.emulator.devices import Device, Fram, Gpio, Ina228, Uart
 from joulet.emulator.power import BenchSupply, HarvestedSupply, Phase, Power
 from joulet.errors import EngineError, UsageError
-from joulet.firmware.board_files import FirmwareFacts, firmware_facts
+from joulet.firmware.board_files import FirmwareFacts, emulated_facts
 from joulet.firmware.build import Firmware, build_firmware
 
 _PERIPHERALS, _PRIVATE = 0x4000_0000, 0xE000_0000
@@ -70,11 +70,7 @@ class VirtualBoard:
     """
 
     def __init__(self, name: str, *, power: Power | None = None, firmware: Firmware | None = None) -> None:
-        self.facts: FirmwareFacts = firmware_facts(name)
-        if self.facts.table["firmware"]["timer"]["driver"] != "jlt_timer_virtual":
-            raise UsageError(
-                f"'{name}' is no virtual board; there are virtual_m4, virtual_m0plus, virtual_m4_flash and virtual_m4_two"
-            )
+        self.facts: FirmwareFacts = emulated_facts("virtual", name)
         board = load_board(name)
         self.clock_hz = board.load.clock_hz
         self.firmware = firmware or build_firmware(name)

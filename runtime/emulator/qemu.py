@@ -16,8 +16,8 @@ import time
 from pathlib import Path
 
 from joulet.emulator.cycle_model import CYCLES_PER_INSTRUCTION
-from joulet.errors import EngineError, LinkError, MissingDependencyError, UsageError
-from joulet.firmware.board_files import firmware_facts
+from joulet.errors import EngineError, LinkError, MissingDependencyError
+from joulet.firmware.board_files import emulated_facts
 from joulet.firmware.build import build_firmware
 
 _SHIFT = 10
@@ -79,9 +79,7 @@ class QemuBoard:
     """
 
     def __init__(self, name: str, slots: dict[str, bytes] | None = None) -> None:
-        facts = firmware_facts(name)
-        if "qemu" not in facts.table:
-            raise UsageError(f"QEMU has no board '{name}'; joulet boards lists those that it has")
+        facts = emulated_facts("qemu", name)
         program = shutil.which("qemu-system-arm")
         if program is None:
             raise MissingDependencyError("QEMU is not installed (Debian, Ubuntu: apt install qemu-system-arm)")

@@ -187,5 +187,5 @@ def threshold_q15(table: Sequence[int], stop_bin: int) -> int:
 
 
 def accuracy_q15(correct: Bool | F64) -> int:
-    """Return the share of right answers in q15."""
-    return int(np.clip(round(float(np.mean(correct)) * Q15), 0, Q15))
+    """Return the share of right answers in q15; the largest value is left to what nobody has measured."""
+    return int(np.clip(round(float(np.mean(correct)) * Q15), 0, Q15 - 1))

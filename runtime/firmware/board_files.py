@@ -33,7 +33,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from joulet.boards import board_table, firmware_source
+from joulet.boards import board_names, board_table, firmware_source
 from joulet.errors import UsageError
 
 SIGNED_STACK_BYTES = 1_024  # that checking a signature takes beyond all else
@@ -115,6 +115,28 @@ def firmware_facts(name: str) -> FirmwareFacts:
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"board '{name}': [firmware] lacks or misplaces {error}") from error
+
+
+def runs_on(emulator: str, table: Mapping[str, Any]) -> bool:
+    """Return whether ``virtual`` or ``qemu`` runs a board's firmware; one board may run on both."""
+    if emulator == "qemu":
+        return "qemu" in table
+    return bool(table.get("firmware", {}).get("timer", {}).get("driver") == "jlt_timer_virtual")
+
+
+def emulated_facts(emulator: str, name: str) -> FirmwareFacts:
+    """Return the firmware side of a board that ``virtual`` or ``qemu`` runs.
+
+    Raises
+    ------
+    UsageError
+        If there is no such board, or none of that kind.
+    """
+    facts = firmware_facts(name)
+    if not runs_on(emulator, facts.table):
+        there = ", ".join(board for board in board_names() if runs_on(emulator, board_table(board)))
+        raise UsageError(f"'{name}' is no {emulator} board; there are {there}")
+    return facts
 
 
 _ENERGY_MODE_BAUD = 9600  # MLPerf Tiny's runner, through its interface board

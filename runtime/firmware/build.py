@@ -27,7 +27,7 @@ from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 _ROOMS = ("core", "kernels", "link", "front")
 _FIRMWARE = (
     "start.c", "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "sender.c", "model.c", "transfer.c",
-    "journal.c", "session.c", "survive.c", "store.c", "input.c", "pcm.c", "trust.c", "progress.c", "ring.c",
+    "journal.c", "session.c", "energy.c", "survive.c", "store.c", "input.c", "pcm.c", "trust.c", "progress.c", "ring.c",
     "activation.c", "signature.c", "libc/string.c",
 )  # fmt: skip
 _DEFINES = ("-DJLT_WITH_F32=0", "-DNDEBUG")
@@ -156,7 +156,9 @@ def firmware_recipe(
     Raises
     ------
     UsageError
-        If there is no such board, or no compiler.
+        If there is no such board.
+    MissingDependencyError
+        If there is no compiler.
     """
     facts = with_refit(firmware_facts(board)) if refit else firmware_facts(board)
     compiler = find_toolchain(toolchain)
@@ -212,7 +214,9 @@ def build_firmware(
     Raises
     ------
     UsageError
-        If there is no such board, no compiler, or the compiler fails.
+        If there is no such board, or the compiler fails.
+    MissingDependencyError
+        If there is no compiler.
     ContainerError, PlanError
         For a model that is no container, or one that the engine refuses.
     """
@@ -286,7 +290,7 @@ def _units(facts: FirmwareFacts, core: Path, firmware: Path, monocypher: Path | 
                 continue
             if not path.stem.endswith("_f32") and room not in without:
                 yield Unit(f"csrc/{path.relative_to(core)}", path, room)
-    for name in (*_FIRMWARE, *(("refit.c",) if facts.refit else ()), *facts.sources):
+    for name in (*_FIRMWARE, *(("refit.c", "surplus.c") if facts.refit else ()), *facts.sources):
         yield Unit(f"firmware/{name}", firmware / name, "firmware")
     for name in facts.board_sources:
         yield Unit(f"firmware/boards/{facts.name}/{name}", firmware / "boards" / facts.name / name, "firmware")

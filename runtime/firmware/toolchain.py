@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from joulet.errors import UsageError
+from joulet.errors import MissingDependencyError, UsageError
 
 _COMMON = (
     "-std=c11",
@@ -100,7 +100,9 @@ def find_toolchain(kind: str | None = None) -> Toolchain:
     Raises
     ------
     UsageError
-        If there is none; the message says how to get one.
+        If it is not one of them.
+    MissingDependencyError
+        If it is not installed; the message says how to get one.
     """
     kind = kind or os.environ.get("JOULET_TOOLCHAIN") or None
     if kind not in (None, "gcc", "zig"):
@@ -111,7 +113,7 @@ def find_toolchain(kind: str | None = None) -> Toolchain:
     if importlib.util.find_spec("ziglang") is not None and kind != "gcc":
         command = (sys.executable, "-m", "ziglang", "cc")
         return Toolchain(kind="zig", command=command, version=_first_line([sys.executable, "-m", "ziglang", "version"]))
-    raise UsageError(f"no compiler for microcontrollers{f' ({kind})' if kind else ''}: {INSTALL}")
+    raise MissingDependencyError(f"no compiler for microcontrollers{f' ({kind})' if kind else ''}: {INSTALL}")
 
 
 def _first_line(command: Sequence[str]) -> str:

@@ -9,6 +9,7 @@ that does. Nothing is guessed.
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,9 @@ _PASS = {
     "QuantizeLinear", "DequantizeLinear", "Identity", "Dropout", "Cast", "Add", "Sub", "Mul", "Div", "Relu", "Clip",
     "Pad", "Sigmoid", "Tanh", "LeakyRelu", "HardSwish", "Concat", "Split", "Slice", "PRelu", "HardSigmoid", "Sum",
 }  # fmt: skip
+# QLinearConv, ConvInteger, com.microsoft.QGemm: quantised operators, where QDQ puts float ones between quantised tensors
+_OPERATOR_FORMAT = re.compile(r"(^|\.)(QLinear|QGemm)|(Conv|MatMul)Integer$|^DynamicQuantize")
+_QDQ = "quantise in QDQ form instead"
 _IMAGES = {
     "Conv", "AveragePool", "MaxPool", "GlobalAveragePool", "GlobalMaxPool", "BatchNormalization", "Resize", "Upsample",
 }  # fmt: skip
@@ -112,7 +116,7 @@ def _convert_node(context: Context, node: RawNode) -> None:
         return
     convert = _CONVERTERS.get(node.op)
     if convert is None:
-        raise NotCoveredError("")
+        raise NotCoveredError(_QDQ if _OPERATOR_FORMAT.search(node.op) else "")
     convert(context, node)
 
 

@@ -29,6 +29,7 @@ from joulet.container.band_view import walked_groups
 from joulet.container.isa_plan import arena_bytes, with_isa_plan
 from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
+from joulet.firmware.board_files import runs_on
 from joulet.records import BandPrices
 from joulet.tools.engines import open_board
 
@@ -68,7 +69,7 @@ def cycles_of(data: bytes, board: str, kind: str) -> float:
 def counted(board: str) -> Iterator[Banded]:
     """Yield what each network takes under each limit that changes anything."""
     isa = load_board(board).isa
-    kind = "virtual" if board_table(board)["firmware"]["timer"]["driver"] == "jlt_timer_virtual" else "qemu"
+    kind = "virtual" if runs_on("virtual", board_table(board)) else "qemu"
     for seed, data in networks():
         plain = with_isa_plan(data, isa)
         size, whole, seen = arena_bytes(plain, isa), 0.0, set()

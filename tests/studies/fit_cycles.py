@@ -42,6 +42,7 @@ from joulet.container.read import Container
 from joulet.emulator.cycle_model import CYCLES_PER_INSTRUCTION
 from joulet.engine.board import BoardEngine
 from joulet.engine.host import HostEngine
+from joulet.firmware.board_files import runs_on
 from joulet.live.measure import measured_costs
 from joulet.plan.copies import planned_copies, shared_copies
 from joulet.plan.kernel_costs import kernel_choice, op_cycles, op_work
@@ -117,7 +118,7 @@ def in_sum(data: bytes, board: Board) -> dict[int, float]:
 def count(data: bytes, board: Board, isa: str) -> Iterator[Counted]:
     """Yield what was counted of a container: each op, or each inference."""
     container = Container.from_bytes(data)
-    if board_table(board.name)["firmware"]["timer"]["driver"] != "jlt_timer_virtual":
+    if not runs_on("virtual", board_table(board.name)):
         for precision, cycles in in_sum(data, board).items():
             yield Counted(tuple(work_on(container, isa, precision)), cycles)
         return
@@ -255,7 +256,7 @@ def written(core: str, board: str, table: dict[Key, dict[str, float]], notes: di
 def check(board: Board, shared: Path) -> bool:
     """Compare predicted and counted on the MLPerf Tiny models; tell whether all are near enough."""
     fine = True
-    by_op = board_table(board.name)["firmware"]["timer"]["driver"] == "jlt_timer_virtual"
+    by_op = runs_on("virtual", board_table(board.name))
     near = steps = 0
     for name in MODELS:
         nested = compile_model(shared / "data" / "mlperf_tiny" / "models" / f"{name}.tflite", exits="off").container
@@ -315,7 +316,7 @@ def main() -> int:
         rows = (part or everything)(board, args.seed, args.draws)
         found = fitted(rows)
         notes = quality(rows, found)
-        by_op = board_table(args.board)["firmware"]["timer"]["driver"] == "jlt_timer_virtual"
+        by_op = runs_on("virtual", board_table(args.board))
         for key, note in sorted(notes.items()):
             print(f"{'.'.join(key):<32} {note}")
         if not by_op:
