@@ -47,7 +47,7 @@ def access_counts(container: Container, op: int, kernels: str) -> Counts:
 
 
 def _patch_words(params: Any, row: int) -> float:
-    """Return the reads that gather patches: words of each row, but where columns are missing bytes, unless pixels are whole words."""
+    """Return the reads that gather patches: words of a row; where columns are missing bytes, unless pixels are words."""
     channels, whole = int(params["in_c"]), whole_windows(params, "w")
     cut = (taps(params, "w") - whole * int(params["k_w"])) * channels
     return float(
