@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits bench-aarch64 fit-bands study-plan study-sparse
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits bench-aarch64 fit-bands study-plan study-sparse study-memories fit-accesses
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -111,6 +111,12 @@ fit-bands: $(VENV)/.test  ## cycles that bands add on a core, fitted to drawn ne
 
 study-plan: $(VENV)/.test  ## operating points of two models under limits: foretold, built and counted on virtual boards
 	$(PY) tests/studies/plan_points.py --shared $(SHARED)
+
+study-memories: $(VENV)/.test  ## VWW in two memories on a virtual board: the chosen placement beside others, waits foretold and counted
+	$(PY) tests/studies/memories.py --shared $(SHARED)
+
+fit-accesses: $(VENV)/.test  ## how often the M4's kernels access tensors, fitted to drawn layers and checked on MLPerf Tiny; WRITE=1 keeps it
+	$(PY) tests/studies/fit_accesses.py --shared $(SHARED) $(if $(WRITE),--write)
 
 study-cold-start: $(VENV)/.test  ## instructions from power-up to the first op on the virtual M4, the container checked before
 	$(PY) tests/studies/cold_start.py --shared $(SHARED)

@@ -25,6 +25,12 @@
 #define JLT_WITH_REFIT 0
 #endif
 
+// Whether an arena may lie in two memories (MEMORIES, FORMAT.md §6); firmware can on boards that have two. Builds that cannot have all
+// of it in one, which is as right.
+#ifndef JLT_TWO_MEMORIES
+#define JLT_TWO_MEMORIES 1
+#endif
+
 enum {
   JLT_BASE_ALIGN_BYTES = 64,   // of a container in memory
   JLT_ARENA_ALIGN_BYTES = 16,  // of an arena
@@ -63,6 +69,7 @@ typedef enum {
   JLT_ERR_KERNEL = -26,      // an op, or the kernel that would run it, is not in this build, which was made for another model
   JLT_ERR_BANDS = -27,       // a band group whose ops do not follow each other by rows, or with too few rows
   JLT_ERR_SPARSE = -29,      // a sparse copy of weights for which there is no kernel, or that leaves its bounds or its patch
+  JLT_ERR_MEMORIES = -30,    // the border between two memories: no multiple of 16, beyond the arena, or inside a tensor or scratch
 } jlt_status_t;
 
 // A checked container. Valid as long as the bytes under it; every pointer points into them or is null.
@@ -91,6 +98,9 @@ typedef struct {
   const jlt_packing_t *packings;  // one a weight
   const jlt_band_group_t *bands;  // of the plan part in use; null without
   const jlt_sparse_t *sparse;     // likewise; n_weights offsets and the copies follow
+#if JLT_TWO_MEMORIES
+  uint32_t slow_bytes;            // of the arena in use, from its beginning, that may lie in a slower memory; 0 without such a plan
+#endif
   uint32_t packed_bytes;
   uint32_t n_bands;
   uint32_t isa;                   // Isa of the plan part in use
@@ -156,6 +166,10 @@ typedef struct {
   const jlt_container_t *container;
   uint8_t *arena;
   uint32_t arena_bytes;
+#if JLT_TWO_MEMORIES
+  uint32_t slow_bytes;   // the arena's first bytes, which lie in `slow`; 0: all of it lies in `arena`
+  uint8_t *slow;
+#endif
   uint32_t scratch_end;  // of what the path needs of the arena; an op's scratch is the last bytes before it
   uint64_t macs;        // multiply-accumulates of all ops that have ended since the start
   uint32_t ops_run;     // ops that have ended since the start
@@ -192,6 +206,14 @@ _Static_assert(sizeof(jlt_engine_mark_t) == 24, "jlt_engine_mark_t: layout");
 // `arena` is 16-byte aligned and stays the engine's; its size is checked per path at start.
 JLT_MUST_CHECK jlt_status_t jlt_engine_init(jlt_engine_t *engine, const jlt_container_t *container, void *arena,
                                             uint32_t arena_bytes);
+
+#if JLT_TWO_MEMORIES
+// The same for a container whose plan has two memories: the first container->slow_bytes of its arena lie in `slow`, the rest in
+// `fast`. Both are 16-byte aligned, and what `slow` has is checked here. Only integer paths start, and
+// the container takes up no other plan while the engine is in use.
+JLT_MUST_CHECK jlt_status_t jlt_engine_init_two(jlt_engine_t *engine, const jlt_container_t *container, void *fast,
+                                                uint32_t fast_bytes, void *slow, uint32_t slow_bytes);
+#endif
 
 // Begins an inference along `path`; write the inputs next.
 JLT_MUST_CHECK jlt_status_t jlt_engine_start(jlt_engine_t *engine, uint16_t path);

@@ -61,8 +61,8 @@ __attribute__((noinline)) static void say_hello(const jlt_frame_t *frame) {
   jlt_wire_hello_reply_t hello = {
       .clock_hz = jlt_board.clock_hz,
       .tick_hz = jlt_board.timer.tick_hz,
-      .work_bytes = jlt_loaded.work_bytes,
-      .arena_bytes = jlt_loaded.arena_bytes,
+      .work_bytes = jlt_model_room_bytes(),
+      .arena_bytes = jlt_model_arena_bytes(),
       .model_status = jlt_loaded.status,
       .policy_status = jlt_loaded.policy_status,
       .resets = jlt_journal_resets(),

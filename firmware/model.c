@@ -6,6 +6,7 @@
 #include "activation.h"
 #include "clock.h"
 #include "console.h"
+#include "core/arena.h"
 #include "core/crc32.h"
 #include "port.h"
 #include "refit.h"
@@ -14,17 +15,64 @@
 enum { SLOT_HEADER_BYTES = sizeof(jlt_wire_slot_header_t) };
 
 extern uint8_t jlt_work_start[], jlt_work_end[];
+#if JLT_TWO_MEMORIES
+extern uint8_t jlt_slow_start[], jlt_slow_end[];
+#endif
 
 jlt_loaded_t jlt_loaded;
 
-static uint32_t all_bytes(void) { return (uint32_t)(jlt_work_end - jlt_work_start) & ~15u; }
+static uint32_t bytes_between(const uint8_t *start, const uint8_t *end) { return (uint32_t)(end - start) & ~15u; }
 
 static bool runs_on_integers(const jlt_container_t *c, uint16_t path) {
   return !c->precisions[c->paths[path].precisions[0]].is_f32;
 }
 
-// What the model needs of the memory that is there.
-static jlt_status_t needs(const jlt_container_t *c, uint32_t *arena_bytes, uint32_t *input_bytes) {
+// What a model takes of the memory that is there.
+typedef struct {
+  uint32_t arena_bytes;  // of `work`
+  uint32_t input_bytes;  // of `work` too
+#if JLT_TWO_MEMORIES
+  uint32_t fast_bytes;  // of the arena, beside `work`
+#endif
+} taken_t;
+
+#if JLT_TWO_MEMORIES
+static uint8_t *work_start(void) { return jlt_slow_start; }
+
+static uint32_t all_bytes(void) { return bytes_between(jlt_slow_start, jlt_slow_end); }
+
+// The arena as it was divided; all of it in one memory, where that does not fit or nobody has divided it.
+static uint32_t divide(const jlt_container_t *c, taken_t *taken) {
+  const uint32_t arena = taken->arena_bytes;
+  const bool fits = arena - c->slow_bytes <= bytes_between(jlt_work_start, jlt_work_end);
+  taken->arena_bytes = fits ? c->slow_bytes : arena;
+  taken->fast_bytes = arena - taken->arena_bytes;
+  return taken->arena_bytes;
+}
+
+static jlt_status_t init_engine(const taken_t *taken) {
+  jlt_engine_t *engine = &jlt_loaded.engine;
+  jlt_loaded.fast_bytes = taken->fast_bytes;
+  return taken->fast_bytes > 0 ? jlt_engine_init_two(engine, &jlt_loaded.container, jlt_work_start, taken->fast_bytes,
+                                                     jlt_loaded.work, taken->arena_bytes)
+                               : jlt_engine_init(engine, &jlt_loaded.container, jlt_loaded.work, taken->arena_bytes);
+}
+#else
+static uint8_t *work_start(void) { return jlt_work_start; }
+
+static uint32_t all_bytes(void) { return bytes_between(jlt_work_start, jlt_work_end); }
+
+static uint32_t divide(const jlt_container_t *c, taken_t *taken) {
+  (void)c;
+  return taken->arena_bytes;
+}
+
+static jlt_status_t init_engine(const taken_t *taken) {
+  return jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, taken->arena_bytes);
+}
+#endif
+
+static jlt_status_t needs(const jlt_container_t *c, taken_t *taken) {
   uint32_t arena = 0;
   for (uint16_t path = 0; path < c->model->n_paths; path++) {
     const uint32_t bytes = jlt_arena_bytes(c, path);
@@ -36,9 +84,9 @@ static jlt_status_t needs(const jlt_container_t *c, uint32_t *arena_bytes, uint3
   for (uint32_t i = 0; i < c->model->n_inputs; i++) {
     inputs += jlt_tensor_bytes(&c->tensors[c->model->inputs[i]]);
   }
-  const uint64_t needed = (uint64_t)arena + ((inputs + 15u) & ~(uint64_t)15u);
-  *arena_bytes = arena;
-  *input_bytes = (uint32_t)inputs;
+  taken->arena_bytes = arena;
+  taken->input_bytes = (uint32_t)inputs;
+  const uint64_t needed = (uint64_t)divide(c, taken) + ((inputs + 15u) & ~(uint64_t)15u);
   return arena == 0 || needed > all_bytes() ? JLT_ERR_ARGUMENT : JLT_OK;
 }
 
@@ -59,24 +107,24 @@ static jlt_status_t open_model(uint32_t side, jlt_container_t *out) {
 static bool may_be_used(uint32_t slot, uint32_t side) { return jlt_has_sides(slot) && jlt_side_vouched(slot, side); }
 
 static jlt_status_t load_side(uint32_t side) {
-  uint32_t arena_bytes, input_bytes;
+  taken_t taken;
   jlt_status_t err = open_model(side, &jlt_loaded.container);
   if (!err) {
-    err = needs(&jlt_loaded.container, &arena_bytes, &input_bytes);
+    err = needs(&jlt_loaded.container, &taken);
   }
   if (err) {
     return err;
   }
 #if JLT_WITH_REFIT
-  const uint32_t taken = ((arena_bytes + 15u) & ~15u) + ((input_bytes + 15u) & ~15u);
-  const uint32_t room = taken < jlt_loaded.work_bytes ? jlt_loaded.work_bytes - taken : 0u;
+  const uint32_t used = ((taken.arena_bytes + 15u) & ~15u) + ((taken.input_bytes + 15u) & ~15u);
+  const uint32_t room = used < jlt_loaded.work_bytes ? jlt_loaded.work_bytes - used : 0u;
   jlt_loaded.work_bytes -= jlt_refit_claim(&jlt_loaded.container, jlt_loaded.work + jlt_loaded.work_bytes, room);
 #endif
-  jlt_loaded.arena_bytes = arena_bytes;
-  jlt_loaded.input_bytes = input_bytes;
-  jlt_loaded.input = jlt_loaded.work + jlt_loaded.work_bytes - ((input_bytes + 15u) & ~15u);
-  memset(jlt_loaded.input, 0, input_bytes);
-  err = jlt_engine_init(&jlt_loaded.engine, &jlt_loaded.container, jlt_loaded.work, arena_bytes);
+  jlt_loaded.arena_bytes = taken.arena_bytes;
+  jlt_loaded.input_bytes = taken.input_bytes;
+  jlt_loaded.input = jlt_loaded.work + jlt_loaded.work_bytes - ((taken.input_bytes + 15u) & ~15u);
+  memset(jlt_loaded.input, 0, taken.input_bytes);
+  err = init_engine(&taken);
 #if JLT_WITH_REFIT
   jlt_refit_attach(&jlt_loaded.engine);
 #endif
@@ -84,9 +132,13 @@ static jlt_status_t load_side(uint32_t side) {
 }
 
 void jlt_model_load(void) {
-  jlt_loaded.work = jlt_work_start;
+  jlt_loaded.work = work_start();
   jlt_loaded.work_bytes = all_bytes();
   jlt_loaded.arena_bytes = 0;
+#if JLT_TWO_MEMORIES
+  jlt_loaded.fast_bytes = 0;
+  jlt_loaded.fast_room_bytes = bytes_between(jlt_work_start, jlt_work_end);
+#endif
   jlt_loaded.input_bytes = 0;
   jlt_loaded.input = jlt_loaded.work;
   jlt_loaded.answered = jlt_loaded.fed = jlt_loaded.floats = false;
@@ -172,9 +224,9 @@ int32_t jlt_side_check(uint32_t slot, uint32_t side) {
     return open_policy(side, &governor);
   }
   jlt_container_t container;
-  uint32_t arena_bytes, input_bytes;
+  taken_t taken;
   const jlt_status_t err = open_model(side, &container);
-  return err ? err : needs(&container, &arena_bytes, &input_bytes);
+  return err ? err : needs(&container, &taken);
 }
 
 // 0: not looked at, 1: would run, 2: would not
@@ -250,7 +302,7 @@ static const uint8_t *tensor_at(uint16_t tensor, uint32_t *bytes) {
     return NULL;
   }
   *bytes = jlt_tensor_bytes(&c->tensors[tensor]);
-  return jlt_loaded.engine.arena + c->arena_offsets[tensor];
+  return jlt_arena_at(&jlt_loaded.engine, c->arena_offsets[tensor]);
 }
 
 static uint32_t answers(void) {

@@ -13,9 +13,13 @@ typedef struct {
   jlt_governor_t governor;
   int32_t status;         // of the container
   int32_t policy_status;  // of the policy
-  uint8_t *work;          // all memory that is not the firmware's: the arena first, the input last
+  uint8_t *work;          // all memory that is not the firmware's: the arena first, the input last; of two memories the slow one
   uint32_t work_bytes;
-  uint32_t arena_bytes;  // of the most demanding path that integers can run
+  uint32_t arena_bytes;  // of `work` that the arena takes
+#if JLT_TWO_MEMORIES
+  uint32_t fast_bytes;       // of the fast memory, which has the rest of the arena
+  uint32_t fast_room_bytes;  // that it has
+#endif
   uint8_t *input;
   uint32_t input_bytes;  // all inputs, one after the other
   uint64_t cycles;       // at START
@@ -44,6 +48,24 @@ void jlt_other_forget(uint32_t slot);
 
 // Reads all sums of the container again, trusted or not; what fails is trusted no more.
 int32_t jlt_model_recheck(void);
+
+// All memory that is there for arena and input.
+static inline uint32_t jlt_model_room_bytes(void) {
+#if JLT_TWO_MEMORIES
+  return jlt_loaded.work_bytes + jlt_loaded.fast_room_bytes;
+#else
+  return jlt_loaded.work_bytes;
+#endif
+}
+
+// What the most demanding path that integers can run takes of it for its arena.
+static inline uint32_t jlt_model_arena_bytes(void) {
+#if JLT_TWO_MEMORIES
+  return jlt_loaded.arena_bytes + jlt_loaded.fast_bytes;
+#else
+  return jlt_loaded.arena_bytes;
+#endif
+}
 
 // Content of SAMPLES or SESSION; null unless magic, code, size and CRC are right.
 const void *jlt_slot_content(uint32_t slot, uint32_t *bytes);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "board.h"
+#include "core/arena.h"
 #include "core/crc32.h"
 #include "core/live.h"
 #include "journal.h"
@@ -96,7 +97,7 @@ static uint32_t crc_of(const jlt_progress_record_t *record) {
 }
 
 static uint8_t *in_arena(uint16_t tensor) {
-  return jlt_loaded.engine.arena + jlt_loaded.container.arena_offsets[tensor];
+  return jlt_arena_at(&jlt_loaded.engine, jlt_loaded.container.arena_offsets[tensor]);
 }
 
 // Output of the op that the engine is in the middle of; NO_INDEX between two ops.

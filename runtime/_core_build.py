@@ -36,6 +36,7 @@ HEADERS = (
     "host/isa.h",
     "host/peak.h",
     "host/profile.h",
+    "host/slow_memory.h",
     "core/ledger.h",
     "core/governor.h",
     "core/joule_scale.h",

@@ -157,6 +157,46 @@ class RefitFigures:
         return learned + (kept / keep_every if keep_every else 0.0)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowMemory:
+    """A second memory for tensors that lets the core wait; see ``[memory.slow]`` of a board.toml.
+
+    Attributes
+    ----------
+    address, bytes
+        Where it lies, and its size [bytes].
+    fast_arena_bytes
+        What the firmware leaves to an arena in the fast memory, at the least [bytes].
+    read_wait_cycles, write_wait_cycles
+        Of one access by an instruction, whatever its width [core cycles].
+    accesses
+        Name of the table in ``firmware/boards/accesses`` with what kernels of the core read and write.
+    provenance
+        Where the figures come from.
+    """
+
+    address: int
+    bytes: int
+    fast_arena_bytes: int
+    read_wait_cycles: float
+    write_wait_cycles: float
+    accesses: AccessModel
+    provenance: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccessModel:
+    """How often kernels of a core access tensors, for each unit of work of :mod:`joulet.plan.accesses`.
+
+    ``reads`` of inputs and ``writes`` of the output, by (set of kernels, class of work), then by the name of the count; fitted to
+    counted ops by ``tests/studies/fit_accesses.py``.
+    """
+
+    reads: Mapping[tuple[str, str], Mapping[str, float]]
+    writes: Mapping[tuple[str, str], Mapping[str, float]]
+    provenance: str
+
+
 # by core, as csrc/kernels/variants.h tells them apart by what the compiler says of them
 _ISAS = {
     "cortex-m0": "ARMV6M",
@@ -179,7 +219,7 @@ class Board:
     the memory that the firmware drives, None where nothing is kept over a power cut; ``fram`` is what could be attached.
     ``reference_kernels`` says that the firmware has no others, for want of flash. ``model_bytes`` is the slot of the model, None on
     a board without firmware. ``refit`` is what fitting a head again takes, None where nobody has said. ``measured`` are cost
-    tables of models that ``joulet profile --write-board`` left in the file.
+    tables of models that ``joulet profile --write-board`` left in the file. ``slow`` is a second memory for tensors.
     """
 
     name: str
@@ -198,6 +238,7 @@ class Board:
     model_bytes: int | None = None
     refit: RefitFigures | None = None
     measured: tuple[MeasuredCosts, ...] = ()
+    slow: SlowMemory | None = None
 
     @property
     def isa(self) -> str:
@@ -329,6 +370,9 @@ def _board(table: Mapping[str, Any]) -> Board:
     if refit is not None:
         provenance["refit_cycles"] = refit.provenance
     memory = table["memory"]
+    slow = _slow(memory["slow"]) if "slow" in memory else None
+    if slow is not None:
+        provenance["waits"] = slow.provenance
     return Board(
         name=table["name"],
         title=table["title"],
@@ -350,7 +394,32 @@ def _board(table: Mapping[str, Any]) -> Board:
         model_bytes=int(table["slots"]["model"]["bytes"]) if "model" in table.get("slots", {}) else None,
         refit=refit,
         measured=tuple(measured_from(each) for each in table.get("measured", ())),
+        slow=slow,
     )
+
+
+def _slow(table: Mapping[str, Any]) -> SlowMemory:
+    size, fast = int(_number(table, "bytes")), int(_number(table, "fast_arena_bytes"))
+    if int(table["address"]) % 16 or size % 16 or fast % 16:
+        raise ValueError("memory.slow: address, bytes and fast_arena_bytes are multiples of 16")
+    return SlowMemory(
+        address=int(table["address"]),
+        bytes=size,
+        fast_arena_bytes=fast,
+        read_wait_cycles=_number(table, "read_wait_cycles", zero=True),
+        write_wait_cycles=_number(table, "write_wait_cycles", zero=True),
+        accesses=_accesses(access_table(str(table["accesses"]))),
+        provenance=table["provenance"],
+    )
+
+
+def _accesses(table: Mapping[str, Any]) -> AccessModel:
+    found: dict[str, dict[tuple[str, str], dict[str, float]]] = {"reads": {}, "writes": {}}
+    for kernels, works in table.items():
+        for work, kinds in works.items() if isinstance(works, Mapping) else ():
+            for kind, units in kinds.items():
+                found[kind][kernels, work] = {name: _number(units, name, zero=True) for name in units}
+    return AccessModel(reads=found["reads"], writes=found["writes"], provenance=table["provenance"])
 
 
 def _refit(table: Mapping[str, Any]) -> RefitFigures:
@@ -395,13 +464,28 @@ def cycle_table(name: str) -> dict[str, Any]:
     ValueError
         If there is no such table, or its file is no TOML.
     """
-    entry = _folder() / "cycles" / f"{name}.toml"
+    return _fitted("cycles", name, "[cycles] kernels")
+
+
+def access_table(name: str) -> dict[str, Any]:
+    """Return what ``tests/studies/fit_accesses.py`` has fitted for a core, such as ``cortex_m4``, unchecked.
+
+    Raises
+    ------
+    ValueError
+        If there is no such table, or its file is no TOML.
+    """
+    return _fitted("accesses", name, "[memory.slow] accesses")
+
+
+def _fitted(folder: str, name: str, key: str) -> dict[str, Any]:
+    entry = _folder() / folder / f"{name}.toml"
     if not entry.is_file():
-        raise ValueError(f"[cycles] kernels is '{name}'; firmware/boards/cycles has no such table")
+        raise ValueError(f"{key} is '{name}'; firmware/boards/{folder} has no such table")
     try:
         table: dict[str, Any] = tomllib.loads(entry.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"cycles/{name}.toml: not TOML ({error})") from error
+        raise ValueError(f"{folder}/{name}.toml: not TOML ({error})") from error
     return table
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from band_cases import chain
 from c_objects import compile_each, run
+from memory_cases import in_halves
 from tiny import tiny_quant_graph
 
 from joulet._core import lib
@@ -54,6 +55,8 @@ def test_every_op_and_damaged_containers_stay_inside_their_buffers(harness: Path
     for seed in range(8):
         planned = with_isa_plan(chain(seed), "ARMV6M", ram_bytes=0)
         containers[f"bands{seed}"] = with_isa_plan(planned, OWN, ram_bytes=0)
+        halved = in_halves(chain(seed), "ARMV6M")
+        containers[f"memories{seed}"] = in_halves(halved, OWN)
     files = []
     for name, content in containers.items():
         files.append(tmp_path / f"{name}.jlt")

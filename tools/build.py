@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from joulet.boards import load_board
-from joulet.container.isa_plan import arena_bytes
+from joulet.boards import Board, load_board
+from joulet.container.isa_plan import arena_bytes, fast_bytes, slow_bytes
 from joulet.container.layout import MAGIC
 from joulet.container.ram import input_room_bytes
 from joulet.container.read import Container
@@ -157,7 +157,7 @@ def run(args: argparse.Namespace) -> int:
         pieces.append(_piece(facts, "policy", policy_slot(_read(args.policy), engine.container.model_hash)))
     if args.samples is not None:
         pieces.append(_piece(facts, "samples", samples_slot(load_inputs(args.samples, engine.inputs))))
-    memory = check_memory(engine, arena_bytes(container, board.isa), firmware)
+    memory = check_memory(engine, container, board, firmware)
     folder = args.out or default_folder(args.board)
     source = None if compiled is None else compiled.container
     manifest = write_build(
@@ -222,8 +222,8 @@ def _piece(facts: FirmwareFacts, slot: str, content: bytes) -> Piece:
     return Piece(slot, region.address, content, region.size)
 
 
-def check_memory(engine: HostEngine, arena: int, firmware: Firmware) -> dict[str, int]:
-    """Return what the model needs of RAM and what there is [bytes]; ``arena`` is that of integer paths on the board.
+def check_memory(engine: HostEngine, planned: bytes, board: Board, firmware: Firmware) -> dict[str, int]:
+    """Return what the model needs of RAM and what there is [bytes]; ``planned`` is the container of the image.
 
     Raises
     ------
@@ -234,12 +234,27 @@ def check_memory(engine: HostEngine, arena: int, firmware: Firmware) -> dict[str
     if all(_is_float(container, path) for path in range(len(engine.path_names))):
         raise UsageError("the container has float paths only; boards run integers: compile with --precisions w8,w4")
     inputs = sum(info.bytes for info in engine.inputs)
-    needed, there = arena + input_room_bytes(container), work_bytes(firmware)
+    arena, there = arena_bytes(planned, board.isa), work_bytes(firmware)
+    if board.slow is not None:
+        return {"arena_bytes": arena, "input_bytes": inputs, **_check_two(planned, board, there, inputs)}
+    needed = arena + input_room_bytes(container)
     if needed > there:
         raise UsageError(
             f"the model needs {needed:,} bytes of RAM (arena {arena:,}, input {inputs:,}); {firmware.board} has {there:,}"
         )
     return {"arena_bytes": arena, "input_bytes": inputs, "work_bytes": there}
+
+
+def _check_two(planned: bytes, board: Board, there: int, inputs: int) -> dict[str, int]:
+    """Check both memories; the input waits in the slow one."""
+    assert board.slow is not None
+    fast, slow = fast_bytes(planned, board.isa), slow_bytes(planned, board.isa)
+    if fast > there or slow + inputs > board.slow.bytes:
+        raise UsageError(
+            f"the model needs {fast:,} bytes of fast RAM and {slow + inputs:,} of slow (its input's {inputs:,} among them); "
+            f"{board.name} has {there:,} and {board.slow.bytes:,}"
+        )
+    return {"work_bytes": there + board.slow.bytes, "fast_bytes": fast, "slow_bytes": slow}
 
 
 def _is_float(container: Container, path: int) -> bool:
@@ -333,6 +348,8 @@ def _text(manifest: dict[str, Any], folder: Path) -> str:
     lines.append(
         f"  {'RAM':<10} arena {memory['arena_bytes']:,} and input {memory['input_bytes']:,} of {memory['work_bytes']:,} bytes"
     )
+    if "slow_bytes" in memory:
+        lines.append(f"  {'':<10} of the arena {memory['fast_bytes']:,} fast and {memory['slow_bytes']:,} slow")
     if manifest["kernels"]["of"] == "model":
         ops, saved = ", ".join(manifest["kernels"]["ops"]), manifest["kernels"]["saved_bytes"]
         lines.append(f"  {'kernels':<10} of this model alone: {ops}; --kernels all would take {saved:,} bytes more")

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from joulet.boards import load_board
 from joulet.errors import UsageError
 
 _HELP = "turn a .tflite or .onnx model into an adaptive .jlt container"
@@ -131,7 +132,7 @@ def run(args: argparse.Namespace) -> int:
         seed=args.seed,
     )
     container = result.container
-    if args.ram_limit is not None:
+    if args.ram_limit is not None or (args.board is not None and load_board(args.board).slow is not None):
         from joulet.plan.on_board import planned_for
 
         container = planned_for(container, args.board, ram_limit=args.ram_limit)

@@ -8,10 +8,11 @@ from typing import Any
 
 from joulet.boards import Board, load_board
 from joulet.container.band_view import walked_groups
-from joulet.container.isa_plan import arena_bytes, with_isa_plan
-from joulet.container.ram import ram_of
+from joulet.container.isa_plan import arena_bytes, fast_bytes, slow_bytes, slow_tensors, with_isa_plan
+from joulet.container.ram import input_room_bytes, ram_of
 from joulet.container.read import Container
 from joulet.plan.copies import copies_on, copies_text, copy_bills
+from joulet.plan.on_board import planned_for
 from joulet.plan.step_costs import step_bills
 from joulet.tools.inspect_measured import measured, step_figures
 
@@ -20,6 +21,8 @@ _HEAD = (
     "bound",
 )  # fmt: skip
 _NAME_WIDTH = 28
+_OF_SLOW = ("slow_read_bytes", "slow_written_bytes", "wait_cycles")  # of bytes and cycles before them
+_SLOW_HEAD = ("slow read", "slow written", "waits")
 
 
 BAND_HEAD = ("bands", "ops", "rows in a band", "rows held", "held bytes", "whole", "copied", "kernel calls")
@@ -53,7 +56,24 @@ def memory(container: Container, name: str, limit_bytes: int | None = None) -> d
             "total_bytes": arena + ram.state_bytes,
             "groups": [asdict(each) for each in groups],
         }
-    return {**content, "bands": bands}
+    if board.slow is None:
+        return {**content, "bands": bands}
+    return {**content, "bands": bands, "memories": _memories(container.data, board, limit_bytes)}
+
+
+def _memories(container: bytes, board: Board, limit_bytes: int | None) -> dict[str, Any]:
+    """Return what a plan for the board takes of its two memories [bytes]."""
+    planned = planned_for(container, board, ram_limit=limit_bytes)
+    inputs = input_room_bytes(Container.from_bytes(planned))
+    assert board.slow is not None
+    return {
+        "fast_bytes": fast_bytes(planned, board.isa),
+        "slow_bytes": slow_bytes(planned, board.isa),
+        "input_bytes": inputs,
+        "fast_room_bytes": board.slow.fast_arena_bytes,
+        "slow_room_bytes": board.slow.bytes,
+        "slow_tensors": sorted(slow_tensors(Container.from_bytes(planned), board.isa)),
+    }
 
 
 def band_rows(ram: dict[str, Any]) -> list[tuple[str, ...]]:
@@ -86,6 +106,8 @@ def packed(container: Container, name: str) -> tuple[dict[str, Any], str]:
 def costs(container: Container, name: str) -> dict[str, Any]:
     """Return what each step costs on a board at every integer precision."""
     board = load_board(name)
+    if board.slow is not None:
+        container = Container.from_bytes(planned_for(container.data, board))
     seen = measured(container, board)
     stored = copies_on(container, board)
     precisions = []
@@ -118,13 +140,27 @@ def _energy(board: Board) -> str:
 def render_memory(content: dict[str, Any]) -> str:
     """Return the line on memory."""
     return (
-        f"RAM on {content['board']} ({content['isa']}): {content['total_bytes']:,} bytes = arena {content['arena_bytes']:,} "
-        f"+ state {content['state_bytes']:,}; tensors alone {content['activation_bytes']:,}, "
-        f"scratch up to {content['scratch_bytes']:,}"
-    ) + (
-        f"\nin bands: {content['bands']['total_bytes']:,} bytes = arena {content['bands']['arena_bytes']:,} + state"
-        if content["bands"]
-        else ""
+        (
+            f"RAM on {content['board']} ({content['isa']}): {content['total_bytes']:,} bytes = arena {content['arena_bytes']:,} "
+            f"+ state {content['state_bytes']:,}; tensors alone {content['activation_bytes']:,}, "
+            f"scratch up to {content['scratch_bytes']:,}"
+        )
+        + (
+            f"\nin bands: {content['bands']['total_bytes']:,} bytes = arena {content['bands']['arena_bytes']:,} + state"
+            if content["bands"]
+            else ""
+        )
+        + _memories_text(content.get("memories"))
+    )
+
+
+def _memories_text(memories: dict[str, Any] | None) -> str:
+    if memories is None:
+        return ""
+    return (
+        f"\ntwo memories: {memories['fast_bytes']:,} bytes of {memories['fast_room_bytes']:,} in the fast one, "
+        f"{memories['slow_bytes']:,} of {memories['slow_room_bytes']:,} in the slow one ({len(memories['slow_tensors'])} tensors), "
+        f"and {memories['input_bytes']:,} there for the input"
     )
 
 
@@ -140,6 +176,7 @@ def rows(precision: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ..
         "flash_read_bytes",
         "cycles",
         "energy_nj",
+        *_OF_SLOW,
     )
     total = {key: sum(step[key] for step in steps) for key in keys}
     moved = total["arena_read_bytes"] + total["arena_written_bytes"] + total["flash_read_bytes"]
@@ -158,7 +195,14 @@ def rows(precision: dict[str, Any]) -> tuple[tuple[str, ...], list[tuple[str, ..
         )
     )
     more = ("measured nJ",) if any(step.get("measured_j") for step in steps) else ()
-    return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:], *more), lines
+    slow = any(step[key] for step in steps for key in _OF_SLOW)
+    if slow:
+        at = 1 + _HEAD.index("bound")
+        lines = [
+            (*line[:at], *(f"{step[key]:,}" for key in _OF_SLOW), *line[at:])
+            for line, step in zip(lines, [*steps, total], strict=True)
+        ]
+    return (f"{precision['precision']}: {_HEAD[0]}", *_HEAD[1:], *(_SLOW_HEAD if slow else ()), *more), lines
 
 
 def _row(step: dict[str, Any]) -> tuple[str, ...]:

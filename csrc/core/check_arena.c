@@ -183,6 +183,16 @@ static jlt_status_t check_scratch(const jlt_container_t *c, uint32_t *from) {
   return JLT_OK;
 }
 
+// Bytes of the arena's beginning that may lie in another memory than the rest.
+static uint32_t slow_bytes_of(const jlt_container_t *c) {
+#if JLT_TWO_MEMORIES
+  return c->slow_bytes;
+#else
+  (void)c;
+  return 0;
+#endif
+}
+
 static bool inputs_overlap(const jlt_container_t *c, uint32_t a, uint32_t b) {
   return jlt_ranges_overlap(c->arena_offsets[a], jlt_tensor_bytes(&c->tensors[a]), c->arena_offsets[b],
                             jlt_tensor_bytes(&c->tensors[b]));
@@ -202,6 +212,9 @@ static jlt_status_t check_tensors(const jlt_container_t *c, uint32_t scratch_fro
       continue;
     }
     const life_t life = {t, first, jlt_last_use(c, t), c->arena_offsets[t], room_of(c, t, first)};
+    if (!jlt_in_one_memory(slow_bytes_of(c), life.offset, life.bytes)) {
+      return JLT_ERR_MEMORIES;
+    }
     const jlt_status_t err = check_lifetime(c, &life, scratch_from);
     if (err) {
       return err;
@@ -227,6 +240,10 @@ jlt_status_t jlt_check_arena(const jlt_container_t *c) {
   jlt_status_t err = check_scratch(c, &scratch_from);
   if (!err) {
     err = check_tensors(c, scratch_from);
+  }
+  // all scratch lies in the fast memory
+  if (!err && (slow_bytes_of(c) % JLT_ARENA_ALIGN_BYTES || slow_bytes_of(c) > scratch_from)) {
+    err = JLT_ERR_MEMORIES;
   }
   if (err) {
     return err;

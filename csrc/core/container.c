@@ -209,6 +209,25 @@ static jlt_status_t view_sparse(const jlt_header_t *header, uint16_t part, jlt_c
   return c->sparse->section_bytes == s->bytes && c->sparse->n_weights == c->model->n_weights ? JLT_OK : JLT_ERR_SECTION;
 }
 
+// Where the arena of a part is divided, if it is.
+static jlt_status_t view_memories(const jlt_header_t *header, uint16_t part, jlt_container_t *c) {
+#if JLT_TWO_MEMORIES
+  const jlt_section_t *s = section_of(header, part, JLT_SECTION_MEMORIES);
+  if (!s) {
+    return JLT_OK;
+  }
+  if (s->bytes != sizeof(jlt_memories_t)) {
+    return JLT_ERR_SECTION;
+  }
+  c->slow_bytes = ((const jlt_memories_t *)content_of(header, s))->slow_bytes;
+#else
+  (void)header;
+  (void)part;
+  (void)c;
+#endif
+  return JLT_OK;
+}
+
 // The part whose packed weights are for an instruction set.
 static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_container_t *c) {
   const jlt_section_t *sections = (const jlt_section_t *)(header + 1);
@@ -228,6 +247,10 @@ static jlt_status_t view_plan(const jlt_header_t *header, uint32_t isa, jlt_cont
     if (bands) {
       c->bands = content_of(header, bands);
       c->n_bands = bands->bytes / (uint32_t)sizeof(jlt_band_group_t);
+    }
+    const jlt_status_t odd = view_memories(header, s->part, c);
+    if (odd) {
+      return odd;
     }
     if (JLT_SPARSE && packed->version == JLT_PACKING_VERSION_SPARSE) {
       const jlt_status_t err = view_sparse(header, s->part, c);
@@ -256,6 +279,9 @@ static jlt_status_t use(jlt_container_t *c, uint32_t isa, bool checked) {
   c->n_bands = 0;
 #if JLT_SPARSE
   c->sparse = NULL;
+#endif
+#if JLT_TWO_MEMORIES
+  c->slow_bytes = 0;
 #endif
   c->arena = c->f32_arena;
   c->arena_offsets = c->f32_offsets;

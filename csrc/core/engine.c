@@ -44,7 +44,7 @@ static bool runs_f32(const jlt_engine_t *e) { return JLT_WITH_F32 && e->is_f32; 
 
 static uint8_t *tensor_at(const jlt_engine_t *e, uint16_t tensor) {
   const jlt_container_t *c = e->container;
-  return e->arena + (runs_f32(e) ? (size_t)c->f32_offsets[tensor] * 4u : c->arena_offsets[tensor]);
+  return runs_f32(e) ? jlt_arena_at(e, (size_t)c->f32_offsets[tensor] * 4u) : jlt_tensor_at(e, tensor);
 }
 
 static bool holds_f32(const jlt_engine_t *e, const jlt_tensor_t *tensor) {
@@ -63,10 +63,30 @@ jlt_status_t jlt_engine_init(jlt_engine_t *engine, const jlt_container_t *contai
   return JLT_OK;
 }
 
+#if JLT_TWO_MEMORIES
+jlt_status_t jlt_engine_init_two(jlt_engine_t *engine, const jlt_container_t *container, void *fast, uint32_t fast_bytes,
+                                 void *slow, uint32_t slow_bytes) {
+  const jlt_status_t err = jlt_engine_init(engine, container, fast, fast_bytes);
+  if (err) {
+    return err;
+  }
+  const uint32_t border = container->slow_bytes;
+  if ((uintptr_t)slow % JLT_ARENA_ALIGN_BYTES || slow_bytes < border) {
+    return JLT_ERR_ARGUMENT;
+  }
+  engine->slow = slow;
+  engine->slow_bytes = border;
+  engine->arena_bytes = fast_bytes + border;
+  return JLT_OK;
+}
+
+#endif
+
 jlt_status_t jlt_engine_start(jlt_engine_t *engine, uint16_t path) {
   const jlt_container_t *c = engine->container;
   const uint32_t needed_bytes = jlt_arena_bytes(c, path);
-  if (needed_bytes == 0 || engine->arena_bytes < needed_bytes) {
+  if (needed_bytes == 0 || engine->arena_bytes < needed_bytes ||
+      (JLT_WITH_F32 && jlt_slow_bytes(engine) > 0 && path_is_f32(c, path))) {
     return JLT_ERR_ARGUMENT;
   }
   if ((!c->plane_low && needs_low_plane(c, path)) || (!JLT_WITH_F32 && path_is_f32(c, path))) {
@@ -122,7 +142,8 @@ jlt_status_t jlt_engine_read(const jlt_engine_t *engine, uint16_t tensor, void *
   }
   const jlt_tensor_t *t = &c->tensors[tensor];
   // of a tensor between the ops of a band group the arena may have less
-  if (bytes != jlt_tensor_bytes(t) || c->arena_offsets[tensor] + bytes > engine->arena_bytes) {
+  if (bytes != jlt_tensor_bytes(t) || c->arena_offsets[tensor] + bytes > engine->arena_bytes ||
+      !jlt_in_one_memory(jlt_slow_bytes(engine), c->arena_offsets[tensor], bytes)) {
     return JLT_ERR_ARGUMENT;
   }
   if (!holds_f32(engine, t)) {
@@ -175,12 +196,12 @@ jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jl
   }
 #if JLT_WITH_F32
   if (runs_f32(engine)) {
-    call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, c->f32_arena->scratch_f32_bytes);
+    call->scratch = jlt_scratch_at(engine, c->f32_arena->scratch_f32_bytes);
     return jlt_kernel_entry(op->code)->f32;
   }
 #endif
   const jlt_choice_t choice = jlt_choose(c, op, bits);
-  call->scratch = engine->arena + jlt_scratch_begin(engine->scratch_end, choice.scratch_bytes);
+  call->scratch = jlt_scratch_at(engine, choice.scratch_bytes);
   call->weights.packed = choice.packed;
 #if JLT_SHARED
   call->weights.shared = choice.shared;

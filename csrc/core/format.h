@@ -50,6 +50,7 @@ enum {
   JLT_SECTION_MEASURED = 35,
   JLT_SECTION_BANDS = 36,
   JLT_SECTION_SPARSE = 39,
+  JLT_SECTION_MEMORIES = 40,
 };
 
 enum {
@@ -312,6 +313,13 @@ typedef struct {
   uint32_t offset_4;  // at 4 bits; equal to offset_8: one copy, of as many bytes as one of 8 bits, serves both
 } jlt_packing_t;
 _Static_assert(sizeof(jlt_packing_t) == 8, "Packing: layout");
+
+// Memories: an arena in two memories
+typedef struct {
+  uint32_t slow_bytes;  // of the arena, from its beginning, that lie in the slower one [bytes]; multiple of 16
+  uint32_t reserved[3];  // 0
+} jlt_memories_t;
+_Static_assert(sizeof(jlt_memories_t) == 16, "Memories: layout");
 
 // Sparse: weights of which blocks are absent, as one instruction set's kernels read them
 typedef struct {

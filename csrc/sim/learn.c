@@ -4,6 +4,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/arena.h"
 #include "host/batch.h"
 
 void jlt_sim_learn_begin(const jlt_sim_learning_t *learning, jlt_sim_learner_t *learner) {
@@ -34,7 +35,7 @@ jlt_status_t jlt_sim_learn_answer(const jlt_sim_learning_t *learning, uint32_t r
   if (err) {
     return err;
   }
-  memcpy(engine->arena + c->arena_offsets[c->ops[head->op].inputs[0]],
+  memcpy(jlt_tensor_at(engine, c->ops[head->op].inputs[0]),
          learning->features + ((uint64_t)row * learning->n_samples + sample) * head->n_features, head->n_features);
   err = jlt_host_run_to_exit(engine, head->exit, &event);
   if (err) {
@@ -42,7 +43,7 @@ jlt_status_t jlt_sim_learn_answer(const jlt_sim_learning_t *learning, uint32_t r
   }
   const uint16_t output = c->exits[head->exit].output;
   *confidence_q15 = event.confidence_q15;
-  *predicted = largest(&c->tensors[output], engine->arena + c->arena_offsets[output]);
+  *predicted = largest(&c->tensors[output], jlt_tensor_at(engine, output));
   return JLT_OK;
 }
 

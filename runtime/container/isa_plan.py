@@ -26,7 +26,8 @@ from joulet.container.sparse import sparse_copies, sparse_section
 from joulet.container.values import weight_scales, weight_values
 from joulet.errors import PlanError
 from joulet.plan.bands import M4_PRICES, BandPlan, plan_banded
-from joulet.plan.overlap_arena import ArenaOp, ArenaTensor, plan_overlapping
+from joulet.plan.memories import TwoMemories, plan_in_two
+from joulet.plan.overlap_arena import ArenaOp, ArenaTensor, OverlapPlan, plan_overlapping
 from joulet.plan.packings import pack
 from joulet.records import BandPrices
 
@@ -46,6 +47,7 @@ def with_isa_plan(
     copies: Copies | None = None,
     ram_bytes: int | None = None,
     prices: BandPrices = M4_PRICES,
+    memories: TwoMemories | None = None,
     known: Arenas | None = None,
 ) -> bytes:
     """Return the container with a plan part for an instruction set; one for the same set is replaced.
@@ -67,6 +69,9 @@ def with_isa_plan(
         does, which :func:`arena_bytes` tells.
     prices : BandPrices
         What bands cost on the core.
+    memories : TwoMemories, optional
+        Two memories in place of ``ram_bytes``: where whole tensors do not fit the fast one, some lie in the other, or ops run in
+        bands, whichever costs less.
     known : dict, optional
         Arenas of this network, which are taken from here and added.
 
@@ -93,9 +98,9 @@ def with_isa_plan(
     chosen = frozenset(wanted_copies(decoded, needs)) if copies is None else copies
     problem = arena_problem(decoded, scratch_of(decoded, needs, chosen))
     arenas: Arenas = {} if known is None else known
-    key = (isa, problem, ram_bytes, prices)
+    key = (isa, problem, ram_bytes, prices, memories)
     if key not in arenas:
-        arenas[key] = _arena(decoded, isa, problem, ram_bytes, prices)
+        arenas[key] = _arena(decoded, isa, problem, ram_bytes, prices, memories)
     memory = _memory(arenas[key], len(decoded.tensors), part)
     sparse = _sparse(decoded, isa, needs, chosen, part)
     version = layout.PACKING_VERSION_SPARSE if sparse else layout.PACKING_VERSION
@@ -128,6 +133,43 @@ def arena_bytes(container: bytes, isa: str) -> int:
     return sum(
         -(-int(arena[field]) // _ARENA_ALIGN_BYTES) * _ARENA_ALIGN_BYTES for field in ("tensor_bytes", "scratch_bytes")
     )
+
+
+def slow_bytes(container: bytes, isa: str) -> int:
+    """Return how much of :func:`arena_bytes` lies in a second memory, by the plan part for an instruction set [bytes].
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    """
+    found = next((s for s in _sections_of(container, isa) if s.name == "MEMORIES"), None)
+    return (
+        0
+        if found is None
+        else int(np.frombuffer(container, layout.dtype("Memories"), 1, found.offset)[0]["slow_bytes"])
+    )
+
+
+def fast_bytes(container: bytes, isa: str) -> int:
+    """Return what integer paths need of a board's first memory: all of :func:`arena_bytes`, unless it has a second [bytes].
+
+    Raises
+    ------
+    ContainerError
+        For bytes that are no container.
+    """
+    return arena_bytes(container, isa) - slow_bytes(container, isa)
+
+
+def slow_tensors(container: Container, isa: str) -> frozenset[int]:
+    """Return the tensors that lie in a second memory, by the plan part for an instruction set."""
+    border = slow_bytes(container.data, isa)
+    if not border:
+        return frozenset()
+    at = next(s.offset for s in _sections_of(container.data, isa) if s.name == "ARENA") + layout.dtype("Arena").itemsize
+    offsets = np.frombuffer(container.data, "<u4", len(container.tensors), at)
+    return frozenset(int(tensor) for tensor in np.flatnonzero(offsets < border))
 
 
 def band_groups(container: bytes, isa: str) -> list[tuple[int, tuple[int, ...]]]:
@@ -193,13 +235,43 @@ def _packed(container: Container, isa: str, needs: list[IsaNeeds], copies: Copie
     return header + packings.astype("<u4").tobytes() + bytes(body)
 
 
-def _arena(container: Container, isa: str, problem: Problem, ram_bytes: int | None, prices: BandPrices) -> BandPlan:
+def _arena(
+    container: Container,
+    isa: str,
+    problem: Problem,
+    ram_bytes: int | None,
+    prices: BandPrices,
+    memories: TwoMemories | None,
+) -> BandPlan:
     # where memory is plenty and an engine is made in a moment, the orders by rule will do
     plan = plan_overlapping(*problem) if isa in _MICROCONTROLLERS else plan_overlapping(*problem, exchanges=0)
+    code = layout.CODES["Isa"][isa]
+    if memories is not None:
+        return _divided(container, code, problem, memories, plan, prices)
     if ram_bytes is None:
         return BandPlan(arena=plan, groups=())
-    code = layout.CODES["Isa"][isa]
     return plan_banded(Checked(container.data), code, problem, ram_bytes, whole=plan, prices=prices)
+
+
+def _divided(
+    container: Container, isa: int, problem: Problem, memories: TwoMemories, whole: OverlapPlan, prices: BandPrices
+) -> BandPlan:
+    """Return an arena for two memories: whole in the fast one, or the cheaper of two memories and of bands in the fast one."""
+    fast_bytes = memories.fast_bytes
+    if whole.arena_bytes <= fast_bytes and memories.slow is None:
+        return BandPlan(arena=whole, groups=())
+    placed = plan_in_two(problem, memories)
+    if memories.slow is None:
+        banded = plan_banded(Checked(container.data), isa, problem, fast_bytes, whole=whole, prices=prices)
+        cycles = sum(group.cycles(prices) for group in banded.groups)
+        if banded.arena.arena_bytes <= fast_bytes and (placed is None or cycles < placed.wait_cycles):
+            return banded
+    if placed is None:
+        raise PlanError(
+            f"tensors and scratch fit no two memories of {fast_bytes:,} and {memories.slow_bytes:,} bytes; scratch alone takes "
+            f"{max(op.scratch_bytes for op in problem[1]):,} of the first"
+        )
+    return BandPlan(arena=placed.arena, groups=())
 
 
 def _memory(plan: BandPlan, n_tensors: int, part: int) -> list[PartSection]:
@@ -213,6 +285,9 @@ def _memory(plan: BandPlan, n_tensors: int, part: int) -> list[PartSection]:
     )
     offsets = [layout.NO_OFFSET if offset is None else offset for offset in plan.arena.offsets]
     arena = PartSection("ARENA", header + np.array(offsets, "<u4").tobytes(), part)
+    if plan.arena.slow_bytes:
+        memories = record("Memories", slow_bytes=plan.arena.slow_bytes)
+        return [arena, PartSection("MEMORIES", memories, part)]
     if not plan.groups:
         return [arena]
     bands = b"".join(

@@ -60,6 +60,10 @@ SECTIONS = {
         39,
         "plan part: one Sparse record, then a u32 offset for each weight, then sparse copies; there where PACKED says so",
     ),
+    "MEMORIES": (
+        40,
+        "plan part: one Memories record of a part with PACKED; left out where the arena lies in one memory",
+    ),
 }
 
 CODES = {
@@ -308,6 +312,17 @@ STRUCTS: dict[str, tuple[str, tuple[Field, ...]]] = {
                 "u32",
                 "at 4 bits; equal to offset_8: one copy, of as many bytes as one of 8 bits, serves both",
             ),
+        ),
+    ),
+    "Memories": (
+        "an arena in two memories",
+        (
+            _f(
+                "slow_bytes",
+                "u32",
+                "of the arena, from its beginning, that lie in the slower one [bytes]; multiple of 16",
+            ),
+            _f("reserved", "u32", "0", 3),
         ),
     ),
     "Sparse": (

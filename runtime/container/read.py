@@ -22,7 +22,19 @@ from joulet.records import BoardCosts
 
 Records = npt.NDArray[np.void]
 _OPTIONAL = frozenset(
-    {"DATA_S8", "PLANE_HIGH", "PLANE_LOW", "DATA_F32", "BOARD", "NVM", "PACKED", "MEASURED", "BANDS", "SPARSE"}
+    {
+        "DATA_S8",
+        "PLANE_HIGH",
+        "PLANE_LOW",
+        "DATA_F32",
+        "BOARD",
+        "NVM",
+        "PACKED",
+        "MEASURED",
+        "BANDS",
+        "SPARSE",
+        "MEMORIES",
+    }
 )
 
 

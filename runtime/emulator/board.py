@@ -13,7 +13,7 @@ import numpy as np
 
 from joulet._core import ffi, lib
 from joulet.boards import load_board
-from joulet.emulator.core import Core
+from joulet.emulator.core import Core, SlowRam
 from joulet.emulator.devices import Device, Fram, Gpio, Ina228, Uart
 from joulet.emulator.power import BenchSupply, HarvestedSupply, Phase, Power
 from joulet.errors import EngineError, UsageError
@@ -44,7 +44,7 @@ class VirtualBoard:
     Parameters
     ----------
     name : str
-        ``virtual_m4``, ``virtual_m0plus`` or ``virtual_m4_flash``.
+        ``virtual_m4``, ``virtual_m0plus``, ``virtual_m4_flash`` or ``virtual_m4_two``.
     power : Power, optional
         What feeds it; a bench supply without.
     firmware : Firmware, optional
@@ -62,6 +62,8 @@ class VirtualBoard:
         Times the core has started, the first one among them.
     op_cycles
         Cycles of each op that has run since the list was emptied.
+    op_accesses
+        How often each read and wrote the slow memory, likewise; (0, 0) where there is none.
     window
         (instructions, cycles) at the last reading of the clock before the first inference since the list was emptied, and
         at the last one within it: the firmware reads the clock when an inference starts and after every op.
@@ -74,8 +76,19 @@ class VirtualBoard:
         self.firmware = firmware or build_firmware(name)
         self.power: Power = power if power is not None else BenchSupply(board.load)
         flash, part = self.facts.table["memory"]["flash"], self.facts.table["firmware"]
+        slow = board.slow
         self.core = Core(
-            self.facts.core, (int(flash["address"]), int(flash["bytes"])), (self.facts.ram.address, self.facts.ram.size)
+            self.facts.core,
+            (int(flash["address"]), int(flash["bytes"])),
+            (self.facts.ram.address, self.facts.ram.size),
+            None
+            if slow is None
+            else SlowRam(
+                address=slow.address,
+                bytes=slow.bytes,
+                read_wait_cycles=round(slow.read_wait_cycles),
+                write_wait_cycles=round(slow.write_wait_cycles),
+            ),
         )
         self.core.flash[:] = 0xFF
         self._tick_hz = int(part["timer"]["tick_hz"])
@@ -102,6 +115,8 @@ class VirtualBoard:
         self._settled = 0  # cycles up to which time has passed
         self.window: list[tuple[int, int]] = []
         self.op_cycles: list[int] = []
+        self.op_accesses: list[tuple[int, int]] = []
+        self._phase_accesses = (0, 0)
         self._phase_cycles = 0
         self._alarm_tick = _NO_ALARM
         self._wake_low = self._latched = 0
@@ -155,6 +170,7 @@ class VirtualBoard:
     def power_on(self) -> None:
         """Reset the core; RAM holds nothing that could be relied on."""
         self.core.ram[:] = 0xAA
+        self.core.slow[:] = 0xAA
         self.fram.reset()
         self.uart.rx.clear()
         self._alarm_tick = _NO_ALARM
@@ -338,6 +354,8 @@ class VirtualBoard:
                 here = self.core.counts_here()
                 self.window[1:] = [here]
                 self.op_cycles.append(here[1] - self._phase_cycles)
+                reads, writes = self.core.slow_accesses
+                self.op_accesses.append((reads - self._phase_accesses[0], writes - self._phase_accesses[1]))
             elif len(self.window) < 2:
                 self.window[:] = [self.core.counts_here()]
             return self._latched & 0xFFFF_FFFF
@@ -403,6 +421,7 @@ class VirtualBoard:
         if before is Phase.COMMIT and isinstance(self.power, HarvestedSupply):
             self.power.commit()
         self.phase, self._phase_cycles = phase, self.core.cycles
+        self._phase_accesses = self.core.slow_accesses
         if self.trace_phases:
             self.phases.append((self.power.now_s, phase))
         if self.on_phase is not None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,16 @@ _FOREVER = 1 << 62
 _NEVER = 0xFFFF_FFFE  # an address that is not reached
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SlowRam:
+    """A memory whose accesses take longer: where it lies [bytes], and what the core waits for each [cycles]."""
+
+    address: int
+    bytes: int
+    read_wait_cycles: int
+    write_wait_cycles: int
+
+
 class Core:
     """Processor, flash and RAM; devices are functions that answer register reads and writes.
 
@@ -28,14 +39,16 @@ class Core:
         ``cortex-m0plus``, ``cortex-m3``, ``cortex-m4`` or ``cortex-m33``.
     flash, ram : tuple of int
         (address, bytes).
+    slow : SlowRam, optional
+        A second memory, which lets the core wait.
 
     Attributes
     ----------
-    flash, ram
-        Content, uint8; writing to the arrays writes memory.
+    flash, ram, slow
+        Content, uint8; writing to the arrays writes memory. ``slow`` is empty without such a memory.
     """
 
-    def __init__(self, name: str, flash: tuple[int, int], ram: tuple[int, int]) -> None:
+    def __init__(self, name: str, flash: tuple[int, int], ram: tuple[int, int], slow: SlowRam | None = None) -> None:
         try:
             unicorn: Any = importlib.import_module("unicorn")
             arm_const: Any = importlib.import_module("unicorn.arm_const")
@@ -50,6 +63,7 @@ class Core:
         if model is None:
             raise EngineError(f"no virtual {name}; QEMU may have one (--engine qemu:BOARD)")
         self._arm, self._error, self._block_hook = arm_const, unicorn.UcError, unicorn.UC_HOOK_BLOCK
+        self._access_hook = unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(model)
         self._has_fpu = name in ("cortex-m4", "cortex-m33")
@@ -59,6 +73,11 @@ class Core:
         self.ram = self._map(ram, readable | writable | runnable)
         self._fresh = self._uc.context_save()
         self._counter = self._count(name)
+        self._accesses = ffi.new("jlt_slow_memory_t *")
+        self.slow = np.zeros(0, np.uint8)
+        if slow is not None:
+            self.slow = self._map((slow.address, slow.bytes), readable | writable)
+            self._count_accesses(slow)
 
     def _map(self, region: tuple[int, int], rights: int) -> npt.NDArray[np.uint8]:
         address, n_bytes = region
@@ -79,20 +98,32 @@ class Core:
             setattr(counter.classes, field, cycles)
         counter.stop = ffi.cast("void (*)(void *)", ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value)
         counter.most_instructions = counter.most_cycles = _FOREVER
-        callback = int(ffi.cast("uintptr_t", ffi.addressof(lib, "jlt_count_block")))
+        self._hook(self._block_hook, "jlt_count_block", counter, (1, 0))  # wherever it runs
+        return counter
+
+    def _count_accesses(self, slow: SlowRam) -> None:
+        """Hook the counter of accesses in: of this memory alone, so that others are as they were."""
+        counter = self._accesses
+        counter.cycles = self.cycles_address
+        counter.read_wait, counter.write_wait = slow.read_wait_cycles, slow.write_wait_cycles
+        self._hook(self._access_hook, "jlt_count_access", counter, (slow.address, slow.address + slow.bytes - 1))
+
+    def _hook(self, kind: int, function: str, user: Any, addresses: tuple[int, int]) -> None:
+        """Have the emulator call a function of the C core."""
+        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
+        callback = int(ffi.cast("uintptr_t", ffi.addressof(lib, function)))
         handle = ctypes.c_size_t()
         status = uclib.uc_hook_add(
             self._uc._uch,
             ctypes.byref(handle),
-            self._block_hook,
+            kind,
             ctypes.c_void_p(callback),
-            ctypes.c_void_p(int(ffi.cast("uintptr_t", counter))),
-            ctypes.c_uint64(1),
-            ctypes.c_uint64(0),
+            ctypes.c_void_p(int(ffi.cast("uintptr_t", user))),
+            ctypes.c_uint64(addresses[0]),
+            ctypes.c_uint64(addresses[1]),
         )
         if status:
-            raise EngineError(f"the emulator takes no block hook (status {status})")
-        return counter
+            raise EngineError(f"the emulator takes no hook for {function} (status {status})")
 
     @property
     def cycles_address(self) -> Any:
@@ -142,17 +173,23 @@ class Core:
         """Cycles since the beginning, those added by :meth:`stall` among them."""
         return int(self._counter.cycles)
 
+    @property
+    def slow_accesses(self) -> tuple[int, int]:
+        """How often the slow memory has been read and written by instructions since the beginning."""
+        return int(self._accesses.reads), int(self._accesses.writes)
+
     def save(self) -> tuple[Any, ...]:
         """Return registers, RAM and counts, for :meth:`restore`."""
         counter = self._counter
         counts = (counter.instructions, counter.cycles, counter.block_at, counter.block_end)
-        return self._uc.context_save(), self.ram.tobytes(), self._pc, counts
+        return self._uc.context_save(), (self.ram.tobytes(), self.slow.tobytes()), self._pc, counts
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go back to what :meth:`save` returned; flash is left as it is."""
-        context, ram, self._pc, counts = state
+        context, (ram, slow), self._pc, counts = state
         self._uc.context_restore(context)
         self.ram[:] = np.frombuffer(ram, np.uint8)
+        self.slow[:] = np.frombuffer(slow, np.uint8)
         counter = self._counter
         counter.instructions, counter.cycles, counter.block_at, counter.block_end = counts
 

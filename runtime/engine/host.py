@@ -45,9 +45,10 @@ _REASONS = {
     -23: "policy tables are broken",
     -27: "ops that run in bands do not follow each other, or hold too few rows",
     -29: "a sparse copy of weights leaves its bounds, or no kernel reads it",
+    -30: "the border between two memories lies inside a tensor or scratch, or beyond the arena",
 }
 _ABSENT = -20
-_OF_CONTAINERS = frozenset((*range(-19, -1), -27, -29))
+_OF_CONTAINERS = frozenset((*range(-19, -1), -27, -29, -30))
 
 
 def check_status(status: int, what: str) -> None:

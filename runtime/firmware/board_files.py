@@ -66,7 +66,7 @@ class FirmwareFacts:
     """What a build of the firmware needs to know of a board.
 
     ``flags`` are GCC's and ``zig_flags`` clang's; ``sources`` are paths below ``firmware/``; ``board_sources`` lie beside
-    board.toml. ``refit``: with what fits a head again.
+    board.toml. ``refit``: with what fits a head again. ``slow`` is a second memory for tensors.
     """
 
     name: str
@@ -78,6 +78,7 @@ class FirmwareFacts:
     slots: Mapping[str, Slot]
     ram: Slot
     table: Mapping[str, Any]
+    slow: Slot | None = None
     refit: bool = False
 
 
@@ -94,7 +95,11 @@ def firmware_facts(name: str) -> FirmwareFacts:
         raise UsageError(f"board '{name}' has no firmware: its board.toml lacks [firmware] or [slots]")
     try:
         part = table["firmware"]
-        defines = ("-DJLT_REFERENCE_KERNELS",) if part.get("reference_kernels", False) else ()
+        slow = table["memory"].get("slow")
+        defines = (
+            f"-DJLT_TWO_MEMORIES={int(slow is not None)}",
+            *(("-DJLT_REFERENCE_KERNELS",) if part.get("reference_kernels", False) else ()),
+        )
         folder = firmware_source() / "boards" / name
         return FirmwareFacts(
             name=str(table["name"]),
@@ -106,6 +111,7 @@ def firmware_facts(name: str) -> FirmwareFacts:
             slots={slot: _slot(fields) for slot, fields in table["slots"].items()},
             ram=_slot(table["memory"]["sram"]),
             table=table,
+            slow=None if slow is None else _slot(slow),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"board '{name}': [firmware] lacks or misplaces {error}") from error
@@ -232,4 +238,7 @@ def linker_script(facts: FirmwareFacts, *, signed: bool = False) -> str:
         "STACK_BYTES": str(int(part["stack_bytes"]) + (SIGNED_STACK_BYTES if signed else 0)),
     }.items():
         text = text.replace(f"@{name}@", value)
+    if facts.slow is not None:
+        end = facts.slow.address + facts.slow.size
+        text += f"jlt_slow_start = 0x{facts.slow.address:X};\njlt_slow_end = 0x{end:X};\n"
     return text

@@ -42,6 +42,7 @@ _STATUS = {
     "flash bring both, and joulet build --kernels all makes a firmware that takes any model",
     -27: "ops that run in bands do not follow each other, or hold too few rows",
     -29: "a sparse copy of weights leaves its bounds, or no kernel reads it",
+    -30: "the border between two memories lies inside a tensor or scratch, or beyond the arena",
 }
 
 

@@ -15,8 +15,8 @@ from typing import Any
 from joulet._core import ffi, lib
 from joulet.container.checked import Checked
 from joulet.container.layout import MAX_BAND_OPS
-from joulet.plan.overlap import NOWHERE, Overlap
-from joulet.plan.overlap_arena import END_ALIGN_BYTES, ArenaOp, ArenaTensor, OverlapPlan, plan_overlapping
+from joulet.plan.overlap import Overlap
+from joulet.plan.overlap_arena import END_ALIGN_BYTES, ArenaOp, ArenaTensor, OverlapPlan, plan_overlapping, shared_bytes
 from joulet.records import BandPrices
 
 Tensors = tuple[ArenaTensor | None, ...]
@@ -250,16 +250,9 @@ class _Search:
         shared = 0
         for tensor, rule in op.inputs:
             source = lives.get(tensor)
-            if (
-                source is None
-                or first <= source.first <= last
-                or source.last > last
-                or rule == NOWHERE
-                or output.first < first
-            ):
+            if source is None or first <= source.first <= last or source.last > last or output.first < first:
                 continue
-            lead = max(min(rule.distance, rule.by_pixel), 0)
-            shared = max(shared, source.bytes + output.bytes - max(lead + source.bytes, output.bytes))
+            shared = max(shared, shared_bytes(source, output, rule))
         return total - shared + -(-op.scratch_bytes // END_ALIGN_BYTES) * END_ALIGN_BYTES
 
 

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from joulet.boards import Board
 from joulet.container.layout import BACKBONE, NO_INDEX
 from joulet.container.read import Container
+from joulet.plan.accesses import memory_waits
 from joulet.plan.band_costs import band_cycles
 from joulet.plan.copies import copies_on
 from joulet.plan.kernel_costs import op_cycles
@@ -25,8 +26,8 @@ from joulet.records import BoardCosts, CostTable, StepCost
 def board_costs(container: Container, board: Board) -> BoardCosts:
     """Return the cost table of a container on a board, ``cycles`` being ``(n_precisions, n_ops)``.
 
-    A container with a plan part for the board's kernels costs what that part has packed, bands included; one without, what
-    ``joulet build`` would pack for the board's slot.
+    A container with a plan part for the board's kernels costs what that part has packed, bands and waits included; one
+    without, what ``joulet build`` would pack for the board's slot.
 
     Raises
     ------
@@ -35,7 +36,9 @@ def board_costs(container: Container, board: Board) -> BoardCosts:
     UsageError
         If the board's cycle table lacks a kernel.
     """
-    cycles = op_cycles(container, board.cycles, board.isa, copies_on(container, board)) + band_cycles(container, board)
+    copies = copies_on(container, board)
+    cycles = op_cycles(container, board.cycles, board.isa, copies) + band_cycles(container, board)
+    cycles += memory_waits(container, board, copies)
     return BoardCosts(
         name=board.name,
         clock_hz=board.load.clock_hz,

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from joulet.boards import Board, load_board
-from joulet.container.isa_plan import Arenas, arena_bytes, band_groups, with_isa_plan
-from joulet.container.needs import stored_copies
+from joulet.container.isa_plan import Arenas, arena_bytes, band_groups, fast_bytes, with_isa_plan
+from joulet.container.needs import Copies, stored_copies
 from joulet.container.parts import with_board, with_nvm_plan, without_measured
 from joulet.container.ram import input_room_bytes
 from joulet.container.read import Container
 from joulet.errors import UsageError
+from joulet.plan.accesses import tensor_waits
 from joulet.plan.copies import Copy, planned_copies, scratch_relief
 from joulet.plan.cost import board_costs
+from joulet.plan.memories import TwoMemories
 from joulet.plan.nvm import plan_nvm
 from joulet.plan.nvm_comparison import NvmComparison
 
@@ -34,9 +36,9 @@ class Room:
     Attributes
     ----------
     work_bytes
-        RAM that the board's firmware leaves to arena and inputs [bytes].
+        RAM that the board's firmware leaves to arena and inputs [bytes]; of two memories its board.toml says that.
     ram_bytes
-        Most that tensors and scratch may take [bytes].
+        Most that tensors and scratch may take, of two memories in the fast one [bytes].
     flash_bytes
         Most that the container may take [bytes].
     """
@@ -84,7 +86,7 @@ def keep_ram(planned: bytes, board: Board, limit_bytes: int | None) -> None:
     UsageError
         Naming the least there is.
     """
-    taken = arena_bytes(planned, board.isa)
+    taken = fast_bytes(planned, board.isa)
     if limit_bytes is not None and taken > limit_bytes:
         raise UsageError(
             f"--ram-limit {limit_bytes}: tensors and scratch take {taken:,} bytes on {board.name} at the least; "
@@ -116,6 +118,8 @@ def nearest(container: bytes, board: Board, room: Room, known: Arenas | None = N
         limits.append(arena_bytes(container, board.isa))
     if board.isa == "REF":
         return container
+    if board.slow is not None:
+        limits = [board.slow.fast_arena_bytes, *([] if room.ram_bytes is None else [room.ram_bytes])]
     ram_bytes = max(min(limits), 0) if limits else None
     return _packed(container, within_flash(board, room.flash_bytes), ram_bytes, known)
 
@@ -169,20 +173,45 @@ def image_container(
     return ImageContainer(data=data, cuts=cuts)
 
 
+def two_memories(container: bytes, board: Board, copies: Copies, limit_bytes: int | None = None) -> TwoMemories | None:
+    """Return what a board's two memories have for an arena, and what each tensor would wait in the slow one; None with one memory.
+
+    Parameters
+    ----------
+    container : bytes
+        A .jlt container.
+    board : Board
+        The board.
+    copies : frozenset
+        Packed weights that there will be.
+    limit_bytes : int, optional
+        Most that may lie in the fast memory [bytes].
+    """
+    if board.slow is None:
+        return None
+    decoded = Container.from_bytes(container)
+    there = board.slow.fast_arena_bytes
+    return TwoMemories(
+        fast_bytes=there if limit_bytes is None else min(there, limit_bytes),
+        slow_bytes=board.slow.bytes - input_room_bytes(decoded),
+        wait_cycles=tensor_waits(decoded, board, copies),
+    )
+
+
 def _packed(container: bytes, board: Board, ram_bytes: int | None, known: Arenas | None) -> bytes:
     """Return a container with its plan part for a board.
 
     Where RAM falls short because reference kernels stand in for what has no copy, and want more scratch, copies of those go first.
     """
     planned = _with_copies(container, board, ram_bytes, known, {})
-    if ram_bytes is None or arena_bytes(planned, board.isa) <= ram_bytes:
+    if ram_bytes is None or fast_bytes(planned, board.isa) <= ram_bytes:
         return planned
     decoded = Container.from_bytes(planned)
     first = scratch_relief(decoded, board, stored_copies(decoded, board.isa) or frozenset())
     if not first:
         return planned
     other = _with_copies(container, board, ram_bytes, known, first)
-    return min((planned, other), key=lambda each: arena_bytes(each, board.isa))
+    return min((planned, other), key=lambda each: fast_bytes(each, board.isa))
 
 
 def _with_copies(
@@ -195,7 +224,13 @@ def _with_copies(
         if copies is None:
             return container
         planned = with_isa_plan(
-            container, board.isa, copies=copies, ram_bytes=ram_bytes, prices=board.cycles.bands, known=known
+            container,
+            board.isa,
+            copies=copies,
+            ram_bytes=ram_bytes,
+            prices=board.cycles.bands,
+            memories=two_memories(container, board, copies, ram_bytes),
+            known=known,
         )
         over = 0 if board.model_bytes is None else len(planned) - board.model_bytes
         if over <= 0:

@@ -43,12 +43,14 @@ class ArenaOp:
 class OverlapPlan:
     """``offsets`` has one entry a tensor [bytes], None where there is none.
 
-    ``tensor_bytes`` is the end of the last tensor, ``arena_bytes`` that of the arena, scratch included.
+    ``tensor_bytes`` is the end of the last tensor, ``arena_bytes`` that of the arena, scratch included. The first ``slow_bytes``
+    lie in another memory than the rest.
     """
 
     offsets: tuple[int | None, ...]
     tensor_bytes: int
     arena_bytes: int
+    slow_bytes: int = 0
 
     @property
     def scratch_bytes(self) -> int:
@@ -66,7 +68,11 @@ class _Neighbour:
 
 
 def plan_overlapping(
-    tensors: Sequence[ArenaTensor | None], ops: Sequence[ArenaOp], *, exchanges: int = _EXCHANGES
+    tensors: Sequence[ArenaTensor | None],
+    ops: Sequence[ArenaOp],
+    *,
+    exchanges: int = _EXCHANGES,
+    enough_bytes: int = 0,
 ) -> OverlapPlan:
     """Place every tensor; None for those without memory.
 
@@ -76,6 +82,8 @@ def plan_overlapping(
         In the order of the container.
     exchanges : int
         Random exchanges to try after the orders by rule.
+    enough_bytes : int
+        Size of an arena that is small enough: nothing better is looked for.
     """
     search = _Search(tensors, ops)
     if not search.placed:
@@ -85,6 +93,8 @@ def plan_overlapping(
     best, order, high, offsets = min(candidates, key=lambda each: each[0])
     rng = random.Random(0)
     for _ in range(exchanges if len(order) > 2 else 0):
+        if best[0] <= enough_bytes:
+            break
         tried = list(order)
         a, b = rng.sample(range(len(tried)), 2)
         if rng.random() < 0.5:
@@ -98,6 +108,14 @@ def plan_overlapping(
     return OverlapPlan(
         offsets=tuple(offsets.get(tensor) for tensor in range(len(tensors))), tensor_bytes=best[1], arena_bytes=best[0]
     )
+
+
+def shared_bytes(source: ArenaTensor, output: ArenaTensor, rule: Overlap) -> int:
+    """Return the most that an input and the output that may lie over it have in common [bytes]."""
+    if rule == NOWHERE:
+        return 0
+    lead = max(min(rule.distance, rule.by_pixel), 0)
+    return source.bytes + output.bytes - max(lead + source.bytes, output.bytes)
 
 
 class _Search:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from joulet.boards import Board
-from joulet.container.isa_plan import Arenas, arena_bytes, band_groups
+from joulet.container.isa_plan import Arenas, band_groups, fast_bytes
 from joulet.container.layout import BACKBONE
 from joulet.container.read import Container
 from joulet.plan.copies import copies_on, copy_bills
@@ -157,7 +157,7 @@ def point_of(candidate: Candidate, board: Board, limits: Limits, known: Arenas) 
         path=_name(container.meta["paths"][candidate.path]),
         exits=tuple(_name(each) for each in container.meta["exits"]),
         weight_bits=_weight_bits(container, precisions),
-        ram_bytes=arena_bytes(image, board.isa),
+        ram_bytes=fast_bytes(image, board.isa),
         flash_bytes=len(image),
         exit_cycles=exit_cycles,
         mean_cycles=mean,

@@ -13,16 +13,18 @@ requantisation an output; *memory* is the bytes above at the width of the core's
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from joulet.boards import Board
+from joulet.container.isa_plan import slow_tensors
 from joulet.container.layout import BACKBONE, CODES, NO_INDEX
 from joulet.container.needs import SHARED, SPARSE, Copies, IsaNeeds, isa_needs
 from joulet.container.read import Container
 from joulet.container.sparse import sparse_copies
+from joulet.plan.accesses import memory_waits, read_shares
 from joulet.plan.band_costs import band_cycles
 from joulet.plan.kernel_costs import KernelChoice, kernel_choice, op_cycles
 from joulet.plan.work import op_name, op_params, taps
@@ -58,6 +60,10 @@ class StepBill:
         Weights and what goes with them, as often as they are read, and constant operands [bytes].
     cycles, energy_nj
         By the board's model.
+    slow_read_bytes, slow_written_bytes
+        Those of ``arena_read_bytes`` and ``arena_written_bytes`` that a second, slower memory has [bytes].
+    wait_cycles
+        Those of ``cycles`` in which the core waits for it.
     bound
         ``compute`` or ``memory``.
     """
@@ -75,6 +81,9 @@ class StepBill:
     cycles: int
     energy_nj: float
     bound: str
+    slow_read_bytes: int = 0
+    slow_written_bytes: int = 0
+    wait_cycles: int = 0
 
     @property
     def accesses_per_mac(self) -> float | None:
@@ -97,16 +106,32 @@ def step_bills(container: Container, board: Board, precision: int, stored: Copie
     stored
         Packed copies that there are on the board; None where the reference kernels run all.
     """
-    cycles = np.rint(op_cycles(container, board.cycles, board.isa, stored)[precision] + band_cycles(container, board))
+    waits = memory_waits(container, board, stored)[precision]
+    cycles = np.rint(
+        op_cycles(container, board.cycles, board.isa, stored)[precision] + band_cycles(container, board) + waits
+    )
+    slow = slow_tensors(container, board.isa) if board.slow is not None else frozenset()
     needs: Sequence[IsaNeeds | None] = [None] * len(container.ops)
     sizes: dict[int, int] = {}
     if stored is not None:
         needs = known = isa_needs(container, CODES["Isa"][board.isa])
         if any(bits == SPARSE for _, bits in stored):
             sizes = {weight: len(copy) for weight, copy in sparse_copies(container, board.isa, known).items()}
-    return tuple(
+    bills = (
         _bill(container, board, precision, op, int(cycles[op]), needs[op], stored or frozenset(), sizes)
         for op in range(len(container.ops))
+    )
+    return tuple(_with_waits(container, op, bill, slow, round(float(waits[op]))) for op, bill in enumerate(bills))
+
+
+def _with_waits(container: Container, op: int, bill: StepBill, slow: frozenset[int], wait_cycles: int) -> StepBill:
+    """Add what an op moves from and to the slow memory: inputs have their shares of what is read."""
+    share = sum(part for tensor, part in read_shares(container, op).items() if tensor in slow)
+    return replace(
+        bill,
+        slow_read_bytes=round(bill.arena_read_bytes * share),
+        slow_written_bytes=bill.arena_written_bytes if int(container.ops[op]["output"]) in slow else 0,
+        wait_cycles=wait_cycles,
     )
 
 

@@ -131,7 +131,7 @@ def taps(p: Any, axis: str) -> int:
 _BEFORE = {"h": "top", "w": "left"}
 
 
-def _inside(p: Any, axis: str) -> int:
+def whole_windows(p: Any, axis: str) -> int:
     """Return the rows or columns of the output whose windows lie inside the input whole."""
     starts = np.arange(int(p[f"out_{axis}"])) * int(p[f"stride_{axis}"]) - int(p[f"pad_{_BEFORE[axis]}"])
     ends = starts + int(p[f"dilation_{axis}"]) * (int(p[f"k_{axis}"]) - 1)
@@ -173,7 +173,7 @@ def _dense(p: Any, kernels: str) -> Counts:
     runs = pixels // _PIXELS + (left if blocks.singles else left > 0)
     rows = runs * -(-outputs // blocks.channels)
     elements = _row_elements(p, kernels)
-    border = pixels - int(p["n"]) * _inside(p, "h") * _inside(p, "w")
+    border = pixels - int(p["n"]) * whole_windows(p, "h") * whole_windows(p, "w")
     window = int(p["k_h"]) * int(p["k_w"]) * int(p["in_c"])
     return {
         "call": 1,
@@ -196,11 +196,11 @@ def _depthwise(p: Any, kernels: str) -> Counts:
     pixels, kernel = n * out_h * out_w, int(p["k_h"]) * int(p["k_w"])
     row = _row_of_windows(kernels, p)
     # blocks that reach beyond the input are gathered first
-    inside_h = _inside(p, "h")
+    inside_h = whole_windows(p, "h")
     gathered = inside_h * row.beyond + (out_h - inside_h) * row.blocks
     gathered_columns = inside_h * row.columns_beyond + (out_h - inside_h) * row.columns
     inside = n * taps(p, "h") * taps(p, "w")
-    border = pixels - n * _inside(p, "h") * _inside(p, "w")
+    border = pixels - n * whole_windows(p, "h") * whole_windows(p, "w")
     return {
         "call": 1,
         "pixel": pixels,

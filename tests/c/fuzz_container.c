@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/arena.h"
 #include "core/crc32.h"
 #include "core/live.h"
 #include "host/isa.h"
@@ -63,9 +64,24 @@ static uint32_t next_random(uint32_t *state) {
   return *state >> 8;
 }
 
+// All of the arena, in whichever memories it lies.
+static void fill(const jlt_engine_t *engine, int byte) {
+  memset(engine->arena, byte, engine->arena_bytes - engine->slow_bytes);
+  if (engine->slow_bytes > 0) {
+    memset(engine->slow, byte, engine->slow_bytes);
+  }
+}
+
+static void keep(const jlt_engine_t *engine, uint8_t *kept) {
+  memcpy(kept + engine->slow_bytes, engine->arena, engine->arena_bytes - engine->slow_bytes);
+  if (engine->slow_bytes > 0) {
+    memcpy(kept, engine->slow, engine->slow_bytes);
+  }
+}
+
 static bool start(jlt_engine_t *engine, uint16_t path, const uint8_t *zeros) {
   const jlt_container_t *c = engine->container;
-  memset(engine->arena, 0, engine->arena_bytes);
+  fill(engine, 0);
   if (jlt_engine_start(engine, path)) {
     return false;
   }
@@ -97,15 +113,15 @@ static void lose_power(jlt_engine_t *engine, uint8_t exit, uint8_t *kept, uint32
   const jlt_container_t *c = engine->container;
   jlt_engine_mark_t mark;
   jlt_engine_save(engine, &mark);
-  memcpy(kept, engine->arena, engine->arena_bytes);
+  keep(engine, kept);
   restore_hostile(engine, exit, &mark, state);
-  memset(engine->arena, (int)(next_random(state) & 0xFFu), engine->arena_bytes);
+  fill(engine, (int)(next_random(state) & 0xFFu));
   uint64_t live_bytes = 0;
   for (uint32_t t = 0; t < c->model->n_tensors; t++) {
     if (jlt_live_at(c, mark.next_op, mark.unit, (uint16_t)t)) {
       const uint32_t bytes = engine->is_f32 ? c->tensors[t].elements * 4u : jlt_tensor_bytes(&c->tensors[t]);
       const size_t at = engine->is_f32 ? (size_t)c->f32_offsets[t] * 4u : c->arena_offsets[t];
-      memcpy(engine->arena + at, kept + at, bytes);
+      memcpy(jlt_arena_at(engine, at), kept + at, bytes);
       live_bytes += jlt_tensor_bytes(&c->tensors[t]);
     }
   }
@@ -189,6 +205,28 @@ static uint8_t *aligned(size_t bytes, size_t alignment) {
   return memory;
 }
 
+static bool path_is_f32(const jlt_container_t *c, uint16_t path) {
+  return c->precisions[c->paths[path].precisions[0]].is_f32 != 0;
+}
+
+// An engine with an arena of exactly the bytes that a path needs: in one piece, or in the two that a plan with two memories has.
+typedef struct {
+  jlt_engine_t engine;
+  uint8_t *fast;
+  uint8_t *slow;
+} made_t;
+
+static made_t make(const jlt_container_t *c, uint16_t path, bool in_two) {
+  const uint32_t slow_bytes = in_two ? c->slow_bytes : 0;
+  const uint32_t fast_bytes = jlt_arena_bytes(c, path) - slow_bytes;
+  made_t made = {.fast = aligned(fast_bytes, JLT_ARENA_ALIGN_BYTES), .slow = aligned(slow_bytes, JLT_ARENA_ALIGN_BYTES)};
+  if (in_two ? jlt_engine_init_two(&made.engine, c, made.fast, fast_bytes, made.slow, slow_bytes)
+             : jlt_engine_init(&made.engine, c, made.fast, fast_bytes)) {
+    abort();
+  }
+  return made;
+}
+
 static void run_all(const jlt_container_t *c, bool is_sound) {
   uint32_t input_bytes = 0;
   for (uint32_t i = 0; i < c->model->n_inputs; i++) {
@@ -205,17 +243,16 @@ static void run_all(const jlt_container_t *c, bool is_sound) {
     if (arena_bytes == 0 || arena_bytes > ARENA_LIMIT) {
       continue;
     }
-    uint8_t *arena = aligned(arena_bytes, JLT_ARENA_ALIGN_BYTES);
     uint8_t *kept = aligned(arena_bytes, JLT_ARENA_ALIGN_BYTES);
-    jlt_engine_t engine;
-    if (jlt_engine_init(&engine, c, arena, arena_bytes)) {
-      abort();
-    }
-    for (uint32_t exit = 0; exit < c->model->n_exits; exit++) {
-      run_twice(&engine, path, (uint8_t)exit, zeros, kept, is_sound);
+    for (uint32_t pieces = 1; pieces <= (c->slow_bytes > 0 && !path_is_f32(c, path) ? 2u : 1u); pieces++) {
+      made_t made = make(c, path, pieces == 2);
+      for (uint32_t exit = 0; exit < c->model->n_exits; exit++) {
+        run_twice(&made.engine, path, (uint8_t)exit, zeros, kept, is_sound);
+      }
+      free(made.slow);
+      free(made.fast);
     }
     free(kept);
-    free(arena);
   }
   free(zeros);
 }

@@ -22,6 +22,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from band_cases import chain
+from memory_cases import in_halves
 from sparse_cases import conv, sparse_plan
 
 from joulet.container.isa_plan import with_isa_plan
@@ -90,6 +91,7 @@ def fuzz_container(seconds: float, seed: int, findings: Path) -> int:
             for isa in ("ARMV6M", "AVX2"):
                 name = corpus / f"bands-{seed_of_chain}-{isa}.jlt"
                 name.write_bytes(with_isa_plan(chain(seed_of_chain), isa, ram_bytes=0))
+                (corpus / f"memories-{seed_of_chain}-{isa}.jlt").write_bytes(in_halves(chain(seed_of_chain), isa))
         for seed_of_conv in range(4):
             name = corpus / f"sparse-{seed_of_conv}.jlt"
             content = conv(seed_of_conv, absent=0.5, out=(2, 5), kernel=(1, 1 + seed_of_conv), channels=(8, 4))
