@@ -28,10 +28,14 @@ SLOW = SlowRam(address=0x6000_0000, bytes=4096, read_wait_cycles=5, write_wait_c
 CODE = (0x6801, 0x7802, 0x6041, 0x8082, 0xC80E, 0xC00E, 0xBF30)
 
 
-def ran(pointer: int) -> Core:
+# cmp r0, r0; ite eq; ldreq r1, [r0]; strne r1, [r0, #4]; a branch to what follows: movs r3, #7; movs r4, #9; str r4, [r0, #8]; wfi
+IT_BLOCK = (0x4280, 0xBF0C, 0x6801, 0x6041, 0xE7FF, 0x2307, 0x2409, 0x6084, 0xBF30)
+
+
+def ran(pointer: int, code: tuple[int, ...] = CODE) -> Core:
     core = Core("cortex-m4", (0, 4096), (0x2000_0000, 4096), SLOW)
     core.flash[:8] = np.array([0x2000_1000, 0x11], "<u4").view(np.uint8)
-    program = [0x4800, 0xE001, pointer & 0xFFFF, pointer >> 16, *CODE]  # ldr r0, [pc]; skip it
+    program = [0x4800, 0xE001, pointer & 0xFFFF, pointer >> 16, *code]  # ldr r0, [pc]; skip it
     core.flash[0x10 : 0x10 + 2 * len(program)] = np.array(program, "<u2").view(np.uint8)
     core.reset()
     core.run()
@@ -44,6 +48,12 @@ def test_every_access_is_counted_and_waited_for() -> None:
     assert slow.slow_accesses == (1 + 1 + 3, 1 + 1 + 3)
     assert slow.instructions == fast.instructions
     assert slow.cycles - fast.cycles == 5 * SLOW.read_wait_cycles + 5 * SLOW.write_wait_cycles
+
+
+def test_an_it_block_ends_where_it_ends() -> None:
+    slow = ran(SLOW.address, IT_BLOCK)
+    assert slow.slow[8:12].tolist() == [9, 0, 0, 0]
+    assert slow.slow_accesses == (1, 1)
 
 
 def test_a_state_that_is_kept_has_both_memories() -> None:

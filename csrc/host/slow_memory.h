@@ -11,6 +11,9 @@ typedef struct {
   uint64_t *cycles;  // of the core, which its waits are added to
   uint32_t read_wait;  // cycles of one
   uint32_t write_wait;
+  int xpsr;  // the emulator's number of that register, and its functions for registers
+  int (*read_register)(void *emulator, int number, void *value);
+  int (*write_register)(void *emulator, int number, const void *value);
 } jlt_slow_memory_t;
 
 // A callback for the emulator's hooks of reading and writing within the memory; `user` is the jlt_slow_memory_t.

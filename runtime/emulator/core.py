@@ -96,7 +96,7 @@ class Core:
         counter.code_base, counter.code_bytes, counter.blocks = self.flash_base, len(self.flash), self._blocks
         for field, cycles in cycle_classes(name).items():
             setattr(counter.classes, field, cycles)
-        counter.stop = ffi.cast("void (*)(void *)", ctypes.cast(uclib.uc_emu_stop, ctypes.c_void_p).value)
+        counter.stop = _pointer("void (*)(void *)", uclib.uc_emu_stop)
         counter.most_instructions = counter.most_cycles = _FOREVER
         self._hook(self._block_hook, "jlt_count_block", counter, (1, 0))  # wherever it runs
         return counter
@@ -106,6 +106,10 @@ class Core:
         counter = self._accesses
         counter.cycles = self.cycles_address
         counter.read_wait, counter.write_wait = slow.read_wait_cycles, slow.write_wait_cycles
+        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
+        counter.xpsr = self._arm.UC_ARM_REG_XPSR
+        counter.read_register = _pointer("int (*)(void *, int, void *)", uclib.uc_reg_read)
+        counter.write_register = _pointer("int (*)(void *, int, const void *)", uclib.uc_reg_write)
         self._hook(self._access_hook, "jlt_count_access", counter, (slow.address, slow.address + slow.bytes - 1))
 
     def _hook(self, kind: int, function: str, user: Any, addresses: tuple[int, int]) -> None:
@@ -293,3 +297,8 @@ class Core:
     def pc(self) -> int:
         """Address of the next instruction."""
         return self._pc
+
+
+def _pointer(kind: str, function: Any) -> Any:
+    """Return a function of the emulator's library for C."""
+    return ffi.cast(kind, ctypes.cast(function, ctypes.c_void_p).value)
