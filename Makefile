@@ -112,7 +112,7 @@ fit-bands: $(VENV)/.test  ## cycles that bands add on a core, fitted to drawn ne
 study-plan: $(VENV)/.test  ## operating points of two models under limits: foretold, built and counted on virtual boards
 	$(PY) tests/studies/plan_points.py --shared $(SHARED)
 
-study-memories: $(VENV)/.test  ## VWW in two memories on a virtual board: the chosen placement beside others, waits foretold and counted
+study-memories: $(VENV)/.test  ## two models in two memories on a virtual board: the chosen placement beside others, waits foretold and counted
 	$(PY) tests/studies/memories.py --shared $(SHARED)
 
 fit-accesses: $(VENV)/.test  ## how often the M4's kernels access tensors, fitted to drawn layers and checked on MLPerf Tiny; WRITE=1 keeps it

@@ -12,7 +12,7 @@ from powercut.scenario import Case, Machine
 
 import joulet
 from joulet.boards import load_board
-from joulet.container.isa_plan import band_groups
+from joulet.container.isa_plan import band_groups, slow_bytes
 from joulet.container.read import Container
 from joulet.energy.capacitor import Capacitor
 from joulet.energy.converter import ConstantConverter
@@ -54,6 +54,19 @@ def test_random_cuts_where_ops_run_in_bands(strategy: str) -> None:
     for number, case in enumerate(cases(["bands"], "")):
         if case.name.split("/")[1] == strategy:
             tally.add(piece(case, "", 300 + number, 16))
+    assert tally.cuts >= 30
+    assert_clean(tally)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_random_cuts_where_tensors_lie_in_two_memories(strategy: str) -> None:
+    """What is copied, kept and brought back comes from the memory in which it lies, and goes there."""
+    need_board()
+    assert slow_bytes(model_of("memories", "")[0], "ARMV7EM") > 0
+    tally = Tally()
+    for number, case in enumerate(cases(["memories"], "")):
+        if case.name.split("/")[1] == strategy:
+            tally.add(piece(case, "", 400 + number, 8))
     assert tally.cuts >= 30
     assert_clean(tally)
 

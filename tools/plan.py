@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from joulet.boards import Board, load_board
-from joulet.container.isa_plan import Arenas
+from joulet.container.isa_plan import Arenas, slow_bytes
 from joulet.container.layout import MAGIC
 from joulet.container.read import Container
 from joulet.engine.host import HostEngine
@@ -278,14 +278,21 @@ def _text(args: argparse.Namespace, board: Board, limits: Limits, search: Search
         f"limits: {', '.join(each for each in given if each) or 'the board alone'}\naccuracy: {search.accuracy_is}",
         "none better in accuracy, energy, RAM and flash (> taken, x outside a limit)\n" + table(head, marked),
         f"taken: {chosen.path} to {', '.join(chosen.exits)}; paths in the container: {', '.join(kept)}; "
-        f"RAM {chosen.ram_bytes:,} bytes, flash {chosen.flash_bytes:,}, {chosen.copies[0]} of {chosen.copies[1]} packed copies, "
-        f"{chosen.bands} groups in bands\n" + "\n".join(_tight_lines(search)),
+        f"RAM {chosen.ram_bytes:,} bytes{_slow(chosen, board)}, flash {chosen.flash_bytes:,}, "
+        f"{chosen.copies[0]} of {chosen.copies[1]} packed copies, {chosen.bands} groups in bands\n"
+        + "\n".join(_tight_lines(search)),
         table(*rows(_steps(chosen, board))),
         f"cycles: {board.provenance.get('cycles', '')}\nenergy: {board.provenance.get('pj_per_cycle', '')}",
     ]
     if args.out is not None:
         blocks.append(f"written to {args.out}; next: joulet build {args.out} --board {board.name}")
     return "\n\n".join(blocks)
+
+
+def _slow(point: Point, board: Board) -> str:
+    """Return what lies in the slower of two memories, if there is one."""
+    slow = slow_bytes(point.image, board.isa) if board.slow is not None else 0
+    return f" and {slow:,} in the slow memory" if slow else ""
 
 
 def _shown(points: Sequence[Point], limits: Limits) -> list[Point]:

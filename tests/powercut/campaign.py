@@ -29,6 +29,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from band_cases import blocks
+from memory_cases import in_halves
 
 from joulet.boards import load_board
 from joulet.compile import compile_model
@@ -57,12 +58,16 @@ TELL_S = 30.0  # between two lines of progress, unless somebody looks on
 def model_of(name: str, shared: str) -> tuple[bytes, tuple[np.ndarray, ...]]:
     """Return a container with two early exits and the board's plan, and an input. ``tiny`` needs no shared data.
 
-    Nor does ``bands``, of which most ops run in bands, and which has one exit.
+    Nor do ``bands``, of which most ops run in bands, and which has one exit, and ``memories``: ``tiny`` with every other tensor
+    in the slow one of two memories.
     """
     isa = load_board(BOARD).isa
     if name == "bands":
         x = np.random.default_rng(7).integers(-128, 128, (12, 12, 4)).astype(np.int8)
         return with_isa_plan(blocks(2, side=12, channels=4), isa, ram_bytes=0), (x,)
+    if name == "memories":
+        content, sample = _compiled("tiny", shared)
+        return in_halves(content, isa), sample
     content, sample = _compiled(name, shared)
     return with_isa_plan(content, isa), sample
 
@@ -95,7 +100,7 @@ def cases(models: Sequence[str], shared: str) -> list[Case]:
                 Case(
                     model=model,
                     strategy=strategy.removesuffix("-RELAXED").removesuffix("-FLASH"),
-                    board="virtual_m4_flash" if strategy in IN_FLASH else "virtual_m4",
+                    board=_board_of(model, strategy),
                     path=path,
                     exit=exit,
                     every=every,
@@ -105,6 +110,12 @@ def cases(models: Sequence[str], shared: str) -> list[Case]:
                 for every in ((True,) if exit == engine.n_exits - 1 else (False,))
             ]
     return found
+
+
+def _board_of(model: str, strategy: str) -> str:
+    if strategy in IN_FLASH:
+        return "virtual_m4_flash"
+    return "virtual_m4_two" if model == "memories" else BOARD
 
 
 @lru_cache(maxsize=1)

@@ -3,10 +3,11 @@
 
     python tests/studies/memories.py --shared ../shared
 
-VWW without added exits in 24 KiB of fast memory, under the real firmware: all of it slow, tensors slow in the order of their bytes
-until the rest fits, and the placement that the planner chose; beside them the board with one memory that has room for everything.
-Answers must be those of the reference kernels on the host, byte for byte, on the emulated MPS3 with two memories too. Exit code 1
-when a byte differs, when the waits of a placement are off by more than 5 %, or when the chosen one is not the cheapest.
+VWW and ResNet-8 without added exits in 24 KiB of fast memory, under the real firmware: all of it slow, tensors slow in the order
+of their bytes until the rest fits, and the placement that the planner chose; beside them the board with one memory that has room
+for everything. Answers must be those of the reference kernels on the host, byte for byte, on the emulated MPS3 with two memories
+too. Exit code 1 when a byte differs, when the waits of a placement are off by more than 5 %, or when the chosen one is not the
+cheapest.
 """
 
 from __future__ import annotations
@@ -36,7 +37,12 @@ from joulet.plan.on_board import planned_for, two_memories
 from joulet.tools.engines import open_board
 
 BOARD, WHOLE, QEMU = "virtual_m4_two", "virtual_m4", "qemu_mps3_an547_two"
+MODELS = ("vww_96_int8", "ic_resnet8_int8")
 LIMIT = 0.05
+HEAD = (
+    f"{'placement':<20} {'fast':>7} {'slow':>7} {'tensors':>7} {'waits foretold':>15} {'counted':>11} {'off':>6} "
+    f"{'cycles foretold':>16} {'counted':>12} {'off':>6}  bytes"
+)
 
 
 def largest_first(container: bytes, board: Board, copies: Copies, room_bytes: int) -> frozenset[int]:
@@ -90,46 +96,54 @@ def in_qemu(content: bytes, sample: list[np.ndarray]) -> list[np.ndarray]:
         return list(BoardEngine(planned, link, counter=counter).infer(sample).outputs)
 
 
-def main() -> int:
-    """Print the table; return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--shared", type=Path, required=True, help="folder with data/mlperf_tiny")
-    args = parser.parse_args()
-    model = args.shared / "data" / "mlperf_tiny" / "models" / "vww_96_int8.tflite"
-    content = compile_model(model, exits="off", precisions=("w8",)).container
-    board = load_board(BOARD)
+def judged(content: bytes, board: Board) -> bool:
+    """Print the placements of a model; return whether bytes, waits and choice are as they should be."""
     host = HostEngine(content, isa="REF")
     rng = np.random.default_rng(0)
     sample = [rng.integers(-128, 128, (1, *info.shape), np.int8) for info in host.inputs]
     expected = list(host.infer(sample).outputs)
 
-    def same(outputs: list[np.ndarray]) -> bool:
-        return all(np.array_equal(a, b) for a, b in zip(outputs, expected, strict=True))
+    def said(outputs: list[np.ndarray]) -> str:
+        return "same" if all(np.array_equal(a, b) for a, b in zip(outputs, expected, strict=True)) else "DIFFER"
 
-    outputs, without = counted(planned_for(content, WHOLE), WHOLE, sample)
-    fine = same(outputs)
-    print(f"VWW on {BOARD}: {board.slow.fast_arena_bytes:,} bytes of fast memory for the arena")
-    print(f"{'placement':<20} {'fast':>7} {'slow':>7} {'tensors':>7} {'waits foretold':>15} {'counted':>11} {'off':>6} "
-          f"{'cycles foretold':>16} {'counted':>12} {'off':>6}  bytes")  # fmt: skip
-    print(f"{'one memory':<20} {fast_bytes(planned_for(content, WHOLE), board.isa):>7,} {0:>7} {0:>7} {0:>15} {0:>11} {'':>6} "
-          f"{'':>16} {without:>12,} {'':>6}  {'same' if fine else 'DIFFER'}")  # fmt: skip
+    whole = planned_for(content, WHOLE)
+    outputs, without = counted(whole, WHOLE, sample)
+    fine = said(outputs) == "same"
+    print(HEAD)
+    print(f"{'one memory':<20} {fast_bytes(whole, board.isa):>7,} {0:>7} {0:>7} {0:>15} {0:>11} {'':>6} "
+          f"{'':>16} {without:>12,} {'':>6}  {said(outputs)}")  # fmt: skip
     cycles: dict[str, int] = {}
     for name, planned in placements(content, board).items():
         decoded = Container.from_bytes(planned)
         copies = stored_copies(decoded, board.isa)
         waits = float(memory_waits(decoded, board, copies)[0].sum())
-        said = float(op_cycles(decoded, board.cycles, board.isa, copies)[0].sum()) + waits
+        foretold = float(op_cycles(decoded, board.cycles, board.isa, copies)[0].sum()) + waits
         outputs, cycles[name] = counted(planned, BOARD, sample)
         seen = cycles[name] - without
-        fine &= same(outputs) and abs(waits - seen) <= LIMIT * seen
+        fine &= said(outputs) == "same" and abs(waits - seen) <= LIMIT * seen
         print(
             f"{name:<20} {fast_bytes(planned, board.isa):>7,} {slow_bytes(planned, board.isa):>7,} "
             f"{len(slow_tensors(decoded, board.isa)):>7} {waits:>15,.0f} {seen:>11,} {waits / seen - 1:>+6.1%} "
-            f"{said:>16,.0f} {cycles[name]:>12,} {said / cycles[name] - 1:>+6.1%}  {'same' if same(outputs) else 'DIFFER'}"
+            f"{foretold:>16,.0f} {cycles[name]:>12,} {foretold / cycles[name] - 1:>+6.1%}  {said(outputs)}"
         )
-    answers = same(in_qemu(content, sample))
-    print(f"{QEMU}: bytes {'same' if answers else 'DIFFER'}")
-    return 0 if fine and answers and cycles["chosen"] == min(cycles.values()) else 1
+    emulated = said(in_qemu(content, sample))
+    print(f"{QEMU}: bytes {emulated}")
+    return fine and emulated == "same" and cycles["chosen"] == min(cycles.values())
+
+
+def main() -> int:
+    """Print the tables; return the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--shared", type=Path, required=True, help="folder with data/mlperf_tiny")
+    args = parser.parse_args()
+    board = load_board(BOARD)
+    assert board.slow is not None
+    fine = True
+    for name in MODELS:
+        model = args.shared / "data" / "mlperf_tiny" / "models" / f"{name}.tflite"
+        print(f"{name} on {BOARD}: {board.slow.fast_arena_bytes:,} bytes of fast memory for the arena")
+        fine &= judged(compile_model(model, exits="off", precisions=("w8",)).container, board)
+    return 0 if fine else 1
 
 
 if __name__ == "__main__":
