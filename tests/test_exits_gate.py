@@ -12,7 +12,7 @@ from oracle import execute, run
 from joulet.compile import compile_model
 from joulet.engine.host import HostEngine
 from joulet.engine.refit import HeadRefit, RefitRule
-from joulet.exits import attach, gate
+from joulet.exits import gate, gating
 from joulet.exits.attach import Attached, attach_exits
 from joulet.exits.confidence import choose_stops
 from joulet.exits.gate import RAMPS, Seen, fit_gates, gated, is_too_sure, strictest
@@ -39,8 +39,9 @@ def w8_of(graph: Graph) -> Precision:
 @pytest.fixture
 def every_exit_has_one(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "_TOLERANCE", -10.0)
-    monkeypatch.setattr(attach, "_LEAST_GAIN", 10.0)
-    monkeypatch.setattr(attach, "_GATES_MAY_LOSE", 1.0)
+    monkeypatch.setattr(gating, "_MAY_COST", 10.0)
+    monkeypatch.setattr(gating, "_MAY_COST_OF_MUCH", 10.0)
+    monkeypatch.setattr(gating, "_MAY_LOSE", 1.0)
 
 
 @pytest.fixture

@@ -9,34 +9,30 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from itertools import combinations
 
 import numpy as np
 
 from joulet.errors import UsageError
-from joulet.exits.confidence import BINS, WISHED_SAVING, Stops, choose_stops
-from joulet.exits.gate import Gate, Seen, fit_gates, gated, is_too_sure, strictest, sure_shares
+from joulet.exits.confidence import Stops
+from joulet.exits.gate import Gate
+from joulet.exits.gating import with_gates
 from joulet.exits.graft import Candidate, Spec, Tail, candidates_of, find_tail, graft, pooled_graph
-from joulet.exits.heads import IntHead, logits_quant, margins, quantise
-from joulet.exits.outliers import outliers
-from joulet.exits.ridge import F64, I64, Ridge, fit, folds, temperature
-from joulet.ir import DType, ExitOrigin, Graph, OpKind, Quant
+from joulet.exits.heads import IntHead, margins
+from joulet.exits.ridge import I64, folds
+from joulet.exits.scored import Imported, Scored, margin_bins, score
+from joulet.ir import DType, ExitOrigin, Graph, OpKind
 from joulet.passes.macs import macs
 from joulet.quant.bare import with_exit
-from joulet.quant.bias import corrected
-from joulet.quant.nested import all_four, setting_of
 from joulet.quant.probe import Array, Execute, full, probe, spread_samples
 
 Progress = Callable[[str, int, int], None]
 MOST_EXITS = 12
-MOST_OUTLIERS = 2000
 _AUTO_EXITS = 3
 _MOST_COMBINATIONS = 4000
 _MIN_SAMPLES_A_CLASS = 2
 _WIDER_IS_WORTH = 0.01  # accuracy
-_LEAST_GAIN = 0.01  # of the MACs, for one more exit; gates may take as much
-_GATES_MAY_LOSE = 0.001  # accuracy where exits stop
+_LEAST_GAIN = 0.01  # of the MACs, for one more exit
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -67,18 +63,6 @@ class Attached:
         """Return a graph as it is, without calibration."""
         none = np.zeros(0, np.int64)
         return Attached(graph=graph, heads=(None,) * len(graph.exits), labels=none, fold=none, notes=())
-
-
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class _Scored:
-    candidate: Candidate
-    head: IntHead
-    without_fold: tuple[IntHead, ...]
-    logits: I64
-    bins: I64
-    correct: F64
-    head_macs: int
-    gate: Gate | None = None
 
 
 def wanted_exits(exits: str | int) -> int | None:
@@ -219,7 +203,7 @@ def _attach(
     pooled, points, features, logits = _features(execute, graph, feeds, tail, progress)
     scored = []
     for done, candidate in enumerate(points):
-        scored.append(_score(candidate, features[candidate.features], labels, fold, n_classes, tail))
+        scored.append(score(candidate, features[candidate.features], labels, fold, n_classes, tail))
         if progress:
             progress("exits: heads on candidate layers", done + 1, len(points))
     early = _best_pooling([s for s in scored if not s.candidate.refit])
@@ -227,20 +211,20 @@ def _attach(
         raise UsageError(f"exits {count}: model {graph.name!r} has only {len(early)} layers that can take one")
     refit = next((s for s in scored if s.candidate.refit), None)
     margin, answer = margins(logits.reshape(len(labels), -1))
-    last = (np.minimum(margin >> 3, BINS - 1), (answer == labels).astype(np.float64))
-    total = sum(macs(graph))
-    chosen, _ = _search(early, refit, last, total, count)
+    right = (answer == labels).astype(np.float64)
+    imported = Imported(bins=margin_bins(margin), correct=right, macs=sum(macs(graph)))
+    chosen = _search(early, refit, imported, count)
     if count is None and not chosen:
         notes.append("exits: no early exit saves work without losing accuracy on the calibration data")
     everything = [*chosen, *([refit] if refit else [])]
     if gates and everything:
-        everything = _with_gates(execute, pooled, feeds, everything, features, fold, (last, total))
+        everything = with_gates(execute, pooled, feeds, everything, features, fold, imported)
     return _graft_all(graph, everything, tail, labels, fold, notes)
 
 
-def _best_pooling(early: Sequence[_Scored]) -> list[_Scored]:
+def _best_pooling(early: Sequence[Scored]) -> list[Scored]:
     """Return the best way to pool for each layer; wider features must be worth a point."""
-    best: dict[int, _Scored] = {}
+    best: dict[int, Scored] = {}
     for one in early:
         rival = best.get(one.candidate.after_op)
         if rival is None or one.correct.mean() > rival.correct.mean() + _WIDER_IS_WORTH:
@@ -273,134 +257,16 @@ def _features(
     return pooled, placed, features, found[graph.exits[-1].logits]
 
 
-def _score(candidate: Candidate, features: Array, labels: I64, fold: I64, n_classes: int, tail: Tail) -> _Scored:
-    real = (features.astype(np.float64) - candidate.quant.zero_point) * candidate.quant.scale[0]
-    whole = fit(real, labels, n_classes)
-    parts: list[Ridge] = []
-    scores = np.zeros((len(labels), n_classes))
-    for f in range(int(fold.max()) + 1):
-        out = fold == f
-        part = whole if out.all() else fit(real[~out], labels[~out], n_classes, whole.penalty)
-        parts.append(part)
-        scores[out] = part.scores(real[out])
-    factor, logits = _logit_grid(scores, labels, tail)
-    head = quantise(whole, factor, candidate.quant, logits)
-    without = tuple(quantise(part, factor, candidate.quant, logits) for part in parts)
-    answers = np.zeros((len(labels), n_classes), np.int64)
-    for f, part_head in enumerate(without):
-        answers[fold == f] = part_head.answer(features[fold == f])
-    margin, answer = margins(answers)
-    return _Scored(
-        candidate=candidate,
-        head=head,
-        without_fold=without,
-        logits=answers,
-        bins=np.minimum(margin >> 3, BINS - 1),
-        correct=(answer == labels).astype(np.float64),
-        head_macs=features.shape[1] * n_classes,
-    )
-
-
-def _with_gates(
-    execute: Execute,
-    pooled: Graph,
-    feeds: Mapping[int, Array],
-    parts: Sequence[_Scored],
-    features: Mapping[int, Array],
-    fold: I64,
-    reference: tuple[tuple[I64, F64], int],
-) -> list[_Scored]:
-    """Return the heads, with gates where they are surer of outliers than the imported head and a gate costs little."""
-    strange, kind = outliers(feeds, MOST_OUTLIERS)
-    imported = pooled.exits[-1].logits
-    far = _flat(probe(execute, pooled, full(pooled), strange, [*(p.candidate.features for p in parts), imported]))
-    last, total = reference
-    limit = sure_shares(*last, far[imported], kind)
-    wary = {k: p.candidate.features for k, p in enumerate(parts) if is_too_sure(_sure_shares(p, far, kind), limit)}
-    made = list(parts)
-    if not wary:
-        return made
-    four = setting_of(pooled, corrected(execute, pooled, all_four(pooled), feeds))
-    wanted = tuple(dict.fromkeys(wary.values()))
-    own_four, far_four = (_flat(probe(execute, pooled, four, each, wanted)) for each in (feeds, strange))
-    base = float(last[1].mean())
-
-    def stops(tried: Sequence[_Scored]) -> Stops:
-        return choose_stops(*_chain(tried, last, total), base, least=_least_bins(tried))
-
-    first = stops(made)
-
-    def is_cheap(place: int, gate: Gate) -> bool:
-        then = stops([*made[:place], _gated(made[place], gate, features, fold), *made[place + 1 :]])
-        # Where the exits save what is wished for, next to nothing of it is given away.
-        spare = 0.1 * _LEAST_GAIN if first.mean_macs <= 1 - WISHED_SAVING else _LEAST_GAIN
-        return then.mean_macs <= first.mean_macs + spare and then.accuracy >= first.accuracy - _GATES_MAY_LOSE
-
-    for place, t in wary.items():
-        seen = {"w8": Seen(own=features[t], outliers=far[t]), "w4": Seen(own=own_four[t], outliers=far_four[t])}
-        gate = strictest(fit_gates(seen, fold, parts[place].candidate.quant), partial(is_cheap, place))
-        if gate is not None:
-            made[place] = _gated(made[place], gate, features, fold)
-    return made
-
-
-def _sure_shares(part: _Scored, outliers: Mapping[int, Array], kind: I64) -> F64:
-    return sure_shares(part.bins, part.correct, part.head.answer(outliers[part.candidate.features]), kind)
-
-
-def _flat(values: Mapping[int, Array]) -> dict[int, Array]:
-    return {t: a.reshape(len(a), -1) for t, a in values.items()}
-
-
-def _gated(part: _Scored, gate: Gate, features: Mapping[int, Array], fold: I64) -> _Scored:
-    """Return a head whose margins are those behind a gate."""
-    own = features[part.candidate.features]
-    share = np.zeros((len(own), 1), np.int64)
-    for f, row in enumerate(gate.without_fold):
-        share[fold == f] = row.answer(own[fold == f])
-    margin, _ = margins(gated(part.logits, share, part.head.logits.zero_point))
-    return replace(part, gate=gate, bins=np.minimum(margin >> 3, BINS - 1), head_macs=part.head_macs + own.shape[1])
-
-
-def _least_bins(parts: Sequence[_Scored]) -> tuple[int, ...]:
-    """Return the bin from which each exit may stop: what a gate shuts out goes on."""
-    return (*(int(part.gate is not None) for part in parts), 0)
-
-
-def _logit_grid(scores: F64, labels: I64, tail: Tail) -> tuple[float, Quant]:
-    factor = temperature(scores, labels)
-    if tail.fixed_logits is None:
-        return factor, logits_quant(scores * factor)
-    low, high = np.percentile(scores, [0.05, 99.95])
-    quant = tail.fixed_logits
-    reach_high = (127 - quant.zero_point) * quant.scale[0]
-    reach_low = (-128 - quant.zero_point) * quant.scale[0]
-    fits = min(reach_high / max(high, 1e-9), reach_low / min(low, -1e-9))
-    return min(factor, fits), quant
-
-
-def _chain(parts: Sequence[_Scored], last: tuple[I64, F64], total: int) -> tuple[I64, F64, F64]:
-    """Return (bins, correct, costs as a share of the imported model) of a chain of exits and the imported head."""
-    bins = np.stack([*(p.bins for p in parts), last[0]])
-    correct = np.stack([*(p.correct for p in parts), last[1]])
-    heads = np.cumsum([p.head_macs for p in parts])
-    costs = [p.candidate.macs + h for p, h in zip(parts, heads, strict=True)]
-    costs.append(total + (int(heads[-1]) if len(parts) else 0))
-    return bins, correct, np.asarray(costs, np.float64) / total
-
-
-def _search(
-    early: Sequence[_Scored], refit: _Scored | None, last: tuple[I64, F64], total: int, count: int | None
-) -> tuple[list[_Scored], Stops]:
+def _search(early: Sequence[Scored], refit: Scored | None, imported: Imported, count: int | None) -> list[Scored]:
     """Return the exits that save most at the imported model's accuracy, by search over all combinations."""
-    base = float(last[1].mean())
+    base = imported.accuracy
     ending = [refit] if refit else []
-    best: tuple[list[_Scored], Stops] = ([], choose_stops(*_chain(ending, last, total), base))
+    best: tuple[list[Scored], Stops] = ([], imported.stops(ending))
     for size in range(1, _AUTO_EXITS + 1) if count is None else [count]:
         pool = _thinned(early, size)
-        found: tuple[list[_Scored], Stops] | None = None
+        found: tuple[list[Scored], Stops] | None = None
         for combination in combinations(pool, size):
-            stops = choose_stops(*_chain([*combination, *ending], last, total), base)
+            stops = imported.stops([*combination, *ending])
             if found is None or _rank(stops, base) > _rank(found[1], base):
                 found = (list(combination), stops)
         if found is None:
@@ -408,7 +274,7 @@ def _search(
         gain = _rank(found[1], base) - _rank(best[1], base)
         if count is not None or gain > _LEAST_GAIN:
             best = found
-    return best
+    return best[0]
 
 
 def _rank(stops: Stops, base: float) -> float:
@@ -417,7 +283,7 @@ def _rank(stops: Stops, base: float) -> float:
     return min(saving, 0.5) + 0.1 * saving + 2.5 * (stops.accuracy - base)
 
 
-def _thinned(early: Sequence[_Scored], size: int) -> Sequence[_Scored]:
+def _thinned(early: Sequence[Scored], size: int) -> Sequence[Scored]:
     """Return fewer candidates, evenly spread, where all combinations would be too many."""
     keep = len(early)
     while keep > size and _choose(keep, size) > _MOST_COMBINATIONS // 8:
@@ -434,7 +300,7 @@ def _choose(n: int, k: int) -> int:
 
 
 def _graft_all(
-    graph: Graph, chosen: Sequence[_Scored], tail: Tail, labels: I64, fold: I64, notes: list[str]
+    graph: Graph, chosen: Sequence[Scored], tail: Tail, labels: I64, fold: I64, notes: list[str]
 ) -> Attached:
     specs = []
     for position, part in enumerate(chosen):
