@@ -10,13 +10,16 @@ from joulet.exits import outliers as made
 from joulet.exits.outliers import CHANGES, outliers
 
 
+@pytest.mark.parametrize("kind_of_number", [np.int8, np.float32])
 @pytest.mark.parametrize("shape", [(12, 10, 3), (49, 10, 1), (40,), (1, 7), (1, 1, 5), (2, 3, 4, 2)])
-def test_outliers_look_like_inputs_and_are_drawn_the_same_every_time(shape: tuple[int, ...]) -> None:
-    x = np.random.default_rng(0).integers(-128, 128, (30, *shape)).astype(np.int8)
+def test_outliers_look_like_inputs_and_are_drawn_the_same_every_time(
+    shape: tuple[int, ...], kind_of_number: type[np.number]
+) -> None:
+    x = np.random.default_rng(0).integers(-128, 128, (30, *shape)).astype(kind_of_number)
     first, kind = outliers({7: x}, 25)
     again, _ = outliers({7: x}, 25)
     assert first[7].shape == (25, *shape)
-    assert first[7].dtype == np.int8
+    assert first[7].dtype == kind_of_number
     np.testing.assert_array_equal(kind, np.arange(25) % (2 * len(CHANGES)))
     np.testing.assert_array_equal(first[7], again[7])
 

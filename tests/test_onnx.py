@@ -187,3 +187,18 @@ def test_a_float_model_compiles_like_a_float_tflite(tmp_path: Path) -> None:
     assert any("NHWC" in note for note in result.report.notes)
     got = HostEngine(result.container).infer([stored], path="w8").outputs[0]
     assert np.abs(got - outputs[0].reshape(got.shape)).mean() < 0.02
+
+
+def test_a_float_model_gets_exits(tmp_path: Path) -> None:
+    """Its inputs stay float, for synthetic outliers too."""
+    from joulet.compile import compile_model
+    from joulet.engine.host import HostEngine
+
+    path = tmp_path / "small.onnx"
+    path.write_bytes(onnx_zoo.torch_cnn(17))
+    x, outputs = judged(path.read_bytes(), 128)
+    stored = np.ascontiguousarray(x.transpose(0, 2, 3, 1))
+    labels = outputs[0].reshape(len(x), -1).argmax(axis=1)
+    engine = HostEngine(compile_model(path, data={"input_0": stored, "labels": labels}, exits=1).container)
+    assert engine.exit_names == ("exit0", "refit", "final")
+    assert (engine.infer([stored], path="w8").outputs[0].reshape(len(x), -1).argmax(axis=1) == labels).mean() > 0.9

@@ -26,7 +26,7 @@ def outliers(feeds: Mapping[int, Array], most: int, seed: int = 0) -> tuple[dict
     Parameters
     ----------
     feeds
-        Calibration inputs ``(n, *shape[1:])`` int8 by tensor index.
+        Calibration inputs ``(n, *shape[1:])`` by tensor index, integers or float.
     most
         Samples that outliers are made of; each gives one outlier of one kind, in turns.
     seed
@@ -48,12 +48,14 @@ def outliers(feeds: Mapping[int, Array], most: int, seed: int = 0) -> tuple[dict
 def _made(kind: int, sample: Array, rng: _Rng) -> Array:
     """Return one changed sample; what has no two axes of space is taken as one row of positions with one channel."""
     image = sample if sample.ndim == 3 else sample.reshape(1, -1, 1)
-    info = np.iinfo(sample.dtype)
     made = CHANGES[kind % len(CHANGES)](image, rng).astype(np.float64)
     if kind >= len(CHANGES):
         made = np.broadcast_to(made.mean(axis=2, keepdims=True), made.shape)
     made = _louder(made, rng)
-    return np.clip(np.rint(made), info.min, info.max).astype(sample.dtype).reshape(sample.shape)
+    if np.issubdtype(sample.dtype, np.integer):  # a float input is clipped where the network quantises it
+        info = np.iinfo(sample.dtype)
+        made = np.clip(np.rint(made), info.min, info.max)
+    return made.astype(sample.dtype).reshape(sample.shape)
 
 
 def _louder(image: npt.NDArray[np.float64], rng: _Rng) -> npt.NDArray[np.float64]:
