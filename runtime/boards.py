@@ -170,7 +170,7 @@ class SlowMemory:
     read_wait_cycles, write_wait_cycles
         Of one access by an instruction, whatever its width [core cycles].
     accesses
-        Name of the table in ``firmware/boards/accesses`` with what kernels of the core read and write.
+        What kernels of the core read and write, by a table in ``firmware/boards/accesses``.
     provenance
         Where the figures come from.
     """
@@ -355,7 +355,7 @@ def _board(table: Mapping[str, Any]) -> Board:
         for key, value in part.items()
         if key.endswith("_provenance")
     }
-    fitted = cycle_table(str(cycles["kernels"]))
+    fitted = fitted_table("cycles", str(cycles["kernels"]))
     provenance["cycles"] = f"{fitted['provenance']}; {cycles['provenance']}"
     provenance["f32"] = cycles["f32"]["provenance"]
     provenance["roof"] = table["roof"]["provenance"]
@@ -408,7 +408,7 @@ def _slow(table: Mapping[str, Any]) -> SlowMemory:
         fast_arena_bytes=fast,
         read_wait_cycles=_number(table, "read_wait_cycles", zero=True),
         write_wait_cycles=_number(table, "write_wait_cycles", zero=True),
-        accesses=_accesses(access_table(str(table["accesses"]))),
+        accesses=_accesses(fitted_table("accesses", str(table["accesses"]))),
         provenance=table["provenance"],
     )
 
@@ -456,32 +456,27 @@ def nvm_figures(table: Mapping[str, Any]) -> NvmFigures:
     )
 
 
-def cycle_table(name: str) -> dict[str, Any]:
-    """Return what ``tests/studies/fit_cycles.py`` has fitted for a core, such as ``cortex_m4``, unchecked.
+_FITTED = {"cycles": "[cycles] kernels", "accesses": "[memory.slow] accesses"}  # what names a table of each folder
+
+
+def fitted_table(folder: str, name: str) -> dict[str, Any]:
+    """Return what a study has fitted for a core, such as ``cortex_m4``, unchecked.
+
+    Parameters
+    ----------
+    folder : str
+        Of ``firmware/boards``: ``cycles`` (``tests/studies/fit_cycles.py``) or ``accesses`` (``fit_accesses.py``).
+    name : str
+        The core's.
 
     Raises
     ------
     ValueError
         If there is no such table, or its file is no TOML.
     """
-    return _fitted("cycles", name, "[cycles] kernels")
-
-
-def access_table(name: str) -> dict[str, Any]:
-    """Return what ``tests/studies/fit_accesses.py`` has fitted for a core, such as ``cortex_m4``, unchecked.
-
-    Raises
-    ------
-    ValueError
-        If there is no such table, or its file is no TOML.
-    """
-    return _fitted("accesses", name, "[memory.slow] accesses")
-
-
-def _fitted(folder: str, name: str, key: str) -> dict[str, Any]:
     entry = _folder() / folder / f"{name}.toml"
     if not entry.is_file():
-        raise ValueError(f"{key} is '{name}'; firmware/boards/{folder} has no such table")
+        raise ValueError(f"{_FITTED[folder]} is '{name}'; firmware/boards/{folder} has no such table")
     try:
         table: dict[str, Any] = tomllib.loads(entry.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:

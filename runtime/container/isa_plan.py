@@ -144,11 +144,9 @@ def slow_bytes(container: bytes, isa: str) -> int:
         For bytes that are no container.
     """
     found = next((s for s in _sections_of(container, isa) if s.name == "MEMORIES"), None)
-    return (
-        0
-        if found is None
-        else int(np.frombuffer(container, layout.dtype("Memories"), 1, found.offset)[0]["slow_bytes"])
-    )
+    if found is None:
+        return 0
+    return int(np.frombuffer(container, layout.dtype("Memories"), 1, found.offset)[0]["slow_bytes"])
 
 
 def fast_bytes(container: bytes, isa: str) -> int:

@@ -63,6 +63,7 @@ class Core:
         if model is None:
             raise EngineError(f"no virtual {name}; QEMU may have one (--engine qemu:BOARD)")
         self._arm, self._error, self._block_hook = arm_const, unicorn.UcError, unicorn.UC_HOOK_BLOCK
+        self._library: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         self._access_hook = unicorn.UC_HOOK_MEM_READ | unicorn.UC_HOOK_MEM_WRITE
         self._uc = unicorn.Uc(unicorn.UC_ARCH_ARM, unicorn.UC_MODE_THUMB | unicorn.UC_MODE_MCLASS)
         self._uc.ctl_set_cpu_model(model)
@@ -89,14 +90,13 @@ class Core:
 
     def _count(self, name: str) -> Any:
         """Hook the block counter of the C core into the emulator: Python is not asked at every block."""
-        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         self._blocks = ffi.new("jlt_block_t[]", len(self.flash) // 2)
         counter = ffi.new("jlt_block_counter_t *")
         counter.code = ffi.cast("uint8_t *", self.flash.ctypes.data)
         counter.code_base, counter.code_bytes, counter.blocks = self.flash_base, len(self.flash), self._blocks
         for field, cycles in cycle_classes(name).items():
             setattr(counter.classes, field, cycles)
-        counter.stop = _pointer("void (*)(void *)", uclib.uc_emu_stop)
+        counter.stop = _pointer("void (*)(void *)", self._library.uc_emu_stop)
         counter.most_instructions = counter.most_cycles = _FOREVER
         self._hook(self._block_hook, "jlt_count_block", counter, (1, 0))  # wherever it runs
         return counter
@@ -106,18 +106,16 @@ class Core:
         counter = self._accesses
         counter.cycles = self.cycles_address
         counter.read_wait, counter.write_wait = slow.read_wait_cycles, slow.write_wait_cycles
-        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         counter.xpsr = self._arm.UC_ARM_REG_XPSR
-        counter.read_register = _pointer("int (*)(void *, int, void *)", uclib.uc_reg_read)
-        counter.write_register = _pointer("int (*)(void *, int, const void *)", uclib.uc_reg_write)
+        counter.read_register = _pointer("int (*)(void *, int, void *)", self._library.uc_reg_read)
+        counter.write_register = _pointer("int (*)(void *, int, const void *)", self._library.uc_reg_write)
         self._hook(self._access_hook, "jlt_count_access", counter, (slow.address, slow.address + slow.bytes - 1))
 
     def _hook(self, kind: int, function: str, user: Any, addresses: tuple[int, int]) -> None:
         """Have the emulator call a function of the C core."""
-        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         callback = int(ffi.cast("uintptr_t", ffi.addressof(lib, function)))
         handle = ctypes.c_size_t()
-        status = uclib.uc_hook_add(
+        status = self._library.uc_hook_add(
             self._uc._uch,
             ctypes.byref(handle),
             kind,
@@ -136,9 +134,8 @@ class Core:
 
     def map_native(self, address: int, n_bytes: int, read: Any, write: Any, user: Any) -> None:
         """Map registers that functions in C answer, with ``user`` as their last argument."""
-        uclib: Any = importlib.import_module("unicorn.unicorn_py3.unicorn").uclib
         pointers = [ctypes.c_void_p(int(ffi.cast("uintptr_t", each))) for each in (read, user, write, user)]
-        status = uclib.uc_mmio_map(self._uc._uch, ctypes.c_uint64(address), ctypes.c_size_t(n_bytes), *pointers)
+        status = self._library.uc_mmio_map(self._uc._uch, ctypes.c_uint64(address), ctypes.c_size_t(n_bytes), *pointers)
         if status:
             raise EngineError(f"the emulator maps no registers at 0x{address:08x} (status {status})")
 

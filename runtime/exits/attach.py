@@ -14,13 +14,13 @@ from itertools import combinations
 import numpy as np
 
 from joulet.errors import UsageError
-from joulet.exits.confidence import Stops
+from joulet.exits.confidence import Stops, margin_bins
 from joulet.exits.gate import Gate
 from joulet.exits.gating import with_gates
 from joulet.exits.graft import Candidate, Spec, Tail, candidates_of, find_tail, graft, pooled_graph
 from joulet.exits.heads import IntHead, margins
 from joulet.exits.ridge import I64, folds
-from joulet.exits.scored import Imported, Scored, margin_bins, score
+from joulet.exits.scored import Imported, Scored, score
 from joulet.ir import DType, ExitOrigin, Graph, OpKind
 from joulet.passes.macs import macs
 from joulet.quant.bare import with_exit

@@ -44,6 +44,11 @@ def isotonic(values: F64, weights: F64) -> F64:
     return np.concatenate([np.full(count, mean) for mean, _, count in blocks])
 
 
+def margin_bins(margins: I64) -> I64:
+    """Return the bins of the confidence table that margins 0..255 fall into."""
+    return np.asarray(np.minimum(margins >> 3, BINS - 1))
+
+
 def confidence_table(margins: I64, correct: Bool) -> tuple[int, ...]:
     """Return P(correct) of each margin bin in q15, strictly increasing, ``(32,)``.
 
@@ -54,7 +59,7 @@ def confidence_table(margins: I64, correct: Bool) -> tuple[int, ...]:
     correct
         Whether the answer was right, ``(n,)``.
     """
-    bins = np.minimum(margins >> 3, BINS - 1)
+    bins = margin_bins(margins)
     count: F64 = np.bincount(bins, minlength=BINS).astype(np.float64)
     right: F64 = np.bincount(bins, weights=correct.astype(np.float64), minlength=BINS).astype(np.float64)
     prior = _local_mean(right, count)
@@ -85,7 +90,7 @@ def calibration_error(margins: I64, correct: Bool) -> float:
     for half in (0, 1):
         judged = np.arange(n) % 2 == half
         table = np.asarray(confidence_table(margins[~judged], correct[~judged])) / Q15
-        confidence[judged] = table[np.minimum(margins[judged] >> 3, BINS - 1)]
+        confidence[judged] = table[margin_bins(margins[judged])]
     place = np.minimum((confidence * _ERROR_BINS).astype(np.int64), _ERROR_BINS - 1)
     gap = np.bincount(place, weights=confidence - correct.astype(np.float64), minlength=_ERROR_BINS)
     return float(np.abs(gap).sum() / n)

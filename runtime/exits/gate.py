@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from joulet.exits.confidence import BINS, Q15, confidence_table
+from joulet.exits.confidence import Q15, confidence_table, margin_bins
 from joulet.exits.heads import IntHead, margins, quantise
 from joulet.exits.ridge import F64, I64, Ridge, fit
 from joulet.ir import Quant
@@ -100,7 +100,7 @@ def sure_shares(bins: I64, correct: F64, logits: Array, kind: I64) -> F64:
     """
     table = np.asarray(confidence_table(bins << 3, correct > 0)) / Q15
     margin, _ = margins(logits)
-    sure = table[np.minimum(margin >> 3, BINS - 1)][:, None] >= _LEVELS
+    sure = table[margin_bins(margin)][:, None] >= _LEVELS
     return np.stack([sure[kind == k].mean(axis=0) for k in np.unique(kind)])
 
 

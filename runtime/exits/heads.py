@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +37,28 @@ class IntHead:
         factor = np.asarray(self.scales) * self.source.scale[0] / self.logits.scale[0]
         q = np.rint((self.accumulate(features) + correction) * factor) + self.logits.zero_point
         return np.asarray(np.clip(q, -128, 127), np.int64)
+
+
+def answers_out_of_fold(
+    without_fold: Sequence[IntHead], features: npt.NDArray[Any], fold: npt.NDArray[np.int64], corrections: Any = None
+) -> npt.NDArray[np.int64]:
+    """Return int8 logits ``(n, classes)`` of heads each of which was fitted without one fold, for the samples of that fold.
+
+    Parameters
+    ----------
+    without_fold
+        A head for each fold.
+    features
+        ``(n, f)`` int8.
+    fold
+        Of each sample, ``(n,)``.
+    corrections
+        Of each head, as :meth:`IntHead.answer` takes them; None for none.
+    """
+    answers = np.zeros((len(features), len(without_fold[0].bias)), np.int64)
+    for f, head in enumerate(without_fold):
+        answers[fold == f] = head.answer(features[fold == f], 0 if corrections is None else corrections[f])
+    return answers
 
 
 def range_quant(low: float, high: float) -> Quant:

@@ -15,19 +15,19 @@ import numpy.typing as npt
 
 from joulet.exits.attach import Attached
 from joulet.exits.confidence import (
-    BINS,
     Q15,
     Stops,
     accuracy_q15,
     calibration_error,
     choose_stops,
     confidence_table,
+    margin_bins,
     stop_shares,
     threshold_q15,
 )
 from joulet.exits.cost import exit_macs
 from joulet.exits.gate import gated
-from joulet.exits.heads import IntHead, margins
+from joulet.exits.heads import IntHead, answers_out_of_fold, margins
 from joulet.ir import WEIGHTED, Graph, Op, OpKind, Path, Precision
 from joulet.quant.bare import bias_of, constant_path
 from joulet.quant.probe import Array, Execute, Setting, live_at, probe
@@ -282,11 +282,8 @@ def _shift(graph: Graph, op: int, bias: Mapping[int, npt.NDArray[np.int32]]) -> 
 
 def _without_fold(whole: IntHead, parts: Sequence[IntHead], features: Array, fold: I64, shift: I64) -> I64:
     """Return the answers ``(n, rows)`` of the layers that were fitted without each sample's fold."""
-    answers = np.zeros((len(features), len(whole.bias)), np.int64)
-    for f, part in enumerate(parts):
-        ratio = np.asarray(whole.scales) / np.asarray(part.scales)
-        answers[fold == f] = part.answer(features[fold == f], np.rint(shift * ratio))
-    return answers
+    ratios = (np.asarray(whole.scales) / np.asarray(part.scales) for part in parts)
+    return answers_out_of_fold(parts, features, fold, [np.rint(shift * ratio) for ratio in ratios])
 
 
 def _path(attached: Attached, route: _Route, seen: Sequence[tuple[I64, I64]], labels: I64) -> tuple[Path, PathReport]:
@@ -295,7 +292,7 @@ def _path(attached: Attached, route: _Route, seen: Sequence[tuple[I64, I64]], la
     least = [int(head is not None and head.gate is not None) for head in attached.heads]
     least[-1] = 0
     correct = np.stack([answer == labels for _, answer in seen])
-    bins = np.stack([np.minimum(margin >> 3, BINS - 1) for margin, _ in seen])
+    bins = np.stack([margin_bins(margin) for margin, _ in seen])
     tables = tuple(confidence_table(margin, correct[k]) for k, (margin, _) in enumerate(seen))
     macs = exit_macs(graph)
     alone = max(1, exit_macs(graph, heads_on_the_way=False)[-1])

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from joulet.exits.confidence import BINS, Stops, choose_stops
+from joulet.exits.confidence import Stops, choose_stops, margin_bins
 from joulet.exits.gate import Gate, gated
 from joulet.exits.graft import Candidate, Tail
-from joulet.exits.heads import IntHead, logits_quant, margins, quantise
+from joulet.exits.heads import IntHead, answers_out_of_fold, logits_quant, margins, quantise
 from joulet.exits.ridge import F64, I64, Ridge, fit, temperature
 from joulet.ir import Quant
 from joulet.quant.probe import Array
@@ -32,9 +32,7 @@ class Scored:
 
     def behind(self, gate: Gate, features: Array, fold: I64) -> Scored:
         """Return the head with the margins that it has behind a gate."""
-        share = np.zeros((len(features), 1), np.int64)
-        for f, row in enumerate(gate.without_fold):
-            share[fold == f] = row.answer(features[fold == f])
+        share = answers_out_of_fold(gate.without_fold, features, fold)
         margin, _ = margins(gated(self.logits, share, self.head.logits.zero_point))
         head_macs = self.head_macs + features.shape[1]
         return replace(self, gate=gate, bins=margin_bins(margin), head_macs=head_macs)
@@ -65,11 +63,6 @@ class Imported:
         return choose_stops(bins, correct, costs, self.accuracy, least=least)
 
 
-def margin_bins(margin: I64) -> I64:
-    """Return the bins of the confidence table that margins fall into."""
-    return np.asarray(np.minimum(margin >> 3, BINS - 1))
-
-
 def score(candidate: Candidate, features: Array, labels: I64, fold: I64, n_classes: int, tail: Tail) -> Scored:
     """Return a head on features ``(n, f)`` int8, its answers those of heads that were fitted without each sample's fold."""
     real = (features.astype(np.float64) - candidate.quant.zero_point) * candidate.quant.scale[0]
@@ -84,9 +77,7 @@ def score(candidate: Candidate, features: Array, labels: I64, fold: I64, n_class
     factor, logits = _logit_grid(scores, labels, tail)
     head = quantise(whole, factor, candidate.quant, logits)
     without = tuple(quantise(part, factor, candidate.quant, logits) for part in parts)
-    answers = np.zeros((len(labels), n_classes), np.int64)
-    for f, part_head in enumerate(without):
-        answers[fold == f] = part_head.answer(features[fold == f])
+    answers = answers_out_of_fold(without, features, fold)
     margin, answer = margins(answers)
     return Scored(
         candidate=candidate,

@@ -17,7 +17,7 @@ from joulet.boards import load_board
 from joulet.compile import CompileResult, Progress, finished
 from joulet.errors import DataError, UnsupportedModelError, UsageError
 from joulet.exits.attach import Attached, as_classifier, attach_exits, own_answers
-from joulet.exits.confidence import BINS, Stops
+from joulet.exits.confidence import Stops
 from joulet.exits.heads import margins
 from joulet.exits.paths import calibrated_paths
 from joulet.exits.ridge import folds
@@ -202,11 +202,11 @@ def _shares(given: Sequence[float] | None, outcome: _Outcome, graph: Graph, w8: 
         if len(values) != count or (values < 0).any() or values.sum() <= 0:
             raise UsageError(f"exit shares {tuple(given)}: give {count} numbers from 0, one an exit, the last included")
         return tuple(float(v) for v in values / values.sum())
-    from joulet.exits.confidence import choose_stops
+    from joulet.exits.confidence import choose_stops, margin_bins
     from joulet.exits.cost import exit_macs
 
     seen = [margins(z) for z in outcome.logits(graph, w8)]
-    bins = np.stack([np.minimum(margin >> 3, BINS - 1) for margin, _ in seen])
+    bins = np.stack([margin_bins(margin) for margin, _ in seen])
     correct = np.stack([answer == outcome.truth for _, answer in seen]).astype(np.float64)
     costs = np.asarray(exit_macs(graph), np.float64) / max(1, exit_macs(graph, heads_on_the_way=False)[-1])
     stops = choose_stops(bins, correct, costs, float(correct[-1].mean()))
