@@ -84,20 +84,6 @@ static inline bool jlt_wait_for(uintptr_t address, uint32_t mask, uint32_t value
   return false;
 }
 
-// For sleep_until: an interrupt that ends a wfi and is never taken, as they are held off there (console.c).
-static inline void jlt_wake_by(uint32_t irq, bool on) {
-  enum { NVIC_ISER = 0xE000E100, NVIC_ICER = 0xE000E180, NVIC_ICPR = 0xE000E280 };
-  const uintptr_t at = 4u * (irq / 32u);
-  const uint32_t bit = 1u << irq % 32u;
-  if (on) {
-    JLT_REG(NVIC_ISER + at) = bit;
-    return;
-  }
-  JLT_REG(NVIC_ICER + at) = bit;
-  __asm volatile("dsb" ::: "memory");
-  JLT_REG(NVIC_ICPR + at) = bit;
-}
-
 static inline bool jlt_is_virtual(void) { return JLT_REG(JLT_VIRTUAL_BASE + JLT_VIRTUAL_ID) == JLT_VIRTUAL_MAGIC; }
 
 #endif

@@ -35,6 +35,7 @@ from typing import Any
 
 from joulet.boards import board_names, board_table, firmware_source
 from joulet.errors import UsageError
+from joulet.firmware.architecture import Architecture, architecture_of
 
 SIGNED_STACK_BYTES = 1_024  # that checking a signature takes beyond all else
 _SLOTS = ("model", "model_b", "policy", "policy_b", "samples", "session", "activation", "progress")
@@ -80,6 +81,11 @@ class FirmwareFacts:
     table: Mapping[str, Any]
     slow: Slot | None = None
     refit: bool = False
+
+    @property
+    def architecture(self) -> Architecture:
+        """Family of the core."""
+        return architecture_of(self.core)
 
 
 def firmware_facts(name: str) -> FirmwareFacts:
@@ -227,7 +233,7 @@ def linker_script(facts: FirmwareFacts, *, signed: bool = False) -> str:
     """Return the text of link.ld."""
     firmware, part = facts.slots["firmware"], facts.table["firmware"]
     vectors = 4 * (16 + int(part["irqs"]))
-    text = (firmware_source() / "link.ld.in").read_text(encoding="utf-8")
+    text = (firmware_source() / "cpu" / facts.architecture.name / "link.ld.in").read_text(encoding="utf-8")
     for name, value in {
         "FLASH_ADDRESS": f"0x{firmware.address:X}",
         "FLASH_BYTES": f"0x{firmware.size:X}",

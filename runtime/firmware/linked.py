@@ -44,6 +44,7 @@ class Linked:
         if firmware.toolchain.kind != "gcc":
             raise UsageError("sizes are read from what GCC writes: build with gcc")
         self._gcc = firmware.toolchain.command[0]
+        self._architecture = firmware.toolchain.architecture
         self.elf = firmware.elf
         self.folder = firmware.folder
 
@@ -150,7 +151,10 @@ class Linked:
     def _words(self, address: int, size: int) -> tuple[int, ...]:
         return tuple(word & ~1 for (word,) in struct.iter_unpack("<I", self.image.part(address, size)))
 
-    def vectors(self) -> set[int]:
-        """Return the functions in the vector table."""
+    def handlers(self) -> set[int]:
+        """Return the functions that interrupts enter, and on an Arm core the reset."""
+        named = self._architecture.handlers
+        if named:
+            return {self.symbols[name].address for name in named}
         table = next(section for section in self.sections if section.name == ".vectors")
         return set(self._words(table.address, table.size)[1:])
