@@ -10,6 +10,7 @@ extern const jlt_uart_driver_t jlt_uart_stm32f4;
 extern const jlt_uart_driver_t jlt_uart_stm32_lpuart;
 extern const jlt_uart_driver_t jlt_uart_pl011;
 extern const jlt_uart_driver_t jlt_uart_nrf;
+extern const jlt_uart_driver_t jlt_uart_16550;
 
 extern const jlt_timer_driver_t jlt_timer_cmsdk;
 extern const jlt_timer_driver_t jlt_timer_virtual;
@@ -17,6 +18,7 @@ extern const jlt_timer_driver_t jlt_timer_sse;
 extern const jlt_timer_driver_t jlt_timer_stm32;
 extern const jlt_timer_driver_t jlt_timer_rp2040;
 extern const jlt_timer_driver_t jlt_timer_nrf;
+extern const jlt_timer_driver_t jlt_timer_clint;
 
 extern const jlt_flash_driver_t jlt_flash_memory;
 extern const jlt_flash_driver_t jlt_flash_virtual;

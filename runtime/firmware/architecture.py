@@ -51,9 +51,20 @@ ARM = Architecture(
     qemu_options=(),
     frame_bytes=(32 + 8, 104 + 8),  # 8: to a multiple of 8, and what it may have to be moved by for that
 )
-ARCHITECTURES = (ARM,)
+RISCV = Architecture(
+    name="riscv",
+    gcc="riscv64-unknown-elf-gcc",
+    gcc_packages="gcc-riscv64-unknown-elf",
+    flags=("-fno-jump-tables",),  # a jump through a table looks like an indirect call: firmware/stack.py
+    qemu="qemu-system-riscv32",
+    qemu_package="qemu-system-misc",
+    qemu_options=("-bios", "none"),
+    frame_bytes=(0, 0),  # a handler keeps what it uses, as GCC counts it
+    handlers=("jlt_trap",),
+)
+ARCHITECTURES = (ARM, RISCV)
 
 
 def architecture_of(core: str) -> Architecture:
     """Return the family of a core as ``board.toml`` names it, such as ``cortex-m4``."""
-    return ARM
+    return RISCV if core.startswith("rv") else ARM

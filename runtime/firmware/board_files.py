@@ -17,7 +17,8 @@
     zig = ["-target", …]                    # clang's
     drivers = ["uart_pl011", …]             # files of firmware/drivers; *.c beside board.toml are built too
     init = "jlt_board_init"                 # clocks and pins, run first; left out, the reset state will do
-    irqs = 26                               # entries of the vector table behind the core's 16
+    irqs = 26                               # entries of the vector table behind the core's 16; on RISC-V, sources of interrupts
+    plic = 0x0C00_0000                      # RISC-V's interrupt controller, of driver irq_plic
     stack_bytes = 1408                      # at least what make boards proves
     has_cycle_counter = true                # DWT CYCCNT
     front = false                           # no features from sound on the board, where flash is short; left out, true
@@ -179,6 +180,8 @@ def board_header(
         f"#define BOARD_KEEPS_IN_FLASH {int((part.get('nvm') or {}).get('driver') == 'jlt_nvm_flash')}",
         f"#define BOARD_INIT {part.get('init', '0')}",
     ]
+    if "plic" in part:
+        lines.append(f"#define BOARD_PLIC {_number(int(part['plic']))}")
     if "init" in part:
         lines.append(f"void {part['init']}(void);")
     if key is not None:

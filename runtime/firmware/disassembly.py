@@ -14,6 +14,8 @@ _HEAD = re.compile(r"^([0-9a-f]{8}) <(.+)>:$")
 _INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(\S+)(?:\t([^@;]*))?")
 _BRANCH = re.compile(r"^(?:blx?|b(?:eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?)(?:\.[nw])?$")
 _TARGET = re.compile(r"^([0-9a-f]+) <")
+_RISCV_INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(\S+)(?:\t([^#]*))?")
+_LAST_TARGET = re.compile(r"(?:^|,)([0-9a-f]+) <[^<>]+>$")
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ def disassembled(linked: Linked) -> Iterator[Function]:
         [linked.tool("objdump"), "-d", "--no-show-raw-insn", str(linked.elf)],
         capture_output=True, text=True, check=True, timeout=60.0,
     ).stdout  # fmt: skip
+    instruction_of, take = _ARCHITECTURES[linked.architecture.name]
     function: Function | None = None
     for line in text.splitlines():
         head = _HEAD.match(line)
@@ -44,20 +47,25 @@ def disassembled(linked: Linked) -> Iterator[Function]:
                 yield function
             function = Function(name=head[2], address=int(head[1], 16))
             continue
-        instruction = _INSTRUCTION.match(line)
+        instruction = instruction_of.match(line)
         if instruction and function is not None:
-            _take(function, instruction[1], (instruction[2] or "").strip(), linked)
+            take(function, instruction[1], (instruction[2] or "").strip(), linked)
     if function is not None:
         yield function
 
 
-def _take(function: Function, name: str, operands: str, linked: Linked) -> None:
+def _call(function: Function, address: int, linked: Linked) -> None:
+    """Add a jump to an address, unless it stays in the function."""
+    callee = linked.start_of(address)
+    if callee is not None and callee != function.address:
+        function.calls.add(callee)
+
+
+def _take_arm(function: Function, name: str, operands: str, linked: Linked) -> None:
     if _BRANCH.match(name):
         target = _TARGET.match(operands)
         if target:
-            callee = linked.start_of(int(target[1], 16))
-            if callee is not None and callee != function.address:
-                function.calls.add(callee)
+            _call(function, int(target[1], 16), linked)
         elif not operands.startswith("lr"):
             function.jumps = True
     elif name.startswith("bx"):
@@ -87,3 +95,18 @@ def _registers(text: str) -> int:
         ends = [int(digits) for digits in re.findall(r"\d+", item)]
         count += ends[1] - ends[0] + 1 if len(ends) == 2 else 1
     return count
+
+
+def _take_riscv(function: Function, name: str, operands: str, linked: Linked) -> None:
+    target = _LAST_TARGET.search(operands)
+    if target and (name in ("j", "jal") or name.startswith("b")):
+        _call(function, int(target[1], 16), linked)
+    elif name in ("jr", "jalr"):
+        # the compiler's library calls nothing through a pointer: its jumps are through tables
+        function.jumps = function.jumps or not any(function.address in code for code in linked.of_compiler)
+    elif name in ("add", "addi"):  # objdump says add of both
+        fixed = re.fullmatch(r"sp,sp,-(\d+)", operands)
+        function.taken += int(fixed[1]) if fixed else 0
+
+
+_ARCHITECTURES = {"arm": (_INSTRUCTION, _take_arm), "riscv": (_RISCV_INSTRUCTION, _take_riscv)}
