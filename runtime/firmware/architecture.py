@@ -55,7 +55,7 @@ RISCV = Architecture(
     name="riscv",
     gcc="riscv64-unknown-elf-gcc",
     gcc_packages="gcc-riscv64-unknown-elf",
-    # a jump through a table looks like an indirect call (firmware/stack.py); the first scheduler wants more registers than there are
+    # a jump through a table looks like an indirect call (firmware/stack.py); the first scheduler wants too many registers
     flags=("-fno-jump-tables", "-fno-schedule-insns"),
     qemu="qemu-system-riscv32",
     qemu_package="qemu-system-misc",
