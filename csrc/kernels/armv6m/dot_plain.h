@@ -67,10 +67,9 @@ static JLT_ALWAYS_INLINE void jlt_v6m_mac_4(uint32_t u, uint32_t x01, uint32_t x
   jlt_v6m_add(&lanes[1], x23 * u);
 }
 
-// One run of channels of w and of v, two in each byte; adds to sums.
-static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_dot_run_4(const uint16_t *x, const uint8_t *w, const uint8_t *stop,
-                                                               const uint8_t *v, uint32_t *sums) {
-  uint32_t lanes[8] = {0};
+// One run of channels of w and of v, two in each byte.
+static JLT_ALWAYS_INLINE void jlt_v6m_run_lanes(const uint16_t *x, const uint8_t *w, const uint8_t *stop, const uint8_t *v,
+                                                uint32_t *lanes) {
   for (; w != stop; x += 16, w += 4, v += 4) {
 #pragma GCC unroll 4
     for (uint32_t k = 0; k < 4; k++) {
@@ -84,21 +83,24 @@ static JLT_ALWAYS_INLINE JLT_V6M_UNUSED void jlt_v6m_dot_run_4(const uint16_t *x
       jlt_v6m_mac_4(t >> 4, x01, x23, lanes + 6);
     }
   }
-  jlt_v6m_split_add(lanes, sums);
-  jlt_v6m_split_add(lanes + 4, sums + 8);
 }
 
 // Channels of w and of v at 4 bits.
 static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_dot_4(const uint16_t *x, const uint8_t *w, const uint8_t *w_end, const uint8_t *v,
                                                        uint32_t run, uint32_t *sums) {
-#pragma GCC unroll 16
-  for (uint32_t i = 0; i < 16; i++) {
-    sums[i] = 0;
-  }
+  const uint8_t *const begin = w;
   while (w != w_end) {
     const uint32_t left = (uint32_t)(w_end - w);
     const uint32_t here = left < run ? left : run;
-    jlt_v6m_dot_run_4(x, w, w + here, v, sums);
+    uint32_t lanes[8] = {0};
+    jlt_v6m_run_lanes(x, w, w + here, v, lanes);
+    if (w == begin) {
+      jlt_v6m_split(lanes, sums);
+      jlt_v6m_split(lanes + 4, sums + 8);
+    } else {
+      jlt_v6m_split_add(lanes, sums);
+      jlt_v6m_split_add(lanes + 4, sums + 8);
+    }
     x += 4 * here;
     w += here;
     v += here;
