@@ -32,7 +32,7 @@
 #if defined(JLT_REFERENCE_KERNELS)
 #define JLT_ISA_BUILD JLT_ISA_REF
 #else
-#define JLT_ISA_BUILD JLT_ISA_ARMV6M  // the code of all cores without SIMD
+#define JLT_ISA_BUILD JLT_ISA_ARMV6M  // of all cores without SIMD: FORMAT.md
 #define JLT_WITH_ARMV6M 1
 #endif
 #else
