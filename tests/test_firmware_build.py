@@ -265,10 +265,11 @@ def test_presets_name_the_boards() -> None:
     assert [preset["name"] for preset in presets["buildPresets"]] == BOARDS
 
 
-def test_cmake_makes_the_same_bytes(tmp_path: Path) -> None:
-    firmware = built("pico")
+@pytest.mark.parametrize("board", ["pico", "qemu_riscv32_virt"])
+def test_cmake_makes_the_same_bytes(tmp_path: Path, board: str) -> None:
+    firmware = built(board)
     need_programs(cmake="cmake", ninja="ninja-build")
-    command = ["cmake", "--preset", "pico", "-B", str(tmp_path), f"-DJLT_PYTHON={sys.executable}"]
+    command = ["cmake", "--preset", board, "-B", str(tmp_path), f"-DJLT_PYTHON={sys.executable}"]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT / "firmware")
     subprocess.run(["cmake", "--build", str(tmp_path), "-j", "2"], check=True, capture_output=True)
     assert read_elf(tmp_path / "firmware.elf").segments == read_elf(firmware.elf).segments
@@ -328,10 +329,11 @@ def test_the_stack_of_a_build_by_zig_fits() -> None:
     assert stack_taken(build_firmware("virtual_m4", toolchain="zig")) <= reserved - 200
 
 
-@pytest.mark.parametrize("board", ["virtual_m4", "qemu_mps3_an547"])
+@pytest.mark.parametrize("board", ["virtual_m4", "qemu_mps3_an547", "qemu_riscv32_virt"])
 def test_zig_builds_what_gives_the_same_integers(board: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ziglang", reason="needs ziglang (pip install 'joulet[zig]')")  # 411 MB; .ci/run installs it
-    need_programs(qemu_system_arm="qemu-system-arm")
+    cpu = firmware_facts(board).architecture
+    need_programs(**{cpu.qemu.replace("-", "_"): cpu.qemu_package})
     from joulet.emulator.qemu import QemuBoard
     from joulet.link import connect
 
