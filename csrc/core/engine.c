@@ -210,9 +210,10 @@ jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jl
   return choice.run;
 }
 
-static void run_call(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end, jlt_kernel_t run, jlt_call_t *call) {
+// Runs units of the next op, up to `end`.
+static void run_call(const jlt_engine_t *e, uint32_t end, jlt_kernel_t run, jlt_call_t *call) {
 #if JLT_WITH_REFIT
-  if (e->head && !runs_f32(e) && op == &e->container->ops[e->head->op]) {
+  if (e->head && !runs_f32(e) && e->next_op == e->head->op) {
     jlt_head_run(e->head, call->params, call->in[0], call->out);
     return;
   }
@@ -225,7 +226,7 @@ static void run_call(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end, jl
 static JLT_NO_INLINE void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
   jlt_call_t call;
   const jlt_kernel_t run = jlt_call_prepare(e, op, &call);
-  run_call(e, op, end, run, &call);
+  run_call(e, end, run, &call);
 }
 
 static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
@@ -302,7 +303,7 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
   if (last > index) {
     jlt_bands_run(engine, index);
   } else if (kept) {
-    run_call(engine, op, end, kept->run, &kept->call);
+    run_call(engine, end, kept->run, &kept->call);
   } else {
     run_units(engine, op, end);
   }

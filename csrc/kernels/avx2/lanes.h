@@ -17,6 +17,9 @@
 #define JLT_TILE_SIX 1
 #define JLT_READY_IN_REGISTERS 0
 #define JLT_WIDENS_4 1
+#define JLT_FC_BLOCKS_8 4  // that meet a vector at once
+#define JLT_FC_BLOCKS_4 2
+#define JLT_QUADS_MAY_OVERFLOW 1
 
 enum {
   JLT_K_8 = 2,         // products a channel of one step at 8 bits
@@ -118,6 +121,47 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_widen_4(jlt_sums_t sums, jlt_sums_t part
   const __m256i ones = _mm256_set1_epi16(1);
   return (jlt_sums_t){_mm256_add_epi32(sums.low, _mm256_madd_epi16(part.low, ones)),
                       _mm256_add_epi32(sums.high, _mm256_madd_epi16(part.high, ones))};
+}
+
+// Four activations of one vector, for all channels. VPMADDUBSW wants one factor without a sign: w gets that of x. A sum of two products is
+// at most 2 · 128 · 127 then, unless a weight is −128.
+typedef struct {
+  __m256i signs;
+  __m256i magnitudes;
+} jlt_quad_t;
+
+static JLT_ALWAYS_INLINE jlt_quad_t jlt_quad(const int8_t *x) {
+  const __m256i four = broadcast_4((const uint8_t *)x);
+  return (jlt_quad_t){four, _mm256_abs_epi8(four)};
+}
+
+static JLT_ALWAYS_INLINE __m256i quad_products(__m256i w, jlt_quad_t x) {
+  const __m256i pairs = _mm256_maddubs_epi16(x.magnitudes, _mm256_sign_epi8(w, x.signs));
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_quad(jlt_sums_t sums, const uint8_t *w, jlt_quad_t x) {
+  return (jlt_sums_t){_mm256_add_epi32(sums.low, quad_products(load(w), x)),
+                      _mm256_add_epi32(sums.high, quad_products(load(w + 32), x))};
+}
+
+// The same for any weights: two sums a channel, of four channels in a register.
+typedef struct {
+  __m256i four[4];
+} jlt_careful_t;
+
+static JLT_ALWAYS_INLINE void jlt_add_careful(jlt_careful_t *sums, const uint8_t *w, const int8_t *x) {
+  const __m256i wide = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(broadcast_4((const uint8_t *)x)));
+  JLT_UNROLL
+  for (uint32_t i = 0; i < 4; i++) {
+    const __m256i products = _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(w + 16u * i))), wide);
+    sums->four[i] = _mm256_add_epi32(sums->four[i], products);
+  }
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_careful_sums(const jlt_careful_t *sums) {
+  const __m256i low = _mm256_hadd_epi32(sums->four[0], sums->four[1]), high = _mm256_hadd_epi32(sums->four[2], sums->four[3]);
+  return (jlt_sums_t){_mm256_permute4x64_epi64(low, 0xD8), _mm256_permute4x64_epi64(high, 0xD8)};
 }
 
 // start + 16 · sums + more, what 4 bits count.

@@ -16,6 +16,9 @@
 #define JLT_TILE_BLOCKS 2
 #define JLT_TILE_SIX 1
 #define JLT_READY_IN_REGISTERS 0
+#define JLT_FC_BLOCKS_8 4  // that meet a vector at once
+#define JLT_FC_BLOCKS_4 4
+#define JLT_QUADS_MAY_OVERFLOW 0
 #define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
 
 enum {
@@ -58,6 +61,17 @@ static JLT_ALWAYS_INLINE __m512i broadcast_4(const uint8_t *x) {
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_factors_t w, const uint8_t *x) {
   return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, broadcast_4(x), w.all)};
+}
+
+// Four activations of one vector, for all channels.
+typedef __m512i jlt_quad_t;
+
+static JLT_ALWAYS_INLINE jlt_quad_t jlt_quad(const int8_t *x) {
+  return _mm512_xor_si512(broadcast_4((const uint8_t *)x), _mm512_set1_epi8(-128));
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_quad(jlt_sums_t sums, const uint8_t *w, jlt_quad_t x) {
+  return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, x, load(w))};
 }
 
 // Eight channels of one step, for two pixels.

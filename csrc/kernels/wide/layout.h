@@ -8,7 +8,9 @@
 // u; where R is below 64, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, block by block, 16 sums,
 // then column by column of the window groups of four rows, padded with zeros: [rows / 4][16][4] int8, four products of a channel side
 // by side; AVX2, which multiplies pairs of int16, has [rows / 4][2][16][2] int16, the channels as unpacking leaves them: 0-3, 8-11,
-// 4-7, 12-15. Eight channels are there twice; at 4 bits w = 16u − 120.
+// 4-7, 12-15. Eight channels are there twice; at 4 bits w = 16u − 120. A packed matrix that meets one vector is a line of 64 bytes, the
+// first of which is 1 where a weight at 8 bits is −128, then blocks as of a convolution with s = 4, never of eight channels; AVX2 has the
+// channels in the order just said.
 // runtime/plan/packings/wide.py writes all of it.
 #ifndef JLT_KERNELS_WIDE_LAYOUT_H
 #define JLT_KERNELS_WIDE_LAYOUT_H
@@ -66,6 +68,17 @@ static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, uin
   const bool is_8 = bits == 8 || !jlt_wide_has_nibbles(p);
   const uint64_t body = is_8 ? jlt_align_up(row, together) * channels : jlt_align_up(row, 8) * JLT_WIDE_CHANNELS / 2u;
   return JLT_WIDE_HEAD_BYTES + jlt_align_up(p->k_h * body, 64);
+}
+
+// Of a matrix that meets one vector.
+static inline bool jlt_wide_is_one_vector(const jlt_conv_params_t *p) {
+  return (uint64_t)p->n * p->out_h * p->out_w == 1 && p->k_h == 1 && p->k_w == 1;
+}
+
+static inline uint64_t jlt_wide_fc_block_bytes(const jlt_conv_params_t *p, uint32_t bits) {
+  const bool is_8 = bits == 8 || !jlt_wide_has_nibbles(p);
+  const uint64_t body = is_8 ? jlt_align_up(p->in_c, 4) * JLT_WIDE_CHANNELS : jlt_align_up(p->in_c, 8) * JLT_WIDE_CHANNELS / 2u;
+  return JLT_WIDE_HEAD_BYTES + jlt_align_up(body, 64);
 }
 
 // One row of a strip at two bytes an element; pixels that a tile has too many and the padding of R are read, never used.

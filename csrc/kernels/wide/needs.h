@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernels for SIMD lanes ask for. JLT_ISA names the instruction set that includes this, JLT_TOGETHER how many
-// products it adds up at 8 bits, JLT_GROUP_BYTES what four rows of a depthwise convolution's column take.
+// products it adds up at 8 bits, JLT_GROUP_BYTES what four rows of a depthwise convolution's column take, JLT_HAS_FC whether a matrix that
+// meets one vector has a kernel of its own.
 #include "core/bytes.h"
 #include "kernels/wide/layout.h"
 
@@ -20,6 +21,23 @@ uint64_t JLT_NAME(jlt_conv_s8_packed_bytes)(const void *params, const jlt_weight
   (void)weight;
   return jlt_wide_blocks(params) * jlt_wide_conv_block_bytes(params, bits, JLT_TOGETHER);
 }
+
+#if JLT_HAS_FC
+bool JLT_NAME(jlt_fc_s8_takes)(const void *params, const jlt_weight_t *weight) {
+  return jlt_wide_is_one_vector(params) && jlt_is_plain_conv(params, weight);
+}
+
+uint64_t JLT_NAME(jlt_fc_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
+  (void)params;
+  (void)weight;
+  return 0;
+}
+
+uint64_t JLT_NAME(jlt_fc_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)weight;
+  return JLT_WIDE_LINE_BYTES + jlt_wide_blocks(params) * jlt_wide_fc_block_bytes(params, bits);
+}
+#endif
 
 bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weight) {
   const jlt_conv_params_t *p = params;

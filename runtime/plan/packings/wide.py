@@ -53,14 +53,29 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *
     blocks = padded.reshape(len(padded) // block, block, -1)
     order = _UNPACKED if together == 2 and block == _CHANNELS else np.arange(block)
     sums = np.tile(blocks.sum(axis=2, dtype=np.int64).astype("<i4"), (1, _CHANNELS // block))
-    if bits == 8:
-        body = blocks[:, order].reshape(len(blocks), block, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
-    else:
-        nibbles = blocks[:, order].reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4)
-        body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
-    whole = np.zeros((len(blocks), -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
-    whole[:, : body.shape[1]] = body
-    return _with_sums(sums, whole.view(np.uint8))
+    return _with_sums(sums, _body(blocks[:, order], bits == 8, together))
+
+
+def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int) -> bytes:
+    """Return the packed copy of a matrix that meets one vector; several vectors are a convolution.
+
+    A line of 64 bytes, the first of which is 1 where an int8 weight is -128, then blocks of 16 channels as :func:`pack_conv`
+    lays them out, but for int8 always four elements side by side. ``together`` is that of the instruction set's convolution.
+    """
+    if params.n * params.out_h * params.out_w != 1:
+        return pack_conv(weights, params, bits, scales, together=together)
+    is_int8 = bits == 8 or params.in_c < _LONG_ROW
+    values = values_at(weights, bits) if is_int8 else high_nibbles(weights).view(np.int8)
+    step = 4 if is_int8 else 8
+    padded = np.zeros((-(-len(values) // _CHANNELS) * _CHANNELS, -(-params.in_c // step) * step), np.int8)
+    padded[: len(values), : params.in_c] = values
+    blocks = padded.reshape(-1, _CHANNELS, padded.shape[1])
+    order = _UNPACKED if together == 2 else np.arange(_CHANNELS)
+    line = np.zeros(_ALIGN_BYTES, np.uint8)
+    line[0] = is_int8 and bool((values == -128).any())
+    return line.tobytes() + _with_sums(
+        blocks.sum(axis=2, dtype=np.int64).astype("<i4"), _body(blocks[:, order], is_int8, 4)
+    )
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, pairs: bool) -> bytes:
@@ -93,6 +108,19 @@ def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales,
         halves = body[:, :, :, _UNPACKED].reshape(*body.shape[:4], 2, 2).astype("<i2")
         body = halves.transpose(0, 1, 2, 4, 3, 5)  # block, column, group, pair, channel, row
     return _with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
+
+
+def _body(blocks: npt.NDArray[np.int8], is_int8: bool, together: int) -> npt.NDArray[np.uint8]:
+    """Return ``(blocks, channels, elements)`` step by step: ``together`` int8 of a channel side by side, or eight nibbles."""
+    n_blocks, channels, _ = blocks.shape
+    if is_int8:
+        body = blocks.reshape(n_blocks, channels, -1, together).transpose(0, 2, 1, 3).reshape(n_blocks, -1)
+    else:
+        nibbles = blocks.reshape(n_blocks, channels, -1, 2, 4).transpose(3, 0, 2, 1, 4)
+        body = (nibbles[0] | nibbles[1] << 4).reshape(n_blocks, -1)
+    whole = np.zeros((n_blocks, -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
+    whole[:, : body.shape[1]] = body
+    return whole.view(np.uint8)
 
 
 def _with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:
