@@ -195,7 +195,8 @@ typedef struct {
   int64_t round_below[2][2][4];  // for negative products
   int64_t doubles[2][2][4];
   int32_t any_left;  // or none to the right
-  int32_t none[15];  // so that all records lie alike
+  int32_t may_be_plain;
+  int32_t none[14];  // so that all records lie alike
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
@@ -225,6 +226,19 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
   prepare_register(f, 0, m.low, s.low);
   prepare_register(f, 1, m.high, s.high);
   f->any_left = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(s.low, s.high))) != 0xFF;
+  const __m256i far = _mm256_set1_epi32(-JLT_WIDE_PLAIN_SHIFT);
+  const __m256i is_far = _mm256_or_si256(_mm256_cmpgt_epi32(far, s.low), _mm256_cmpgt_epi32(far, s.high));
+  f->may_be_plain = !f->any_left && _mm256_testz_si256(is_far, is_far);
+}
+
+// The zero point joins what rounds: −128 · 2^(31 + e), from 2^30 + 2^(30 + e).
+static JLT_ALWAYS_INLINE void jlt_make_plain(jlt_finish_t *f) {
+  JLT_UNROLL
+  for (int i = 0; i < 4; i++) {
+    int64_t *round = f->round[i / 2][i % 2];
+    const __m256i power = _mm256_sub_epi64(load(round), _mm256_set1_epi64x(1 << 30));
+    store(round, _mm256_sub_epi64(load(round), _mm256_slli_epi64(power, 8)));
+  }
 }
 
 static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, const jlt_finish_t *f, int reg, int odd, const bool is_plain) {
@@ -275,9 +289,10 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
   const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
-  const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(s.low, s.high), o->zero_point);
+  const __m256i packed = _mm256_packs_epi32(s.low, s.high);
+  const __m256i words = is_plain ? packed : _mm256_adds_epi16(packed, o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
+  return is_plain ? bytes : _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
 }
 
 static JLT_ALWAYS_INLINE void store_part(int8_t *to, __m128i bytes, uint32_t n) {

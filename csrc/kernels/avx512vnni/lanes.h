@@ -127,7 +127,8 @@ typedef struct {
   int64_t below[2][8];  // what a negative product loses
   int64_t doubles[2][8];
   int32_t any_left;  // or none to the right
-  int32_t none[15];  // so that all records lie alike
+  int32_t may_be_plain;
+  int32_t none[14];  // so that all records lie alike
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
@@ -151,6 +152,17 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
   prepare_half(f, 0, _mm512_and_si512(e, _mm512_set1_epi64(0xFFFFFFFF)));
   prepare_half(f, 1, _mm512_srli_epi64(e, 32));
   f->any_left = _mm512_movepi32_mask(s) != 0xFFFF;
+  f->may_be_plain = !f->any_left && _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(-JLT_WIDE_PLAIN_SHIFT), s) == 0;
+}
+
+// The zero point joins what rounds: −128 · 2^(31 + e), from 2^30 + 2^(30 + e).
+static JLT_ALWAYS_INLINE void jlt_make_plain(jlt_finish_t *f) {
+  JLT_UNROLL
+  for (int odd = 0; odd < 2; odd++) {
+    const __m512i round = load(f->round[odd]);
+    const __m512i power = _mm512_sub_epi64(round, _mm512_set1_epi64((int64_t)1 << 30));
+    _mm512_storeu_si512(f->round[odd], _mm512_sub_epi64(round, _mm512_slli_epi64(power, 8)));
+  }
 }
 
 static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, const jlt_finish_t *f, int odd, const bool is_plain) {
@@ -198,7 +210,10 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_
 
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
-  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(scaled(sums, *ready, is_plain).all), o->zero_point);
+  if (is_plain) {
+    return _mm512_cvtsepi32_epi8(scaled(sums, *ready, true).all);
+  }
+  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(scaled(sums, *ready, false).all), o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
 }

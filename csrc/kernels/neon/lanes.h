@@ -150,6 +150,7 @@ typedef struct {
   int32_t left[16];
   int32_t right[16];  // not above 0
   int32_t any_left;
+  int32_t may_be_plain;
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
@@ -165,7 +166,10 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
     any_left = vorrq_s32(any_left, left);
   }
   f->any_left = vmaxvq_s32(any_left);
+  f->may_be_plain = !f->any_left;
 }
+
+static JLT_ALWAYS_INLINE void jlt_make_plain(jlt_finish_t *f) { (void)f; }
 
 // A record in registers.
 typedef struct {
@@ -219,7 +223,8 @@ static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_rea
   const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
   const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.a), s.b), o->zero_point);
   const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.c), s.d), o->zero_point);
-  return vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), o->act_min), o->act_max);
+  const int8x16_t bytes = vqmovn_high_s16(vqmovn_s16(low), high);
+  return is_plain ? bytes : vminq_s8(vmaxq_s8(bytes, o->act_min), o->act_max);
 }
 
 // Writes the first n of sixteen channels; no call, which would empty all registers.

@@ -19,7 +19,6 @@ typedef struct {
   bool has_last;
   bool is_4;
   bool is_careful;          // at 8 bits: a weight is −128, where that is of account
-  jlt_output_t output;
 } jlt_wide_fc_t;
 
 // `count` steps of four products.
@@ -148,45 +147,47 @@ static jlt_fc_shapes_t shapes_of(const jlt_wide_fc_t *t) {
   return (jlt_fc_shapes_t){fc_8_many, fc_8_one, JLT_FC_BLOCKS_8};
 }
 
-// How a block's accumulators become bytes.
-static JLT_ALWAYS_INLINE void prepare_record(const jlt_weights_t *w, uint32_t channels, uint32_t block, jlt_finish_t *record) {
-  int32_t room[2][JLT_WIDE_CHANNELS];
+// How a block's accumulators become bytes, and whether plainly.
+static JLT_ALWAYS_INLINE bool prepare_record(const jlt_wide_fc_t *t, uint32_t block, jlt_finish_t *record) {
+  const jlt_weights_t *w = t->weights;
+  const jlt_conv_params_t *p = t->params;
   const uint32_t first = block * JLT_WIDE_CHANNELS;
+  int32_t room[2][JLT_WIDE_CHANNELS];
   if (w->record->n_multipliers == 1) {
     jlt_prepare_same(record, w->multipliers[0], w->shifts[0]);
   } else {
-    jlt_prepare(record, sixteen(w->multipliers, channels, first, room[0]), sixteen(w->shifts, channels, first, room[1]));
+    jlt_prepare(record, sixteen(w->multipliers, p->out_c, first, room[0]), sixteen(w->shifts, p->out_c, first, room[1]));
   }
-}
-
-static JLT_ALWAYS_INLINE void finish_block(const jlt_wide_fc_t *t, jlt_sums_t sums, const jlt_finish_t *record, uint32_t block,
-                                           int8_t *out) {
-  const uint32_t channel = block * JLT_WIDE_CHANNELS, left = t->params->out_c - channel;
-  const bool is_plain = t->params->act_min >= t->params->out_zero_point && !record->any_left;
-  const jlt_bytes_t bytes = is_plain ? jlt_finished_by(sums, record, &t->output, true) : jlt_finished_by(sums, record, &t->output, false);
-  jlt_store_bytes(out + channel, bytes, left < JLT_WIDE_CHANNELS ? left : JLT_WIDE_CHANNELS);
+  if (!jlt_fills_int8(p->out_zero_point, p->act_min, p->act_max) || !record->may_be_plain) {
+    return false;
+  }
+  jlt_make_plain(record);
+  return true;
 }
 
 static JLT_ALWAYS_INLINE void run_blocks(const jlt_wide_fc_t *t, uint32_t block, uint32_t end, int8_t *out) {
-  const jlt_weights_t *weights = t->weights;
   const uint32_t channels = t->params->out_c;
   const jlt_fc_shapes_t shapes = shapes_of(t);
-  const bool is_same = weights->record->n_multipliers == 1;
+  const bool is_same = t->weights->record->n_multipliers == 1;
+  const jlt_output_t output = jlt_output(t->params->out_zero_point, t->params->act_min, t->params->act_max);
   jlt_finish_t record;
-  prepare_record(weights, channels, block, &record);
+  bool is_plain = prepare_record(t, block, &record);
   while (block < end) {
     const bool is_many = end - block >= shapes.count;
     const uint32_t count = is_many ? shapes.count : 1u;
     jlt_sums_t start[JLT_FC_BLOCKS_8], sums[JLT_FC_BLOCKS_8];  // at 4 bits as many or fewer
     const uint8_t *at = t->blocks + block * t->block_bytes;
     for (uint32_t b = 0; b < count; b++) {
-      start[b] = jlt_start_of(weights, channels, block + b, at + b * t->block_bytes, t->each);
+      start[b] = jlt_start_of(t->weights, channels, block + b, at + b * t->block_bytes, t->each);
     }
     (is_many ? shapes.many : shapes.one)(t, at + JLT_WIDE_HEAD_BYTES, start, sums);
     for (uint32_t b = 0; b < count; b++, block++) {
-      finish_block(t, sums[b], &record, block, out);
+      const uint32_t channel = block * JLT_WIDE_CHANNELS, left = channels - channel;
+      const jlt_bytes_t bytes =
+          is_plain ? jlt_finished_by(sums[b], &record, &output, true) : jlt_finished_by(sums[b], &record, &output, false);
+      jlt_store_bytes(out + channel, bytes, left < JLT_WIDE_CHANNELS ? left : JLT_WIDE_CHANNELS);
       if (!is_same && block + 1u < end) {
-        prepare_record(weights, channels, block + 1u, &record);
+        is_plain = prepare_record(t, block + 1u, &record);
       }
     }
   }
@@ -208,7 +209,6 @@ static JLT_ALWAYS_INLINE void jlt_wide_fc(const jlt_call_t *call) {
   t.has_last = left > 0;
   t.each = t.is_4 ? 16u * (uint32_t)p->in_zero_point : (uint32_t)p->in_zero_point + JLT_OFFSET_8;
   t.offset = t.is_4 ? -120 * (jlt_sum_bytes(t.x, p->in_c) - (int32_t)p->in_c * p->in_zero_point) : 0;
-  t.output = jlt_output(p->out_zero_point, p->act_min, p->act_max);
   memset(t.last, 0, sizeof(t.last));
   memcpy(t.last, t.x + t.steps * step, left);
   const uint32_t blocks = (uint32_t)jlt_wide_blocks(p);

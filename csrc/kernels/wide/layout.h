@@ -37,6 +37,7 @@ enum {
   JLT_WIDE_LONG_RUN = 32,    // where order is of no account
   JLT_WIDE_LINE_BYTES = 64,  // scratch begins at a multiple of 16, what is read often at one of this
   JLT_WIDE_LONG_ROW = 64,  // elements
+  JLT_WIDE_PLAIN_SHIFT = 23,
 };
 
 // How a tile walks through a strip and a block's weights.
@@ -50,6 +51,9 @@ typedef struct {
 
 // Where the j-th of a tile's sums, [block][pixel], lies among accumulators, [block][JLT_WIDE_SUMS].
 static inline uint32_t jlt_sums_place(uint32_t j, uint32_t pixels) { return j / pixels * JLT_WIDE_SUMS + j % pixels; }
+
+// Shifts to the right of a plain end (wide/lanes_common.h): with a zero point of −128 the sums of 64 bits stay below 2^63 then.
+static inline bool jlt_plain_shift(int32_t shift) { return shift < 0 && shift >= -JLT_WIDE_PLAIN_SHIFT; }
 
 static inline void *jlt_wide_aligned(void *at) {
   return (uint8_t *)at + -(uintptr_t)at % JLT_WIDE_LINE_BYTES;
