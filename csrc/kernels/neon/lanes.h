@@ -14,7 +14,7 @@
 #define JLT_TILE_BLOCKS 1
 #define JLT_TILE_SIX 0
 #define JLT_READY_IN_REGISTERS 1
-#define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
+#define JLT_HAS_NIBBLES 0
 
 enum {
   JLT_K_8 = 4,       // products a channel of one step at 8 bits
@@ -106,33 +106,6 @@ static JLT_ALWAYS_INLINE jlt_eight_t jlt_eight(const uint8_t *w) {
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_eight(jlt_sums_t s, jlt_eight_t w, const uint8_t *x, const uint8_t *next) {
   const int8x16_t first = broadcast_4(x), second = broadcast_4(next);
   return (jlt_sums_t){dot(s.a, w.a, first), dot(s.b, w.b, first), dot(s.c, w.a, second), dot(s.d, w.b, second)};
-}
-
-// Eight products a channel at 4 bits: those of low nibbles, then of high ones.
-typedef struct {
-  jlt_factors_t first;
-  jlt_factors_t second;
-} jlt_factors_4_t;
-
-static JLT_ALWAYS_INLINE int8x16_t low_nibbles(const uint8_t *w) {
-  return vreinterpretq_s8_u8(vandq_u8(vld1q_u8(w), vdupq_n_u8(15)));
-}
-
-static JLT_ALWAYS_INLINE int8x16_t high_nibbles(const uint8_t *w) { return vreinterpretq_s8_u8(vshrq_n_u8(vld1q_u8(w), 4)); }
-
-static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
-  return (jlt_factors_4_t){{low_nibbles(w), low_nibbles(w + 16), low_nibbles(w + 32), low_nibbles(w + 48)},
-                           {high_nibbles(w), high_nibbles(w + 16), high_nibbles(w + 32), high_nibbles(w + 48)}};
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_factors_4_t w, const uint8_t *x) {
-  return add_products(add_products(sums, w.first, broadcast_4(x)), w.second, broadcast_4(x + 4));
-}
-
-// start + 16 · sums + more, what 4 bits count.
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t s, int32_t more) {
-  const jlt_sums_t shifted = {vshlq_n_s32(s.a, 4), vshlq_n_s32(s.b, 4), vshlq_n_s32(s.c, 4), vshlq_n_s32(s.d, 4)};
-  return jlt_add_sums(jlt_add_sums(start, jlt_same_sums(more), false), shifted, false);
 }
 
 // bias − each · sums of weights, wrapping where the sum of what it cancels does.
@@ -258,18 +231,6 @@ static JLT_ALWAYS_INLINE void jlt_store_bytes(int8_t *to, jlt_bytes_t bytes, uin
 static JLT_ALWAYS_INLINE void jlt_take_8(uint8_t *to, const int8_t *from, uint32_t n) { memcpy(to, from, n); }
 
 static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t n) { memset(to, value, n); }
-
-static JLT_ALWAYS_INLINE int32_t jlt_sum_bytes(const int8_t *x, uint32_t n) {
-  int32_t sum = 0;
-  uint32_t i = 0;
-  for (; i + 16u <= n; i += 16u) {
-    sum += vaddlvq_s8(vld1q_s8(x + i));
-  }
-  for (; i < n; i++) {
-    sum += x[i];
-  }
-  return sum;
-}
 
 static JLT_ALWAYS_INLINE int8x16_t load_part(const int8_t *from, uint32_t n) {
   if (n >= 16u) {

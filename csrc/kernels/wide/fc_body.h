@@ -200,10 +200,10 @@ static JLT_ALWAYS_INLINE void jlt_wide_fc(const jlt_call_t *call) {
   t.params = p;
   t.weights = &call->weights;
   t.x = call->in[0];
-  t.is_4 = call->weights.high && !call->weights.low && jlt_wide_has_nibbles(p);
+  t.is_4 = call->weights.high && !call->weights.low && jlt_wide_is_long_row(p);
   t.is_careful = *packed != 0;
   t.blocks = packed + JLT_WIDE_LINE_BYTES;
-  t.block_bytes = jlt_wide_fc_block_bytes(p, t.is_4 ? 4 : 8);
+  t.block_bytes = jlt_wide_fc_block_bytes(p, t.is_4);
   const uint32_t step = t.is_4 ? 8 : 4, left = p->in_c % step;
   t.steps = p->in_c / step;
   t.has_last = left > 0;

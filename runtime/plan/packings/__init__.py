@@ -38,8 +38,8 @@ _BY_ISA: Mapping[str, tuple[Packer, Packer, Packer]] = {
         partial(wide.pack_dwconv, pairs=False),
     ),
     "NEON": (  # four in one SDOT
-        partial(wide.pack_conv, together=4),
-        partial(wide.pack_conv, together=4),
+        partial(wide.pack_conv, together=4, nibbles=False),
+        partial(wide.pack_conv, together=4, nibbles=False),
         partial(wide.pack_dwconv, pairs=False),
     ),
 }

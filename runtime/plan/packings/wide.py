@@ -23,7 +23,9 @@ _ROWS = 4  # of a column, side by side
 _UNPACKED = np.array([0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15])
 
 
-def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int) -> bytes:
+def pack_conv(
+    weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int, nibbles: bool = True
+) -> bytes:
     """Return a convolution's packed copy.
 
     Parameters
@@ -40,9 +42,11 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *
         Not packed.
     together
         Products that one instruction adds up at 8 bits, 2 or 4.
+    nibbles
+        Without, all rows at 4 bits are bytes.
     """
     channels, row = len(weights), params.k_w * params.in_c
-    if bits == 4 and row >= _LONG_ROW:
+    if bits == 4 and nibbles and row >= _LONG_ROW:
         values = high_nibbles(weights).view(np.int8)
     else:
         values, bits = values_at(weights, bits), 8
