@@ -31,6 +31,11 @@
 #define JLT_TWO_MEMORIES 1
 #endif
 
+// Whether an engine can keep the calls of ops that it has prepared (jlt_engine_keep_calls). Hosts do; firmware has no memory for it.
+#ifndef JLT_KEEPS_CALLS
+#define JLT_KEEPS_CALLS 0
+#endif
+
 enum {
   JLT_BASE_ALIGN_BYTES = 64,   // of a container in memory
   JLT_ARENA_ALIGN_BYTES = 16,  // of an arena
@@ -186,6 +191,9 @@ typedef struct {
 #if JLT_WITH_REFIT
   struct jlt_head *head;  // stands in for an exit's own (core/head.h); null: none does
 #endif
+#if JLT_KEEPS_CALLS
+  struct jlt_kept_call *calls;  // a path's ops after the other's (core/kept_calls.h); null: each call is prepared anew
+#endif
 } jlt_engine_t;
 
 // All of an engine that must outlive its memory, beside the tensors that jlt_live_at names (core/live.h). Erased or
@@ -213,6 +221,15 @@ JLT_MUST_CHECK jlt_status_t jlt_engine_init(jlt_engine_t *engine, const jlt_cont
 // the container takes up no other plan while the engine is in use.
 JLT_MUST_CHECK jlt_status_t jlt_engine_init_two(jlt_engine_t *engine, const jlt_container_t *container, void *fast,
                                                 uint32_t fast_bytes, void *slow, uint32_t slow_bytes);
+#endif
+
+#if JLT_KEEPS_CALLS
+// Room that jlt_engine_keep_calls asks for [bytes].
+size_t jlt_calls_bytes(const jlt_container_t *container);
+
+// From now on an op's call is prepared at its first run along a path and kept in `room`, aligned as pointers are, which stays the engine's.
+// The container takes up no other plan while the engine is in use.
+JLT_MUST_CHECK jlt_status_t jlt_engine_keep_calls(jlt_engine_t *engine, void *room, size_t bytes);
 #endif
 
 // Begins an inference along `path`; write the inputs next.

@@ -57,7 +57,7 @@ ffibuilder.set_source(
     "".join(f'#include "{name}"\n' for name in HEADERS),
     sources=sorted(str(path) for path in CSRC.rglob("*.c")),
     include_dirs=[str(CSRC)],
-    define_macros=[("JLT_WITH_REFIT", "1")],
+    define_macros=[("JLT_WITH_REFIT", "1"), ("JLT_KEEPS_CALLS", "1")],
     extra_compile_args=["-std=c11", "-O3", "-fno-strict-aliasing", "-ffp-contract=off"],
     libraries=["m"],
 )

@@ -37,11 +37,13 @@ class Cases:
         return self.builder.tensor(name, shape, scale=self.scale(low, high), zero=zero)
 
     def weights(self, shape: tuple[int, ...], axis: int, one_scale: bool) -> int:
-        """Random weights; some channels all at an end."""
+        """Random weights; some channels all at an end, in a third of the cases one of them at -128, which quantisers avoid."""
         values = self.rng.integers(-127, 128, shape).astype(np.int8)
         channels = np.moveaxis(values, axis, 0)
         channels[self.rng.random(len(channels)) < 0.1] = 127
         channels[self.rng.random(len(channels)) < 0.1] = -127
+        if self.rng.random() < 0.3:
+            channels[self.rng.integers(len(channels))] = -128
         count = 1 if one_scale else shape[axis]
         scales = [self.scale(1e-6, 2.0) if self.rng.random() < 0.2 else self.scale(0.002, 0.02) for _ in range(count)]
         return self.builder.tensor("w", shape, scale=scales, axis=axis, data=values)

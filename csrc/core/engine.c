@@ -7,6 +7,7 @@
 #include "core/call.h"
 #include "core/confidence.h"
 #include "core/head.h"
+#include "core/kept_calls.h"
 #include "core/quantise.h"
 #include "core/weights.h"
 #include "kernels/selection.h"
@@ -209,18 +210,23 @@ jlt_kernel_t jlt_call_prepare(const jlt_engine_t *engine, const jlt_op_t *op, jl
   return choice.run;
 }
 
-static JLT_NO_INLINE void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
-  jlt_call_t call;
-  const jlt_kernel_t run = jlt_call_prepare(e, op, &call);
+// Runs units of the next op, up to `end`.
+static void run_call(const jlt_engine_t *e, uint32_t end, jlt_kernel_t run, jlt_call_t *call) {
 #if JLT_WITH_REFIT
-  if (e->head && !runs_f32(e) && op == &e->container->ops[e->head->op]) {
-    jlt_head_run(e->head, call.params, call.in[0], call.out);
+  if (e->head && !runs_f32(e) && e->next_op == e->head->op) {
+    jlt_head_run(e->head, call->params, call->in[0], call->out);
     return;
   }
 #endif
-  call.begin = e->unit;
-  call.end = end;
-  run(&call);
+  call->begin = e->unit;
+  call->end = end;
+  run(call);
+}
+
+static JLT_NO_INLINE void run_units(const jlt_engine_t *e, const jlt_op_t *op, uint32_t end) {
+  jlt_call_t call;
+  const jlt_kernel_t run = jlt_call_prepare(e, op, &call);
+  run_call(e, end, run, &call);
 }
 
 static void answer(const jlt_engine_t *e, uint8_t exit, jlt_event_t *event) {
@@ -287,7 +293,8 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
   const uint16_t last = runs_f32(engine) ? index : (uint16_t)jlt_band_last(engine->container, index);
   // a head given up for a later exit may have been left in the middle of an op
   const uint32_t begin = index == engine->next_op ? engine->unit : 0;
-  const uint32_t total = jlt_op_units(engine->container, index, runs_f32(engine));
+  jlt_kept_call_t *const kept = jlt_kept_call(engine, index);
+  const uint32_t total = kept ? kept->units : jlt_op_units(engine->container, index, runs_f32(engine));
   const uint32_t end = units == 0 || units >= total - begin ? total : begin + units;
   engine->entered = true;
   engine->segment = op->segment > engine->segment ? op->segment : engine->segment;
@@ -295,6 +302,8 @@ jlt_status_t jlt_engine_tile(jlt_engine_t *engine, uint8_t exit, uint32_t units,
   engine->unit = begin;
   if (last > index) {
     jlt_bands_run(engine, index);
+  } else if (kept) {
+    run_call(engine, end, kept->run, &kept->call);
   } else {
     run_units(engine, op, end);
   }

@@ -26,8 +26,8 @@ MAX_OUTPUTS = 16
 MAX_TENSORS = 8192
 MAX_OPS = 4096
 MAX_BAND_OPS = 8
-PACKING_VERSION = 2  # of the order of packed weights: raised when that of any kernel changes
-PACKING_VERSION_SPARSE = 258  # of a part that also has sparse copies, which not every reader knows
+PACKING_VERSION = 3  # of the order of packed weights: raised when that of any kernel changes
+PACKING_VERSION_SPARSE = 259  # of a part that also has sparse copies, which not every reader knows
 CONFIDENCE_BINS = 32  # bin = margin >> 3, margin 0..255
 
 SECTIONS = {

@@ -153,6 +153,9 @@ class HostEngine(Borders):
         self._engine = ffi.new("jlt_engine_t *")
         arena = ffi.from_buffer("uint8_t[]", self._arena)
         check_status(lib.jlt_engine_init(self._engine, self._checked, arena, arena_bytes), "engine")
+        n_bytes = lib.jlt_calls_bytes(self._checked)
+        self._calls = ffi.new("uint64_t[]", -(-n_bytes // 8))
+        check_status(lib.jlt_engine_keep_calls(self._engine, self._calls, n_bytes), "calls")
         self._event = ffi.new("jlt_event_t *")
         self._refit: Any | None = None
         self._staging = np.zeros(max(info.bytes for info in self.inputs), dtype=np.uint8)

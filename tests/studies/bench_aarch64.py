@@ -74,7 +74,16 @@ def build(place: Path) -> None:
     _run([cross, "-O2", str(SOURCES / "infer_litert.c"), "-o", str(place / "infer_litert"), "-ldl"])
     csrc = ROOT / "csrc"
     ours = [SOURCES / "infer_joulet.c", *(path for room in ("core", "kernels") for path in (csrc / room).rglob("*.c"))]
-    flags = ["-std=gnu11", "-O3", "-fno-strict-aliasing", "-ffp-contract=off", "-static", "-I", str(csrc)]
+    flags = [
+        "-DJLT_KEEPS_CALLS=1",
+        "-std=gnu11",
+        "-O3",
+        "-fno-strict-aliasing",
+        "-ffp-contract=off",
+        "-static",
+        "-I",
+        str(csrc),
+    ]
     _run([cross, *flags, *map(str, sorted(ours)), "-o", str(place / "infer_joulet"), "-lm"])
 
 

@@ -16,7 +16,11 @@
 #define JLT_TILE_BLOCKS 1
 #define JLT_TILE_SIX 1
 #define JLT_READY_IN_REGISTERS 0
+#define JLT_HAS_NIBBLES 1
 #define JLT_WIDENS_4 1
+#define JLT_FC_BLOCKS_8 4  // that meet a vector at once
+#define JLT_FC_BLOCKS_4 2
+#define JLT_QUADS_MAY_OVERFLOW 1
 
 enum {
   JLT_K_8 = 2,         // products a channel of one step at 8 bits
@@ -120,6 +124,47 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_widen_4(jlt_sums_t sums, jlt_sums_t part
                       _mm256_add_epi32(sums.high, _mm256_madd_epi16(part.high, ones))};
 }
 
+// Four activations of one vector, for all channels. VPMADDUBSW wants one factor without a sign: w gets that of x. A sum of two products is
+// at most 2 · 128 · 127 then, unless a weight is −128.
+typedef struct {
+  __m256i signs;
+  __m256i magnitudes;
+} jlt_quad_t;
+
+static JLT_ALWAYS_INLINE jlt_quad_t jlt_quad(const int8_t *x) {
+  const __m256i four = broadcast_4((const uint8_t *)x);
+  return (jlt_quad_t){four, _mm256_abs_epi8(four)};
+}
+
+static JLT_ALWAYS_INLINE __m256i quad_products(__m256i w, jlt_quad_t x) {
+  const __m256i pairs = _mm256_maddubs_epi16(x.magnitudes, _mm256_sign_epi8(w, x.signs));
+  return _mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_quad(jlt_sums_t sums, const uint8_t *w, jlt_quad_t x) {
+  return (jlt_sums_t){_mm256_add_epi32(sums.low, quad_products(load(w), x)),
+                      _mm256_add_epi32(sums.high, quad_products(load(w + 32), x))};
+}
+
+// The same for any weights: two sums a channel, of four channels in a register.
+typedef struct {
+  __m256i four[4];
+} jlt_careful_t;
+
+static JLT_ALWAYS_INLINE void jlt_add_careful(jlt_careful_t *sums, const uint8_t *w, const int8_t *x) {
+  const __m256i wide = _mm256_cvtepi8_epi16(_mm256_castsi256_si128(broadcast_4((const uint8_t *)x)));
+  JLT_UNROLL
+  for (uint32_t i = 0; i < 4; i++) {
+    const __m256i products = _mm256_madd_epi16(_mm256_cvtepi8_epi16(_mm_loadu_si128((const void *)(w + 16u * i))), wide);
+    sums->four[i] = _mm256_add_epi32(sums->four[i], products);
+  }
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_careful_sums(const jlt_careful_t *sums) {
+  const __m256i low = _mm256_hadd_epi32(sums->four[0], sums->four[1]), high = _mm256_hadd_epi32(sums->four[2], sums->four[3]);
+  return (jlt_sums_t){_mm256_permute4x64_epi64(low, 0xD8), _mm256_permute4x64_epi64(high, 0xD8)};
+}
+
 // start + 16 · sums + more, what 4 bits count.
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t sums, int32_t more) {
   const __m256i all = _mm256_set1_epi32(more);
@@ -151,7 +196,8 @@ typedef struct {
   int64_t round_below[2][2][4];  // for negative products
   int64_t doubles[2][2][4];
   int32_t any_left;  // or none to the right
-  int32_t none[15];  // so that all records lie alike
+  int32_t may_be_plain;
+  int32_t none[14];  // so that all records lie alike
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
@@ -181,6 +227,19 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
   prepare_register(f, 0, m.low, s.low);
   prepare_register(f, 1, m.high, s.high);
   f->any_left = _mm256_movemask_ps(_mm256_castsi256_ps(_mm256_and_si256(s.low, s.high))) != 0xFF;
+  const __m256i far = _mm256_set1_epi32(-JLT_WIDE_PLAIN_SHIFT);
+  const __m256i is_far = _mm256_or_si256(_mm256_cmpgt_epi32(far, s.low), _mm256_cmpgt_epi32(far, s.high));
+  f->may_be_plain = !f->any_left && _mm256_testz_si256(is_far, is_far);
+}
+
+// The zero point joins what rounds: −128 · 2^(31 + e), from 2^30 + 2^(30 + e).
+static JLT_ALWAYS_INLINE void jlt_make_plain(jlt_finish_t *f) {
+  JLT_UNROLL
+  for (int i = 0; i < 4; i++) {
+    int64_t *round = f->round[i / 2][i % 2];
+    const __m256i power = _mm256_sub_epi64(load(round), _mm256_set1_epi64x(1 << 30));
+    store(round, _mm256_sub_epi64(load(round), _mm256_slli_epi64(power, 8)));
+  }
 }
 
 static JLT_ALWAYS_INLINE __m256i scale_half(__m256i a, const jlt_finish_t *f, int reg, int odd, const bool is_plain) {
@@ -231,9 +290,10 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
   const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
-  const __m256i words = _mm256_adds_epi16(_mm256_packs_epi32(s.low, s.high), o->zero_point);
+  const __m256i packed = _mm256_packs_epi32(s.low, s.high);
+  const __m256i words = is_plain ? packed : _mm256_adds_epi16(packed, o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
+  return is_plain ? bytes : _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
 }
 
 static JLT_ALWAYS_INLINE void store_part(int8_t *to, __m128i bytes, uint32_t n) {

@@ -16,6 +16,10 @@
 #define JLT_TILE_BLOCKS 2
 #define JLT_TILE_SIX 1
 #define JLT_READY_IN_REGISTERS 0
+#define JLT_HAS_NIBBLES 1
+#define JLT_FC_BLOCKS_8 4  // that meet a vector at once
+#define JLT_FC_BLOCKS_4 4
+#define JLT_QUADS_MAY_OVERFLOW 0
 #define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
 
 enum {
@@ -58,6 +62,17 @@ static JLT_ALWAYS_INLINE __m512i broadcast_4(const uint8_t *x) {
 
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_8(jlt_sums_t sums, jlt_factors_t w, const uint8_t *x) {
   return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, broadcast_4(x), w.all)};
+}
+
+// Four activations of one vector, for all channels.
+typedef __m512i jlt_quad_t;
+
+static JLT_ALWAYS_INLINE jlt_quad_t jlt_quad(const int8_t *x) {
+  return _mm512_xor_si512(broadcast_4((const uint8_t *)x), _mm512_set1_epi8(-128));
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_quad(jlt_sums_t sums, const uint8_t *w, jlt_quad_t x) {
+  return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, x, load(w))};
 }
 
 // Eight channels of one step, for two pixels.
@@ -113,7 +128,8 @@ typedef struct {
   int64_t below[2][8];  // what a negative product loses
   int64_t doubles[2][8];
   int32_t any_left;  // or none to the right
-  int32_t none[15];  // so that all records lie alike
+  int32_t may_be_plain;
+  int32_t none[14];  // so that all records lie alike
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
@@ -137,6 +153,17 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
   prepare_half(f, 0, _mm512_and_si512(e, _mm512_set1_epi64(0xFFFFFFFF)));
   prepare_half(f, 1, _mm512_srli_epi64(e, 32));
   f->any_left = _mm512_movepi32_mask(s) != 0xFFFF;
+  f->may_be_plain = !f->any_left && _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(-JLT_WIDE_PLAIN_SHIFT), s) == 0;
+}
+
+// The zero point joins what rounds: −128 · 2^(31 + e), from 2^30 + 2^(30 + e).
+static JLT_ALWAYS_INLINE void jlt_make_plain(jlt_finish_t *f) {
+  JLT_UNROLL
+  for (int odd = 0; odd < 2; odd++) {
+    const __m512i round = load(f->round[odd]);
+    const __m512i power = _mm512_sub_epi64(round, _mm512_set1_epi64((int64_t)1 << 30));
+    _mm512_storeu_si512(f->round[odd], _mm512_sub_epi64(round, _mm512_slli_epi64(power, 8)));
+  }
 }
 
 static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, const jlt_finish_t *f, int odd, const bool is_plain) {
@@ -184,7 +211,10 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_
 
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
-  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(scaled(sums, *ready, is_plain).all), o->zero_point);
+  if (is_plain) {
+    return _mm512_cvtsepi32_epi8(scaled(sums, *ready, true).all);
+  }
+  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(scaled(sums, *ready, false).all), o->zero_point);
   const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
 }

@@ -14,7 +14,7 @@
 #define JLT_TILE_BLOCKS 1
 #define JLT_TILE_SIX 0
 #define JLT_READY_IN_REGISTERS 1
-#define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
+#define JLT_HAS_NIBBLES 0
 
 enum {
   JLT_K_8 = 4,       // products a channel of one step at 8 bits
@@ -108,33 +108,6 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_eight(jlt_sums_t s, jlt_eight_t w, c
   return (jlt_sums_t){dot(s.a, w.a, first), dot(s.b, w.b, first), dot(s.c, w.a, second), dot(s.d, w.b, second)};
 }
 
-// Eight products a channel at 4 bits: those of low nibbles, then of high ones.
-typedef struct {
-  jlt_factors_t first;
-  jlt_factors_t second;
-} jlt_factors_4_t;
-
-static JLT_ALWAYS_INLINE int8x16_t low_nibbles(const uint8_t *w) {
-  return vreinterpretq_s8_u8(vandq_u8(vld1q_u8(w), vdupq_n_u8(15)));
-}
-
-static JLT_ALWAYS_INLINE int8x16_t high_nibbles(const uint8_t *w) { return vreinterpretq_s8_u8(vshrq_n_u8(vld1q_u8(w), 4)); }
-
-static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
-  return (jlt_factors_4_t){{low_nibbles(w), low_nibbles(w + 16), low_nibbles(w + 32), low_nibbles(w + 48)},
-                           {high_nibbles(w), high_nibbles(w + 16), high_nibbles(w + 32), high_nibbles(w + 48)}};
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_factors_4_t w, const uint8_t *x) {
-  return add_products(add_products(sums, w.first, broadcast_4(x)), w.second, broadcast_4(x + 4));
-}
-
-// start + 16 · sums + more, what 4 bits count.
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t s, int32_t more) {
-  const jlt_sums_t shifted = {vshlq_n_s32(s.a, 4), vshlq_n_s32(s.b, 4), vshlq_n_s32(s.c, 4), vshlq_n_s32(s.d, 4)};
-  return jlt_add_sums(jlt_add_sums(start, jlt_same_sums(more), false), shifted, false);
-}
-
 // bias − each · sums of weights, wrapping where the sum of what it cancels does.
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_start(const int32_t *bias, const void *sums, uint32_t each) {
   const jlt_sums_t s = jlt_sums_at(sums), b = jlt_sums_at(bias);
@@ -150,6 +123,7 @@ typedef struct {
   int32_t left[16];
   int32_t right[16];  // not above 0
   int32_t any_left;
+  int32_t may_be_plain;
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
 
@@ -165,7 +139,10 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
     any_left = vorrq_s32(any_left, left);
   }
   f->any_left = vmaxvq_s32(any_left);
+  f->may_be_plain = !f->any_left;
 }
+
+static JLT_ALWAYS_INLINE void jlt_make_plain(jlt_finish_t *f) { (void)f; }
 
 // A record in registers.
 typedef struct {
@@ -219,7 +196,8 @@ static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_rea
   const jlt_sums_t s = jlt_scaled(sums, ready, is_plain);
   const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.a), s.b), o->zero_point);
   const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(s.c), s.d), o->zero_point);
-  return vminq_s8(vmaxq_s8(vqmovn_high_s16(vqmovn_s16(low), high), o->act_min), o->act_max);
+  const int8x16_t bytes = vqmovn_high_s16(vqmovn_s16(low), high);
+  return is_plain ? bytes : vminq_s8(vmaxq_s8(bytes, o->act_min), o->act_max);
 }
 
 // Writes the first n of sixteen channels; no call, which would empty all registers.
@@ -253,18 +231,6 @@ static JLT_ALWAYS_INLINE void jlt_store_bytes(int8_t *to, jlt_bytes_t bytes, uin
 static JLT_ALWAYS_INLINE void jlt_take_8(uint8_t *to, const int8_t *from, uint32_t n) { memcpy(to, from, n); }
 
 static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t n) { memset(to, value, n); }
-
-static JLT_ALWAYS_INLINE int32_t jlt_sum_bytes(const int8_t *x, uint32_t n) {
-  int32_t sum = 0;
-  uint32_t i = 0;
-  for (; i + 16u <= n; i += 16u) {
-    sum += vaddlvq_s8(vld1q_s8(x + i));
-  }
-  for (; i < n; i++) {
-    sum += x[i];
-  }
-  return sum;
-}
 
 static JLT_ALWAYS_INLINE int8x16_t load_part(const int8_t *from, uint32_t n) {
   if (n >= 16u) {

@@ -42,7 +42,7 @@ static JLT_ALWAYS_INLINE void add_tile(const jlt_call_t *call, const bool negate
 
 static JLT_ALWAYS_INLINE void jlt_wide_add(const jlt_call_t *call, const bool negates) {
   const jlt_binary_params_t *p = call->params;
-  if (p->act_min >= p->out_zero_point && p->out_shift < 0) {  // as lanes_common.h says of convolutions
+  if (jlt_fills_int8(p->out_zero_point, p->act_min, p->act_max) && jlt_plain_shift(p->out_shift)) {
     add_tile(call, negates, true);
   } else {
     add_tile(call, negates, false);

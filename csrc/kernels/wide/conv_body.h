@@ -46,6 +46,7 @@ static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *ima
   }
 }
 
+#if JLT_HAS_NIBBLES
 static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks, jlt_sums_t *sums) {
   JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
@@ -123,6 +124,7 @@ static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
   }
   return -120 * (sum - (int32_t)(p->k_h * count) * p->in_zero_point);
 }
+#endif
 
 // Tiles of neighbouring pixels are computed: acc[block][JLT_WIDE_SUMS].
 typedef void (*jlt_tiles_t)(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const jlt_sums_t *start, uint32_t tiles,
@@ -131,27 +133,31 @@ typedef void (*jlt_tiles_t)(const jlt_walk_t *walk, const uint8_t *x, const uint
 // How many pixels and blocks meet at once.
 typedef struct {
   jlt_tiles_t at_8;
-  jlt_tiles_t at_4;
+  jlt_tiles_t at_4;  // null without nibbles
   uint32_t pixels;
   uint32_t blocks;
 } jlt_shape_t;
 
 // Functions of their own: inlined, what surrounds them takes their registers.
-#define JLT_SHAPE(p, b)                                                                                                \
-  static __attribute__((noinline)) void tile_8_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,     \
-                                                         const jlt_sums_t *start, uint32_t tiles, jlt_sums_t *acc) {   \
-    for (; tiles > 0; tiles--, x += p * walk->pixel_bytes, acc += p) {                                                 \
-      jlt_tile_8(walk, x, w, p, b, start, acc);                                                                        \
-    }                                                                                                                  \
-  }                                                                                                                    \
-  static __attribute__((noinline)) void tile_4_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w,     \
-                                                         const jlt_sums_t *start, uint32_t tiles, jlt_sums_t *acc) {   \
+#define JLT_TILES(bits, p, b, ...)                                                                                     \
+  static __attribute__((noinline)) void tile_##bits##_##p##_##b(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, \
+                                                                const jlt_sums_t *start, uint32_t tiles, jlt_sums_t *acc) { \
     (void)start;                                                                                                       \
     for (; tiles > 0; tiles--, x += p * walk->pixel_bytes, acc += p) {                                                 \
-      tile_4(walk, x, w, p, b, acc);                                                                                   \
+      __VA_ARGS__;                                                                                                     \
     }                                                                                                                  \
-  }                                                                                                                    \
+  }
+#define JLT_TILES_8(p, b) JLT_TILES(8, p, b, jlt_tile_8(walk, x, w, p, b, start, acc))
+#if JLT_HAS_NIBBLES
+#define JLT_SHAPE(p, b)                                     \
+  JLT_TILES_8(p, b)                                         \
+  JLT_TILES(4, p, b, tile_4(walk, x, w, p, b, acc))         \
   static const jlt_shape_t shape_##p##_##b = {tile_8_##p##_##b, tile_4_##p##_##b, p, b};
+#else
+#define JLT_SHAPE(p, b) \
+  JLT_TILES_8(p, b)     \
+  static const jlt_shape_t shape_##p##_##b = {tile_8_##p##_##b, NULL, p, b};
+#endif
 
 JLT_SHAPE(1, 1)
 JLT_SHAPE(1, 4)
@@ -214,9 +220,14 @@ static JLT_ALWAYS_INLINE void finish_row(const jlt_wide_conv_t *t, const jlt_row
 static JLT_ALWAYS_INLINE void finish_block(const jlt_wide_conv_t *t, jlt_sums_t *acc, jlt_sums_t start, uint32_t block,
                                            uint32_t count, const int32_t *offsets, int8_t *out) {
   const uint32_t channel = block * JLT_WIDE_CHANNELS, out_c = t->params->out_c;
+#if JLT_HAS_NIBBLES
   for (uint32_t i = 0; t->is_4 && i < count; i++) {
     acc[i] = jlt_scale_sums_4(start, acc[i], offsets[i]);
   }
+#else
+  (void)start;
+  (void)offsets;
+#endif
   const jlt_row_t row = {.acc = acc,
                          .out = out + channel,
                          .finish = &t->ends.records[(block - t->first_block) * t->ends.step],
@@ -362,9 +373,11 @@ static void run_pairs(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
 static void run_strip(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
   int32_t offsets[JLT_WIDE_STRIP_PIXELS];  // at 4 bits
   uint32_t block = t->first_block;
+#if JLT_HAS_NIBBLES
   for (uint32_t i = 0; t->is_4 && i < pixels; i++) {
     offsets[i] = offset_4(t, i);
   }
+#endif
   if (!t->is_4 && t->params->out_c == JLT_WIDE_CHANNELS / 2u) {
     run_pairs(t, pixels, out);
     return;
@@ -412,7 +425,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
     p.n = p.in_h = p.out_h = 1;
   }
   const uint32_t pixels = p.n * p.out_h * p.out_w;
-  const bool is_4 = call->weights.high && !call->weights.low && jlt_wide_has_nibbles(&p);
+  const bool is_4 = JLT_HAS_NIBBLES && call->weights.high && !call->weights.low && jlt_wide_is_long_row(&p);
   const uint32_t elements = p.k_w * p.in_c;  // of a row of the window
   jlt_wide_conv_t t;  // filled field by field, as compilers else clear it first
   t.params = &p;
@@ -420,7 +433,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   t.strip = jlt_wide_aligned(call->scratch);
   t.walk.row_bytes = jlt_wide_strip_bytes(&p);
   t.walk.pixel_bytes = (size_t)p.stride_w * p.in_c * (is_4 ? 1u : (size_t)JLT_ELEMENT_BYTES_8);
-  t.walk.block_bytes = jlt_wide_conv_block_bytes(&p, is_4 ? 4 : 8, JLT_K_8);
+  t.walk.block_bytes = jlt_wide_conv_block_bytes(&p, is_4, JLT_K_8);
   t.walk.rows = p.k_h;
   t.walk.steps = is_4 ? (elements + 7u) / 8u : (elements + JLT_K_8 - 1u) / JLT_K_8;
   t.first_block = 0;

@@ -259,7 +259,9 @@ static void run_any(const jlt_wide_dwconv_t *t, const jlt_run_t *run, uint32_t b
         sums = jlt_add_column(sums, jlt_column_weights(w), column_at(t, run, &channels, row, x), 4);
       }
     }
-    jlt_store_bytes(out, jlt_finished(sums, &channels.ready, &channels.output, false), channels.bytes);
+    const jlt_bytes_t bytes = t->ends.is_plain ? jlt_finished(sums, &channels.ready, &channels.output, true)
+                                               : jlt_finished(sums, &channels.ready, &channels.output, false);
+    jlt_store_bytes(out, bytes, channels.bytes);
   }
 }
 

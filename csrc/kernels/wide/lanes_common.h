@@ -35,10 +35,19 @@ static JLT_ALWAYS_INLINE void jlt_prepare_same(jlt_finish_t *f, int32_t multipli
   jlt_prepare(f, room[0], room[1]);
 }
 
+// An op ends plainly where its outputs fill int8 from the zero point on and all shifts go to the right, not too far (jlt_plain_shift): what
+// is below the zero point ends there however it is rounded, and saturation is all of clamping.
+static JLT_ALWAYS_INLINE bool jlt_fills_int8(int32_t zero_point, int32_t act_min, int32_t act_max) {
+  return zero_point == -128 && act_min == -128 && act_max == 127;
+}
+
 #if !JLT_READY_IN_REGISTERS
 // The same for all lanes.
 static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready_same(jlt_finish_t *room, int32_t multiplier, int32_t shift, const bool is_plain) {
   jlt_prepare_same(room, multiplier, shift);
+  if (is_plain) {
+    jlt_make_plain(room);
+  }
   return jlt_ready(room, is_plain);
 }
 #endif
@@ -49,8 +58,7 @@ static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished_by(jlt_sums_t sums, const jlt_
   return jlt_finished(sums, &ready, output, is_plain);
 }
 
-// How the blocks of an op end. Plainly where all shifts go to the right and nothing below the zero point leaves: the rounding of negative
-// accumulators is then of no account, as all of them end at act_min.
+// How the blocks of an op end.
 typedef struct {
   jlt_finish_t *records;  // from the first block on
   uint32_t step;          // from block to block; 0 where one record serves all
@@ -62,21 +70,24 @@ typedef struct {
 static JLT_ALWAYS_INLINE jlt_ends_t jlt_prepare_ends(const jlt_weights_t *w, const jlt_conv_params_t *p, uint32_t first,
                                                      uint32_t end, jlt_finish_t *records) {
   int32_t room[2][JLT_WIDE_CHANNELS];
+  const uint32_t count = w->record->n_multipliers == 1 ? 1u : end - first;
   jlt_ends_t ends = {
       .records = records,
       .step = w->record->n_multipliers != 1,
-      .is_plain = p->act_min >= p->out_zero_point,
+      .is_plain = jlt_fills_int8(p->out_zero_point, p->act_min, p->act_max),
       .output = jlt_output(p->out_zero_point, p->act_min, p->act_max),
   };
-  if (ends.step == 0) {
-    jlt_prepare_same(records, w->multipliers[0], w->shifts[0]);
-    ends.is_plain = ends.is_plain && !records->any_left;
-    return ends;
+  for (uint32_t i = 0; i < count; i++) {
+    if (ends.step == 0) {
+      jlt_prepare_same(&records[i], w->multipliers[0], w->shifts[0]);
+    } else {
+      const uint32_t at = (first + i) * JLT_WIDE_CHANNELS;
+      jlt_prepare(&records[i], sixteen(w->multipliers, p->out_c, at, room[0]), sixteen(w->shifts, p->out_c, at, room[1]));
+    }
+    ends.is_plain = ends.is_plain && records[i].may_be_plain;
   }
-  for (uint32_t block = first; block < end; block++, records++) {
-    const uint32_t at = block * JLT_WIDE_CHANNELS;
-    jlt_prepare(records, sixteen(w->multipliers, p->out_c, at, room[0]), sixteen(w->shifts, p->out_c, at, room[1]));
-    ends.is_plain = ends.is_plain && !records->any_left;
+  for (uint32_t i = 0; ends.is_plain && i < count; i++) {
+    jlt_make_plain(&records[i]);
   }
   return ends;
 }

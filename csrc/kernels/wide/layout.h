@@ -5,10 +5,12 @@
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
 // padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits
 // [R / 8][16][4] bytes, R padded to 8, with u of four elements in the low nibbles and of the next four in the high ones, and sums of
-// u; where R is below 64, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, block by block, 16 sums,
+// u; where R is below 64, and on NEON, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, block by block, 16 sums,
 // then column by column of the window groups of four rows, padded with zeros: [rows / 4][16][4] int8, four products of a channel side
 // by side; AVX2, which multiplies pairs of int16, has [rows / 4][2][16][2] int16, the channels as unpacking leaves them: 0-3, 8-11,
-// 4-7, 12-15. Eight channels are there twice; at 4 bits w = 16u − 120.
+// 4-7, 12-15. Eight channels are there twice; at 4 bits w = 16u − 120. A packed matrix that meets one vector is a line of 64 bytes, the
+// first of which is 1 where a weight at 8 bits is −128, then blocks as of a convolution with s = 4, never of eight channels; AVX2 has the
+// channels in the order just said.
 // runtime/plan/packings/wide.py writes all of it.
 #ifndef JLT_KERNELS_WIDE_LAYOUT_H
 #define JLT_KERNELS_WIDE_LAYOUT_H
@@ -35,6 +37,7 @@ enum {
   JLT_WIDE_LONG_RUN = 32,    // where order is of no account
   JLT_WIDE_LINE_BYTES = 64,  // scratch begins at a multiple of 16, what is read often at one of this
   JLT_WIDE_LONG_ROW = 64,  // elements
+  JLT_WIDE_PLAIN_SHIFT = 23,
 };
 
 // How a tile walks through a strip and a block's weights.
@@ -49,6 +52,9 @@ typedef struct {
 // Where the j-th of a tile's sums, [block][pixel], lies among accumulators, [block][JLT_WIDE_SUMS].
 static inline uint32_t jlt_sums_place(uint32_t j, uint32_t pixels) { return j / pixels * JLT_WIDE_SUMS + j % pixels; }
 
+// Shifts to the right of a plain end (wide/lanes_common.h): with a zero point of −128 the sums of 64 bits stay below 2^63 then.
+static inline bool jlt_plain_shift(int32_t shift) { return shift < 0 && shift >= -JLT_WIDE_PLAIN_SHIFT; }
+
 static inline void *jlt_wide_aligned(void *at) {
   return (uint8_t *)at + -(uintptr_t)at % JLT_WIDE_LINE_BYTES;
 }
@@ -57,15 +63,26 @@ static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
   return ((uint64_t)p->out_c + JLT_WIDE_CHANNELS - 1u) / JLT_WIDE_CHANNELS;
 }
 
-// Whether 4 bits are kept as nibbles: where rows are short, bytes 16u − 120 run faster, and there is little to save.
-static inline bool jlt_wide_has_nibbles(const jlt_conv_params_t *p) { return (uint64_t)p->k_w * p->in_c >= JLT_WIDE_LONG_ROW; }
+// Whether nibbles are worth while: where rows are short, bytes 16u − 120 run faster, and there is little to save. Instruction sets without
+// products of unsigned by signed bytes have none at all: to take nibbles apart costs more than to load bytes.
+static inline bool jlt_wide_is_long_row(const jlt_conv_params_t *p) { return (uint64_t)p->k_w * p->in_c >= JLT_WIDE_LONG_ROW; }
 
-static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, uint32_t bits, uint32_t together) {
+static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, bool is_nibbles, uint32_t together) {
   const uint64_t row = (uint64_t)p->k_w * p->in_c;
   const uint32_t channels = p->out_c == JLT_WIDE_CHANNELS / 2u ? p->out_c : JLT_WIDE_CHANNELS;
-  const bool is_8 = bits == 8 || !jlt_wide_has_nibbles(p);
-  const uint64_t body = is_8 ? jlt_align_up(row, together) * channels : jlt_align_up(row, 8) * JLT_WIDE_CHANNELS / 2u;
+  const uint64_t body = is_nibbles ? jlt_align_up(row, 8) * JLT_WIDE_CHANNELS / 2u : jlt_align_up(row, together) * channels;
   return JLT_WIDE_HEAD_BYTES + jlt_align_up(p->k_h * body, 64);
+}
+
+// Of a matrix that meets one vector.
+static inline bool jlt_wide_is_one_vector(const jlt_conv_params_t *p) {
+  return (uint64_t)p->n * p->out_h * p->out_w == 1 && p->k_h == 1 && p->k_w == 1;
+}
+
+static inline uint64_t jlt_wide_fc_block_bytes(const jlt_conv_params_t *p, bool is_nibbles) {
+  const uint64_t body =
+      is_nibbles ? jlt_align_up(p->in_c, 8) * JLT_WIDE_CHANNELS / 2u : jlt_align_up(p->in_c, 4) * JLT_WIDE_CHANNELS;
+  return JLT_WIDE_HEAD_BYTES + jlt_align_up(body, 64);
 }
 
 // One row of a strip at two bytes an element; pixels that a tile has too many and the padding of R are read, never used.

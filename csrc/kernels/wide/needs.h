@@ -1,12 +1,17 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernels for SIMD lanes ask for. JLT_ISA names the instruction set that includes this, JLT_TOGETHER how many
-// products it adds up at 8 bits, JLT_GROUP_BYTES what four rows of a depthwise convolution's column take.
+// products it adds up at 8 bits, JLT_GROUP_BYTES what four rows of a depthwise convolution's column take, JLT_HAS_FC whether a matrix that
+// meets one vector has a kernel of its own, JLT_HAS_NIBBLES whether long rows at 4 bits are nibbles.
 #include "core/bytes.h"
 #include "kernels/wide/layout.h"
 
 #define JLT_NAME_3(name, isa) name##__##isa
 #define JLT_NAME_2(name, isa) JLT_NAME_3(name, isa)
 #define JLT_NAME(name) JLT_NAME_2(name, JLT_ISA)
+
+static inline bool is_nibbles(const void *params, uint32_t bits) {
+  return JLT_HAS_NIBBLES && bits == 4 && jlt_wide_is_long_row(params);
+}
 
 bool JLT_NAME(jlt_conv_s8_takes)(const void *params, const jlt_weight_t *weight) { return jlt_is_plain_conv(params, weight); }
 
@@ -18,8 +23,25 @@ uint64_t JLT_NAME(jlt_conv_s8_scratch_bytes)(const void *params, const jlt_weigh
 
 uint64_t JLT_NAME(jlt_conv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   (void)weight;
-  return jlt_wide_blocks(params) * jlt_wide_conv_block_bytes(params, bits, JLT_TOGETHER);
+  return jlt_wide_blocks(params) * jlt_wide_conv_block_bytes(params, is_nibbles(params, bits), JLT_TOGETHER);
 }
+
+#if JLT_HAS_FC
+bool JLT_NAME(jlt_fc_s8_takes)(const void *params, const jlt_weight_t *weight) {
+  return jlt_wide_is_one_vector(params) && jlt_is_plain_conv(params, weight);
+}
+
+uint64_t JLT_NAME(jlt_fc_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
+  (void)params;
+  (void)weight;
+  return 0;
+}
+
+uint64_t JLT_NAME(jlt_fc_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  (void)weight;
+  return JLT_WIDE_LINE_BYTES + jlt_wide_blocks(params) * jlt_wide_fc_block_bytes(params, is_nibbles(params, bits));
+}
+#endif
 
 bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weight) {
   const jlt_conv_params_t *p = params;

@@ -27,14 +27,21 @@ _BY_ISA: Mapping[str, tuple[Packer, Packer, Packer]] = {
     "ARMV6M": (armv6m.pack_conv, armv6m.pack_conv, armv6m.pack_dwconv),
     "ARMV7EM": (armv7em.pack_conv, armv7em.pack_fc, armv7em.pack_dwconv),
     "MVE": (mve.pack_conv, mve.pack_conv, mve.pack_dwconv),
-    **{
-        isa: (partial(wide.pack_conv, together=together),) * 2 + (partial(wide.pack_dwconv, pairs=together == 2),)
-        for isa, together in (
-            ("AVX2", 2),  # pairs of products meet in one VPMADDWD
-            ("AVX512VNNI", 4),  # four in one VPDPBUSD
-            ("NEON", 4),  # four in one SDOT
-        )
-    },
+    "AVX2": (  # pairs of products meet in one VPMADDWD
+        partial(wide.pack_conv, together=2),
+        partial(wide.pack_fc, together=2),
+        partial(wide.pack_dwconv, pairs=True),
+    ),
+    "AVX512VNNI": (  # four in one VPDPBUSD
+        partial(wide.pack_conv, together=4),
+        partial(wide.pack_fc, together=4),
+        partial(wide.pack_dwconv, pairs=False),
+    ),
+    "NEON": (  # four in one SDOT
+        partial(wide.pack_conv, together=4, nibbles=False),
+        partial(wide.pack_conv, together=4, nibbles=False),
+        partial(wide.pack_dwconv, pairs=False),
+    ),
 }
 # Whether one copy can serve both precisions, by the weights' values; of CONV and FC
 _SHAREABLE: Mapping[str, Callable[[Weights], bool]] = {"ARMV7EM": armv7em.is_shareable}

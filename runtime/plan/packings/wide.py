@@ -23,7 +23,9 @@ _ROWS = 4  # of a column, side by side
 _UNPACKED = np.array([0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7, 12, 13, 14, 15])
 
 
-def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int) -> bytes:
+def pack_conv(
+    weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int, nibbles: bool = True
+) -> bytes:
     """Return a convolution's packed copy.
 
     Parameters
@@ -40,9 +42,11 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *
         Not packed.
     together
         Products that one instruction adds up at 8 bits, 2 or 4.
+    nibbles
+        Without, all rows at 4 bits are bytes.
     """
     channels, row = len(weights), params.k_w * params.in_c
-    if bits == 4 and row >= _LONG_ROW:
+    if bits == 4 and nibbles and row >= _LONG_ROW:
         values = high_nibbles(weights).view(np.int8)
     else:
         values, bits = values_at(weights, bits), 8
@@ -53,14 +57,29 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *
     blocks = padded.reshape(len(padded) // block, block, -1)
     order = _UNPACKED if together == 2 and block == _CHANNELS else np.arange(block)
     sums = np.tile(blocks.sum(axis=2, dtype=np.int64).astype("<i4"), (1, _CHANNELS // block))
-    if bits == 8:
-        body = blocks[:, order].reshape(len(blocks), block, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
-    else:
-        nibbles = blocks[:, order].reshape(len(blocks), _CHANNELS, -1, 2, 4).transpose(3, 0, 2, 1, 4)
-        body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
-    whole = np.zeros((len(blocks), -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
-    whole[:, : body.shape[1]] = body
-    return _with_sums(sums, whole.view(np.uint8))
+    return _with_sums(sums, _body(blocks[:, order], bits == 8, together))
+
+
+def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int) -> bytes:
+    """Return the packed copy of a matrix that meets one vector; several vectors are a convolution.
+
+    A line of 64 bytes, the first of which is 1 where an int8 weight is -128, then blocks of 16 channels as :func:`pack_conv`
+    lays them out, but for int8 always four elements side by side. ``together`` is that of the instruction set's convolution.
+    """
+    if params.n * params.out_h * params.out_w != 1:
+        return pack_conv(weights, params, bits, scales, together=together)
+    is_int8 = bits == 8 or params.in_c < _LONG_ROW
+    values = values_at(weights, bits) if is_int8 else high_nibbles(weights).view(np.int8)
+    step = 4 if is_int8 else 8
+    padded = np.zeros((-(-len(values) // _CHANNELS) * _CHANNELS, -(-params.in_c // step) * step), np.int8)
+    padded[: len(values), : params.in_c] = values
+    blocks = padded.reshape(-1, _CHANNELS, padded.shape[1])
+    order = _UNPACKED if together == 2 else np.arange(_CHANNELS)
+    line = np.zeros(_ALIGN_BYTES, np.uint8)
+    line[0] = is_int8 and bool((values == -128).any())
+    return line.tobytes() + _with_sums(
+        blocks.sum(axis=2, dtype=np.int64).astype("<i4"), _body(blocks[:, order], is_int8, 4)
+    )
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, pairs: bool) -> bytes:
@@ -93,6 +112,19 @@ def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales,
         halves = body[:, :, :, _UNPACKED].reshape(*body.shape[:4], 2, 2).astype("<i2")
         body = halves.transpose(0, 1, 2, 4, 3, 5)  # block, column, group, pair, channel, row
     return _with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
+
+
+def _body(blocks: npt.NDArray[np.int8], is_int8: bool, together: int) -> npt.NDArray[np.uint8]:
+    """Return ``(blocks, channels, elements)`` step by step: ``together`` int8 of a channel side by side, or eight nibbles."""
+    n_blocks, channels, _ = blocks.shape
+    if is_int8:
+        body = blocks.reshape(n_blocks, channels, -1, together).transpose(0, 2, 1, 3).reshape(n_blocks, -1)
+    else:
+        nibbles = blocks.reshape(n_blocks, channels, -1, 2, 4).transpose(3, 0, 2, 1, 4)
+        body = (nibbles[0] | nibbles[1] << 4).reshape(n_blocks, -1)
+    whole = np.zeros((n_blocks, -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
+    whole[:, : body.shape[1]] = body
+    return whole.view(np.uint8)
 
 
 def _with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:

@@ -63,6 +63,8 @@ int main(int argc, char **argv) {
   uint8_t *answer = aligned(answer_bytes);
   jlt_engine_t e;
   status = jlt_engine_init(&e, &c, aligned(arena_bytes), arena_bytes);
+  const size_t calls_bytes = jlt_calls_bytes(&c);
+  status = status ? status : jlt_engine_keep_calls(&e, aligned(calls_bytes), calls_bytes);
   for (int left = atoi(argv[3]); !status && left > 0; left--) {
     status = infer(&e, path, input, (uint32_t)input_bytes, answer, answer_bytes);
   }

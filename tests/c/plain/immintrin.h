@@ -58,6 +58,7 @@ LANES(__m512i, _mm512_sub_epi32, (__m512i a, __m512i b), u32, 16, a.u32[i] - b.u
 LANES(__m512i, _mm512_mullo_epi32, (__m512i a, __m512i b), u32, 16, a.u32[i] * b.u32[i])
 LANES(__m512i, _mm512_max_epi32, (__m512i a, __m512i b), i32, 16, a.i32[i] > b.i32[i] ? a.i32[i] : b.i32[i])
 LANES(__m512i, _mm512_add_epi64, (__m512i a, __m512i b), u64, 8, a.u64[i] + b.u64[i])
+LANES(__m512i, _mm512_sub_epi64, (__m512i a, __m512i b), u64, 8, a.u64[i] - b.u64[i])
 LANES(__m512i, _mm512_mask_add_epi64, (__m512i s, __mmask8 k, __m512i a, __m512i b), u64, 8,
       BIT(k, i) ? a.u64[i] + b.u64[i] : s.u64[i])
 LANES(__m512i, _mm512_mask_sub_epi64, (__m512i s, __mmask8 k, __m512i a, __m512i b), u64, 8,
@@ -68,6 +69,7 @@ LANES(__m512i, _mm512_or_si512, (__m512i a, __m512i b), u64, 8, a.u64[i] | b.u64
 LANES(__m512i, _mm512_xor_si512, (__m512i a, __m512i b), u64, 8, a.u64[i] ^ b.u64[i])
 
 LANES(__m512i, _mm512_slli_epi32, (__m512i a, unsigned n), u32, 16, n < 32 ? a.u32[i] << n : 0)
+LANES(__m512i, _mm512_slli_epi64, (__m512i a, unsigned n), u64, 8, n < 64 ? a.u64[i] << n : 0)
 LANES(__m512i, _mm512_sll_epi32, (__m512i a, __m128i n), u32, 16, n.u64[0] < 32 ? a.u32[i] << n.u64[0] : 0)
 LANES(__m512i, _mm512_sllv_epi32, (__m512i a, __m512i n), u32, 16, n.u32[i] < 32 ? a.u32[i] << n.u32[i] : 0)
 LANES(__m512i, _mm512_sllv_epi64, (__m512i a, __m512i n), u64, 8, n.u64[i] < 64 ? a.u64[i] << n.u64[i] : 0)
@@ -78,6 +80,7 @@ LANES(__m512i, _mm512_srav_epi32, (__m512i a, __m512i n), i32, 16, a.i32[i] >> (
 LANES(__m512i, _mm512_cvtepi8_epi32, (__m128i a), i32, 16, a.i8[i])
 LANES(__m512i, _mm512_cvtepu8_epi32, (__m128i a), i32, 16, a.u8[i])
 LANES(__m256i, _mm512_cvtsepi32_epi16, (__m512i a), i16, 16, plain_s16(a.i32[i]))
+LANES(__m128i, _mm512_cvtsepi32_epi8, (__m512i a), i8, 16, plain_s8(a.i32[i]))
 LANES(__m256i, _mm256_adds_epi16, (__m256i a, __m256i b), i16, 16, plain_s16(a.i16[i] + b.i16[i]))
 LANES(__m128i, _mm_packs_epi16, (__m128i a, __m128i b), i8, 16, plain_s8(i < 8 ? a.i16[i] : b.i16[i - 8]))
 LANES(__m128i, _mm_max_epi8, (__m128i a, __m128i b), i8, 16, a.i8[i] > b.i8[i] ? a.i8[i] : b.i8[i])
@@ -112,6 +115,14 @@ static inline __mmask8 _mm512_cmpgt_epi64_mask(__m512i a, __m512i b) {
     k |= (unsigned)(a.i64[i] > b.i64[i]) << i;
   }
   return (__mmask8)k;
+}
+
+static inline __mmask16 _mm512_cmpgt_epi32_mask(__m512i a, __m512i b) {
+  unsigned k = 0;
+  for (int i = 0; i < 16; i++) {
+    k |= (unsigned)(a.i32[i] > b.i32[i]) << i;
+  }
+  return (__mmask16)k;
 }
 
 static inline __mmask8 _mm512_movepi64_mask(__m512i a) {

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: Apache-2.0
+// A matrix times one vector with AVX-512 VNNI: kernels/wide/fc_body.h.
+#include "kernels/variants.h"
+
+#if defined(JLT_WITH_AVX512VNNI) && defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+
+#include "kernels/wide/layout.h"
+#include "kernels/wide/target.h"
+
+JLT_TARGET_BEGIN("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")
+#include "kernels/avx512vnni/lanes.h"
+#include "kernels/wide/fc_body.h"
+
+void jlt_fc_s8__avx512vnni(const jlt_call_t *call) { jlt_wide_fc(call); }
+JLT_TARGET_END
+#endif
