@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // A tile of a convolution without SDOT: SMULL, then SADALP into two halves of each channel's sum, which meet at the end. Two
-// products fit 16 bits whatever they are, three would not.
+// products fit 16 bits whatever they are, three would not. At 4 bits weights are 16u − 120 = 8 (2u − 15): an eighth of them makes
+// products of at most 15 · 128, of which 17 fit, so SMLAL adds sixteen up before SADALP.
 #ifndef JLT_KERNELS_NEON_TILE_BASE_H
 #define JLT_KERNELS_NEON_TILE_BASE_H
+
+enum { SHORT_STEPS = 16 };
 
 // Sixteen channels of one pixel, [channel][half].
 typedef struct {
@@ -91,6 +94,82 @@ static JLT_ALWAYS_INLINE void jlt_tile_8(const jlt_walk_t *walk, const uint8_t *
     JLT_UNROLL
     for (uint32_t i = 0; i < together; i++) {
       acc[jlt_sums_place(j + i, pixels)] = join_halves(&two[i], start[(j + i) / pixels]);
+    }
+  }
+}
+
+// Products of four channels, [channel][4], of many steps.
+typedef struct {
+  int16x8_t of[8];
+} jlt_short_t;
+
+static JLT_ALWAYS_INLINE void begin_short(jlt_short_t *sums) {
+  JLT_UNROLL
+  for (uint32_t i = 0; i < 16; i++) {
+    sums[i / 8].of[i % 8] = vdupq_n_s16(0);
+  }
+}
+
+static JLT_ALWAYS_INLINE void add_short(jlt_short_t *sums, uint32_t i, int8x16_t w, int8x16_t x) {
+  sums->of[2 * i] = vmlal_s8(sums->of[2 * i], vget_low_s8(w), vget_low_s8(x));
+  sums->of[2 * i + 1] = vmlal_high_s8(sums->of[2 * i + 1], w, x);
+}
+
+// `steps` of two pixels, or of two blocks of one pixel: `x_step` and `w_step` lead from the first to the second.
+static JLT_ALWAYS_INLINE void steps_short(const uint8_t *x, const uint8_t *w, size_t x_step, size_t w_step, uint32_t steps,
+                                          const bool is_pixels, jlt_short_t *sums) {
+  for (; steps > 0; steps--, w += 64, x += 4) {
+    const int8x16_t first = broadcast_4(x), second = is_pixels ? broadcast_4(x + x_step) : first;
+    JLT_UNROLL
+    for (uint32_t i = 0; i < 4; i++) {
+      const int8x16_t a = vshrq_n_s8(vld1q_s8((const int8_t *)w + 16 * i), 3);
+      const int8x16_t b = is_pixels ? a : vshrq_n_s8(vld1q_s8((const int8_t *)w + w_step + 16 * i), 3);
+      add_short(&sums[0], i, a, first);
+      add_short(&sums[1], i, b, second);
+    }
+  }
+}
+
+static JLT_ALWAYS_INLINE void tile_short(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const bool is_pixels,
+                                         jlt_halves_t *two) {
+  no_halves(two, 2);
+  for (uint32_t ky = 0; ky < walk->rows; ky++, x += walk->row_bytes) {
+    const uint8_t *at = x;
+    for (uint32_t left = walk->steps; left > 0;) {
+      const uint32_t now = left < SHORT_STEPS ? left : SHORT_STEPS;
+      jlt_short_t sums[2];
+      begin_short(sums);
+      steps_short(at, w, walk->pixel_bytes, walk->block_bytes, now, is_pixels, sums);
+      JLT_UNROLL
+      for (uint32_t i = 0; i < 16; i++) {
+        two[i / 8].of[i % 8] = vpadalq_s16(two[i / 8].of[i % 8], sums[i / 8].of[i % 8]);
+      }
+      at += 4 * now;
+      w += 64 * now;
+      left -= now;
+    }
+  }
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t join_eighths(const jlt_halves_t *s, jlt_sums_t start) {
+  const jlt_sums_t sums = join_halves(s, jlt_no_sums());
+  return (jlt_sums_t){vaddq_s32(start.a, vshlq_n_s32(sums.a, 3)), vaddq_s32(start.b, vshlq_n_s32(sums.b, 3)),
+                      vaddq_s32(start.c, vshlq_n_s32(sums.c, 3)), vaddq_s32(start.d, vshlq_n_s32(sums.d, 3))};
+}
+
+// The same at 4 bits; of a single pixel and block as at 8.
+static JLT_ALWAYS_INLINE void jlt_tile_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
+                                         const uint32_t blocks, const jlt_sums_t *start, jlt_sums_t *acc) {
+  jlt_halves_t two[2];
+  if (pixels * blocks == 1) {
+    jlt_tile_8(walk, x, w, 1, 1, start, acc);
+    return;
+  }
+  for (uint32_t j = 0; j < pixels * blocks; j += 2) {
+    tile_short(walk, pixels > 1 ? x + j * walk->pixel_bytes : x, pixels > 1 ? w : w + j * walk->block_bytes, pixels > 1, two);
+    JLT_UNROLL
+    for (uint32_t i = 0; i < 2; i++) {
+      acc[jlt_sums_place(j + i, pixels)] = join_eighths(&two[i], start[(j + i) / pixels]);
     }
   }
 }

@@ -17,7 +17,8 @@ typedef struct {
   jlt_walk_t walk;
   uint32_t first_block;
   uint32_t end_block;
-  bool is_4;
+  bool is_4;        // weights are nibbles
+  bool uses_4;      // tiles are those for 4 bits
 } jlt_wide_conv_t;
 
 typedef void (*jlt_take_t)(uint8_t *to, const int8_t *from, uint32_t n);
@@ -133,7 +134,7 @@ typedef void (*jlt_tiles_t)(const jlt_walk_t *walk, const uint8_t *x, const uint
 // How many pixels and blocks meet at once.
 typedef struct {
   jlt_tiles_t at_8;
-  jlt_tiles_t at_4;  // null without nibbles
+  jlt_tiles_t at_4;  // null where 4 bits are added up as 8 are
   uint32_t pixels;
   uint32_t blocks;
 } jlt_shape_t;
@@ -152,6 +153,11 @@ typedef struct {
 #define JLT_SHAPE(p, b)                                     \
   JLT_TILES_8(p, b)                                         \
   JLT_TILES(4, p, b, tile_4(walk, x, w, p, b, acc))         \
+  static const jlt_shape_t shape_##p##_##b = {tile_8_##p##_##b, tile_4_##p##_##b, p, b};
+#elif JLT_HAS_TILE_4
+#define JLT_SHAPE(p, b)                                            \
+  JLT_TILES_8(p, b)                                                \
+  JLT_TILES(4, p, b, jlt_tile_4(walk, x, w, p, b, start, acc))     \
   static const jlt_shape_t shape_##p##_##b = {tile_8_##p##_##b, tile_4_##p##_##b, p, b};
 #else
 #define JLT_SHAPE(p, b) \
@@ -243,7 +249,7 @@ static JLT_ALWAYS_INLINE void run_shape(const jlt_wide_conv_t *t, const jlt_shap
                                         uint32_t block, uint32_t first, uint32_t tiles, jlt_sums_t *acc) {
   const uint8_t *x = t->strip + first * t->walk.pixel_bytes;
   const uint8_t *w = (const uint8_t *)t->weights->packed + block * t->walk.block_bytes + JLT_WIDE_HEAD_BYTES;
-  (t->is_4 ? shape->at_4 : shape->at_8)(&t->walk, x, w, start, tiles, acc + first);
+  (t->uses_4 ? shape->at_4 : shape->at_8)(&t->walk, x, w, start, tiles, acc + first);
 }
 
 // The shape for `left` pixels of one block or two.
@@ -425,7 +431,8 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
     p.n = p.in_h = p.out_h = 1;
   }
   const uint32_t pixels = p.n * p.out_h * p.out_w;
-  const bool is_4 = JLT_HAS_NIBBLES && call->weights.high && !call->weights.low && jlt_wide_is_long_row(&p);
+  const bool has_4 = call->weights.high && !call->weights.low;
+  const bool is_4 = JLT_HAS_NIBBLES && has_4 && jlt_wide_is_long_row(&p);
   const uint32_t elements = p.k_w * p.in_c;  // of a row of the window
   jlt_wide_conv_t t;  // filled field by field, as compilers else clear it first
   t.params = &p;
@@ -440,6 +447,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   t.end_block = (uint32_t)jlt_wide_blocks(&p);
   t.each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8;
   t.is_4 = is_4;
+  t.uses_4 = JLT_HAS_NIBBLES ? is_4 : JLT_HAS_TILE_4 && has_4;
   jlt_span_t span = {.end = 1};
   if (pixels == 1) {  // a unit is a block
     t.first_block = call->begin;
