@@ -79,7 +79,7 @@ powercut: $(VENV)/.test  ## power cuts at random instructions: four models, thre
 
 INPUTS ?= 32
 
-matrix: $(VENV)/.test  ## four models, eight virtual and emulated boards, every path and exit: the same bytes; INPUTS=2 for a part
+matrix: $(VENV)/.test  ## four models, nine virtual and emulated boards, every path and exit: the same bytes; INPUTS=2 for a part
 	$(PY) tests/studies/matrix.py --shared $(SHARED) --inputs $(INPUTS)
 
 study-live: $(VENV)/.test  ## the firmware's own loop on a virtual board against the host's simulation of it

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "clock.h"
 
+#include "cpu.h"
 #include "port.h"
-
-// ARMv7-M Architecture Reference Manual, C1.8: the DWT unit counts cycles once DEMCR.TRCENA is set.
-enum { DEMCR = 0xE000EDFC, DEMCR_TRCENA = 1 << 24, DWT_CTRL = 0xE0001000, DWT_CYCCNT = 0xE0001004 };
 
 enum { TIME_BIT = 8, HOLD_US = 25 };  // two samples of a meter at 100 kHz, wherever they fall
 
@@ -20,15 +18,13 @@ void jlt_clock_open(void) {
   jlt_board.timer.driver->open(&jlt_board.timer);
   clock.power_on_us = jlt_now_us();
   if (jlt_board.has_cycle_counter) {
-    JLT_REG(DEMCR) |= DEMCR_TRCENA;
-    JLT_REG(DWT_CYCCNT) = 0;
-    JLT_REG(DWT_CTRL) |= 1u;
+    jlt_cycle_counter_open();
     // emulators accept all this and count nothing
-    const uint32_t before = JLT_REG(DWT_CYCCNT);
+    const uint32_t before = jlt_cycle_counter();
     for (volatile uint32_t i = 0; i < 32; i++) {
     }
-    clock.counts = JLT_REG(DWT_CYCCNT) != before;
-    clock.last = JLT_REG(DWT_CYCCNT);
+    clock.counts = jlt_cycle_counter() != before;
+    clock.last = jlt_cycle_counter();
   }
   if (jlt_board.marker.driver) {
     jlt_board.marker.driver->open(&jlt_board.marker);
@@ -62,7 +58,7 @@ uint64_t jlt_cycles(void) {
   if (!clock.counts) {
     return 0;
   }
-  const uint32_t now = JLT_REG(DWT_CYCCNT);
+  const uint32_t now = jlt_cycle_counter();
   clock.cycles += now - clock.last;
   clock.last = now;
   return clock.cycles;

@@ -2,6 +2,7 @@
 #include "console.h"
 
 #include "clock.h"
+#include "cpu.h"
 #include "port.h"
 
 enum { RING_BYTES = 1024 };  // WINDOW frames of the largest size, and some
@@ -12,13 +13,11 @@ static struct {
   uint8_t bytes[RING_BYTES];
 } ring;
 
-enum { NVIC_ISER = 0xE000E100 };
-
 void jlt_console_open(void) {
   const jlt_uart_t *uart = &jlt_board.uart;
   (void)uart->driver->open(uart);
   if (uart->irq >= 0) {
-    JLT_REG(NVIC_ISER + 4u * ((uint32_t)uart->irq / 32u)) = 1u << ((uint32_t)uart->irq % 32u);
+    jlt_irq_enable((uint32_t)uart->irq);
   }
 }
 
@@ -43,10 +42,10 @@ void jlt_console_irq(void) {
 }
 
 void jlt_console_poll(void) {
-  __asm volatile("cpsid i" ::: "memory");
+  jlt_irq_off();
   while (!full() && take_one()) {
   }
-  __asm volatile("cpsie i" ::: "memory");
+  jlt_irq_on();
 }
 
 bool jlt_console_read(uint8_t *byte) {
@@ -100,9 +99,9 @@ void jlt_console_put_hex(uint8_t byte) {
 void jlt_console_idle(uint64_t until_us) {
   jlt_console_poll();
   // interrupts are held off from the question to the sleep: a byte in between still wakes the core
-  __asm volatile("cpsid i" ::: "memory");
+  jlt_irq_off();
   if (ring.head == ring.tail) {
     jlt_sleep_until_us(until_us);
   }
-  __asm volatile("cpsie i" ::: "memory");
+  jlt_irq_on();
 }

@@ -207,6 +207,7 @@ _ISAS = {
     "cortex-m33": "ARMV7EM",
     "cortex-m55": "MVE",
     "cortex-m85": "MVE",
+    "rv32imc": "ARMV6M",  # named after the first of the cores without SIMD
 }
 
 

@@ -13,6 +13,7 @@ import pytest
 from thumb import need_tools
 
 import joulet
+from joulet.firmware.board_files import firmware_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 MODELS = ROOT / "tests" / "models"
@@ -23,13 +24,15 @@ def need_board() -> None:
     need_tools()
 
 
-def need_qemu() -> None:
-    """Skip where compiler or QEMU are missing; in CI that is a failure."""
+def need_qemu(board: str = "qemu_mps2_an386") -> None:
+    """Skip where the board's compiler or QEMU are missing; in CI that is a failure."""
     need_tools()
-    if shutil.which("qemu-system-arm") is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI lacks qemu-system-arm")
-        pytest.skip("needs qemu-system-arm (Debian: qemu-system-arm)")
+    cpu = firmware_facts(board).architecture
+    for program, package in ((cpu.gcc, cpu.gcc_packages), (cpu.qemu, cpu.qemu_package)):
+        if shutil.which(program) is None:
+            if os.environ.get("CI"):
+                pytest.fail(f"CI lacks {program}")
+            pytest.skip(f"needs {program} (Debian: {package})")
 
 
 @functools.cache

@@ -121,6 +121,18 @@ def test_one_compiler_is_enough(tmp_path: Path) -> None:
     assert (with_gcc["arm-none-eabi-gcc"].status, with_gcc["ziglang"].status) == ("ok", "optional")
 
 
+def test_what_riscv_boards_need_is_optional(tmp_path: Path) -> None:
+    checks = _checks(_machine(tmp_path), "build")
+    for program, package in (
+        ("riscv64-unknown-elf-gcc", "gcc-riscv64-unknown-elf"),
+        ("qemu-system-riscv32", "qemu-system-misc"),
+    ):
+        assert checks[program].status == "optional"
+        assert checks[program].fix == f"sudo apt install {package}"
+        add_program(tmp_path, program, "")
+        assert _checks(_machine(tmp_path))[program].status == "ok"
+
+
 def test_python_and_its_environment(tmp_path: Path) -> None:
     assert _checks(_machine(tmp_path, python=(3, 9, 2)))["Python"].status == "missing"
     (tmp_path / "EXTERNALLY-MANAGED").write_text("")

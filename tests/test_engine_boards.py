@@ -22,13 +22,23 @@ from joulet.tools.main import main
 
 INPUTS = {"virtual": 32, "qemu": 6}  # tests/studies/matrix.py does all of it
 VIRTUAL = ("virtual:virtual_m4", "virtual:virtual_m0plus")
-QEMU = ("qemu:qemu_mps2_an385", "qemu:qemu_mps2_an386", "qemu:qemu_mps2_an505", "qemu:qemu_mps3_an547")
+QEMU = (
+    "qemu:qemu_mps2_an385",
+    "qemu:qemu_mps2_an386",
+    "qemu:qemu_mps2_an505",
+    "qemu:qemu_mps3_an547",
+    "qemu:qemu_riscv32_virt",
+)
 SAME_IMAGE = ("qemu:virtual_m4", "qemu:virtual_m0plus")
 OTHERS = sorted(path.stem for path in MODELS.glob("*.tflite") if path.stem != "residual_int8")
 
 
 def need(spec: str) -> None:
-    (need_board if spec.startswith("virtual") else need_qemu)()
+    kind, _, board = spec.partition(":")
+    if kind == "virtual":
+        need_board()
+    else:
+        need_qemu(board)
 
 
 def model(folder: Path, data: bytes) -> Path:
@@ -66,7 +76,7 @@ def _random(shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> np.ndarray:
     return rng.integers(limit.min, limit.max, (4, *shape), dtype.str, endpoint=True)
 
 
-@pytest.mark.parametrize("spec", ["virtual:virtual_m0plus", "qemu:qemu_mps3_an547"])
+@pytest.mark.parametrize("spec", ["virtual:virtual_m0plus", "qemu:qemu_mps3_an547", "qemu:qemu_riscv32_virt"])
 @pytest.mark.parametrize("name", OTHERS)
 def test_every_operator_gives_the_hosts_bytes(name: str, spec: str, tmp_path: Path) -> None:
     need(spec)

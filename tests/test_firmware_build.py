@@ -18,6 +18,7 @@ from thumb import need_tools
 from joulet.boards import board_names, board_table, load_board
 from joulet.engine.host import HostEngine
 from joulet.errors import DataError
+from joulet.firmware.architecture import ARM
 from joulet.firmware.board_files import firmware_facts
 from joulet.firmware.build import Firmware, build_firmware
 from joulet.firmware.linked import Linked
@@ -47,6 +48,8 @@ def need_programs(**packages: str) -> None:
 
 def built(board: str) -> Firmware:
     need_tools()
+    cpu = firmware_facts(board).architecture
+    need_programs(**{cpu.gcc.replace("-", "_"): cpu.gcc_packages})
     return build_firmware(board, toolchain="gcc")
 
 
@@ -135,7 +138,7 @@ def check_extent(firmware: Firmware) -> None:
     assert end <= slot.address + slot.size
 
 
-@pytest.mark.parametrize("board", BOARDS)
+@pytest.mark.parametrize("board", [board for board in BOARDS if firmware_facts(board).architecture is ARM])
 def test_vectors_lead_to_the_reset_and_to_the_line(board: str) -> None:
     firmware, facts = built(board), firmware_facts(board)
     linked = Linked(firmware)
@@ -146,6 +149,12 @@ def test_vectors_lead_to_the_reset_and_to_the_line(board: str) -> None:
     assert table[0] == facts.ram.address + int(facts.table["firmware"]["stack_bytes"])
     assert table[1] == linked.symbols["jlt_reset"].address | 1
     assert table[16 + int(facts.table["firmware"]["uart"]["irq"])] == linked.symbols["jlt_console_irq"].address | 1
+
+
+def test_a_riscv_image_begins_with_the_reset() -> None:
+    linked = Linked(built("qemu_riscv32_virt"))
+    assert linked.symbols["jlt_reset"].address == firmware_facts("qemu_riscv32_virt").slots["firmware"].address
+    assert linked.handlers() == {linked.symbols["jlt_trap"].address}
 
 
 # the bound on the stack
@@ -195,18 +204,24 @@ def _with_graph(firmware: Firmware, folder: Path, unit: str, change: tuple[str, 
     )
 
 
+NO_BOUND = [
+    ("csrc_core_engine.c.ci", ('targetname: "jlt_choose"', 'targetname: "jlt_engine_tile"'), "recursion"),
+    ("firmware_clock.c.ci", ("bytes (static)", "bytes (dynamic)"), "no bound"),
+    ("firmware_console.c.ci", ("firmware/console.c:", "firmware/other.c:"), "targets are not known"),
+    ("firmware_console.c.ci", ("firmware/console.c:", "firmware/clock.c:"), "none of jlt_timer_virtual"),
+]
+
+
 @pytest.mark.parametrize(
-    ("unit", "change", "word"),
-    [
-        ("csrc_core_engine.c.ci", ('targetname: "jlt_choose"', 'targetname: "jlt_engine_tile"'), "recursion"),
-        ("firmware_clock.c.ci", ("bytes (static)", "bytes (dynamic)"), "no bound"),
-        ("firmware_console.c.ci", ("firmware/console.c:", "firmware/other.c:"), "targets are not known"),
-        ("firmware_console.c.ci", ("firmware/console.c:", "firmware/clock.c:"), "none of jlt_timer_virtual"),
-    ],
+    ("board", "unit", "change", "word"),
+    # the last needs a board with all the drivers
+    [("virtual_m4", *case) for case in NO_BOUND] + [("qemu_riscv32_virt", *case) for case in NO_BOUND[:3]],
 )
-def test_what_has_no_bound_is_an_error(tmp_path: Path, unit: str, change: tuple[str, str], word: str) -> None:
-    firmware = _with_graph(built("virtual_m4"), tmp_path, unit, change)
-    facts = firmware_facts("virtual_m4")
+def test_what_has_no_bound_is_an_error(
+    tmp_path: Path, board: str, unit: str, change: tuple[str, str], word: str
+) -> None:
+    firmware = _with_graph(built(board), tmp_path, unit, change)
+    facts = firmware_facts(board)
     with pytest.raises(DataError, match=word):
         stack_bound(Linked(firmware), facts)
 
@@ -250,10 +265,11 @@ def test_presets_name_the_boards() -> None:
     assert [preset["name"] for preset in presets["buildPresets"]] == BOARDS
 
 
-def test_cmake_makes_the_same_bytes(tmp_path: Path) -> None:
-    firmware = built("pico")
+@pytest.mark.parametrize("board", ["pico", "qemu_riscv32_virt"])
+def test_cmake_makes_the_same_bytes(tmp_path: Path, board: str) -> None:
+    firmware = built(board)
     need_programs(cmake="cmake", ninja="ninja-build")
-    command = ["cmake", "--preset", "pico", "-B", str(tmp_path), f"-DJLT_PYTHON={sys.executable}"]
+    command = ["cmake", "--preset", board, "-B", str(tmp_path), f"-DJLT_PYTHON={sys.executable}"]
     subprocess.run(command, check=True, capture_output=True, cwd=ROOT / "firmware")
     subprocess.run(["cmake", "--build", str(tmp_path), "-j", "2"], check=True, capture_output=True)
     assert read_elf(tmp_path / "firmware.elf").segments == read_elf(firmware.elf).segments
@@ -313,10 +329,11 @@ def test_the_stack_of_a_build_by_zig_fits() -> None:
     assert stack_taken(build_firmware("virtual_m4", toolchain="zig")) <= reserved - 200
 
 
-@pytest.mark.parametrize("board", ["virtual_m4", "qemu_mps3_an547"])
+@pytest.mark.parametrize("board", ["virtual_m4", "qemu_mps3_an547", "qemu_riscv32_virt"])
 def test_zig_builds_what_gives_the_same_integers(board: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ziglang", reason="needs ziglang (pip install 'joulet[zig]')")  # 411 MB; .ci/run installs it
-    need_programs(qemu_system_arm="qemu-system-arm")
+    cpu = firmware_facts(board).architecture
+    need_programs(**{cpu.qemu.replace("-", "_"): cpu.qemu_package})
     from joulet.emulator.qemu import QemuBoard
     from joulet.link import connect
 

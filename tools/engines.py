@@ -28,7 +28,7 @@ ENGINES = """\
   virtual:BOARD      the real firmware on a board that is a program (needs joulet[emulator] and a compiler):
                      virtual_m4, virtual_m0plus
   qemu:BOARD         the real firmware under QEMU: qemu_mps2_an385, qemu_mps2_an386, qemu_mps2_an505,
-                     qemu_mps3_an547, and the virtual boards
+                     qemu_mps3_an547, qemu_riscv32_virt, and the virtual boards
   serial:PORT        a board on a serial port, such as serial:/dev/ttyACM0; the model is uploaded if it is not there"""
 
 # whether something follows the colon; None: it may

@@ -27,6 +27,14 @@
 #define JLT_ISA_BUILD JLT_ISA_ARMV6M
 #define JLT_WITH_ARMV6M 1
 #endif
+#elif defined(__riscv) && !defined(__linux__)
+#define JLT_IS_M_PROFILE 0
+#if defined(JLT_REFERENCE_KERNELS)
+#define JLT_ISA_BUILD JLT_ISA_REF
+#else
+#define JLT_ISA_BUILD JLT_ISA_ARMV6M  // of all cores without SIMD: FORMAT.md
+#define JLT_WITH_ARMV6M 1
+#endif
 #else
 #define JLT_IS_M_PROFILE 0
 #define JLT_ISA_BUILD JLT_ISA_REF

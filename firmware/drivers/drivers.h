@@ -10,6 +10,7 @@ extern const jlt_uart_driver_t jlt_uart_stm32f4;
 extern const jlt_uart_driver_t jlt_uart_stm32_lpuart;
 extern const jlt_uart_driver_t jlt_uart_pl011;
 extern const jlt_uart_driver_t jlt_uart_nrf;
+extern const jlt_uart_driver_t jlt_uart_16550;
 
 extern const jlt_timer_driver_t jlt_timer_cmsdk;
 extern const jlt_timer_driver_t jlt_timer_virtual;
@@ -17,6 +18,7 @@ extern const jlt_timer_driver_t jlt_timer_sse;
 extern const jlt_timer_driver_t jlt_timer_stm32;
 extern const jlt_timer_driver_t jlt_timer_rp2040;
 extern const jlt_timer_driver_t jlt_timer_nrf;
+extern const jlt_timer_driver_t jlt_timer_clint;
 
 extern const jlt_flash_driver_t jlt_flash_memory;
 extern const jlt_flash_driver_t jlt_flash_virtual;
@@ -82,20 +84,6 @@ static inline bool jlt_wait_for(uintptr_t address, uint32_t mask, uint32_t value
     }
   }
   return false;
-}
-
-// For sleep_until: an interrupt that ends a wfi and is never taken, as they are held off there (console.c).
-static inline void jlt_wake_by(uint32_t irq, bool on) {
-  enum { NVIC_ISER = 0xE000E100, NVIC_ICER = 0xE000E180, NVIC_ICPR = 0xE000E280 };
-  const uintptr_t at = 4u * (irq / 32u);
-  const uint32_t bit = 1u << irq % 32u;
-  if (on) {
-    JLT_REG(NVIC_ISER + at) = bit;
-    return;
-  }
-  JLT_REG(NVIC_ICER + at) = bit;
-  __asm volatile("dsb" ::: "memory");
-  JLT_REG(NVIC_ICPR + at) = bit;
 }
 
 static inline bool jlt_is_virtual(void) { return JLT_REG(JLT_VIRTUAL_BASE + JLT_VIRTUAL_ID) == JLT_VIRTUAL_MAGIC; }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // TIMER of the nRF52840 (PS 6.30) with 32 bits at 1 MHz, extended here whenever it is asked. The RTC would sleep
 // cheaper and count 30 us; the receiver keeps the fast clock running anyway.
+#include "cpu.h"
 #include "drivers.h"
 
 enum { START = 0x000, STOP = 0x004, CLEAR = 0x00C };

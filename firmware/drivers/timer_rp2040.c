@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // TIMER of the RP2040 (datasheet 4.6): 64 bits at 1 MHz, fed by the watchdog's tick. The raw halves are read, because
 // the latched pair is shared with the other core.
+#include "cpu.h"
 #include "drivers.h"
 
 enum { ALARM0 = 0x10, ARMED = 0x20, TIMERAWH = 0x24, TIMERAWL = 0x28, INTR = 0x34, INTE = 0x38 };

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // TIM2 or TIM5 of STM32F4 and STM32L4 (RM0390 17.4, RM0432 38.4): 32 bits, extended here whenever it is asked. Its
 // alarm is its first compare channel. It counts in sleep mode, and not in the stop modes.
+#include "cpu.h"
 #include "drivers.h"
 
 enum { CR1 = 0x00, DIER = 0x0C, SR = 0x10, EGR = 0x14, CNT = 0x24, PSC = 0x28, ARR = 0x2C, CCR1 = 0x34 };

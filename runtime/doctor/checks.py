@@ -41,6 +41,8 @@ _EXTRAS = (
 _PROGRAMS = (
     ("cmake", "CMake projects around the firmware", "build", "sudo apt install cmake"),
     ("qemu-system-arm", "a second opinion on the virtual board", "emulate", "sudo apt install qemu-system-arm"),
+    ("riscv64-unknown-elf-gcc", "firmware of RISC-V boards", "build", "sudo apt install gcc-riscv64-unknown-elf"),
+    ("qemu-system-riscv32", "boards with a RISC-V core", "emulate", "sudo apt install qemu-system-misc"),
     ("openocd", "flashing without pyOCD", "flash", "sudo apt install openocd"),
     ("probe-rs", "flashing without pyOCD", "flash", "see probe.rs/docs/getting-started/installation"),
 )

@@ -50,6 +50,7 @@ CYCLES_PER_INSTRUCTION: Mapping[str, float] = {
     "cortex-m4": 1.49,
     "cortex-m33": 1.49,
     "cortex-m55": 1.49,
+    "rv32imc": 1.0,  # no core of anybody's: an instruction a cycle
 }
 
 

@@ -80,15 +80,18 @@ class QemuBoard:
 
     def __init__(self, name: str, slots: dict[str, bytes] | None = None) -> None:
         facts = emulated_facts("qemu", name)
-        program = shutil.which("qemu-system-arm")
+        cpu = facts.architecture
+        program = shutil.which(cpu.qemu)
         if program is None:
-            raise MissingDependencyError("QEMU is not installed (Debian, Ubuntu: apt install qemu-system-arm)")
+            raise MissingDependencyError(
+                f"{cpu.qemu} is not installed (Debian, Ubuntu: apt install {cpu.qemu_package})"
+            )
         self.facts = facts
         self.firmware = build_firmware(name)
         self._folder = tempfile.TemporaryDirectory(prefix="joulet-qemu-")
         folder = Path(self._folder.name)
         command = [program, "-M", str(facts.table["qemu"]["machine"]), "-nographic", "-monitor", "none"]
-        command += ["-icount", f"shift={_SHIFT}", "-kernel", str(self.firmware.elf)]
+        command += [*cpu.qemu_options, "-icount", f"shift={_SHIFT}", "-kernel", str(self.firmware.elf)]
         for slot, content in (slots or {}).items():
             path = folder / f"{slot}.bin"
             path.write_bytes(content)

@@ -17,7 +17,8 @@
     zig = ["-target", …]                    # clang's
     drivers = ["uart_pl011", …]             # files of firmware/drivers; *.c beside board.toml are built too
     init = "jlt_board_init"                 # clocks and pins, run first; left out, the reset state will do
-    irqs = 26                               # entries of the vector table behind the core's 16
+    irqs = 26                               # entries of the vector table behind the core's 16; on RISC-V, sources of interrupts
+    plic = 0x0C00_0000                      # RISC-V's interrupt controller, of driver irq_plic
     stack_bytes = 1408                      # at least what make boards proves
     has_cycle_counter = true                # DWT CYCCNT
     front = false                           # no features from sound on the board, where flash is short; left out, true
@@ -35,6 +36,7 @@ from typing import Any
 
 from joulet.boards import board_names, board_table, firmware_source
 from joulet.errors import UsageError
+from joulet.firmware.architecture import Architecture, architecture_of
 
 SIGNED_STACK_BYTES = 1_024  # that checking a signature takes beyond all else
 _SLOTS = ("model", "model_b", "policy", "policy_b", "samples", "session", "activation", "progress")
@@ -80,6 +82,11 @@ class FirmwareFacts:
     table: Mapping[str, Any]
     slow: Slot | None = None
     refit: bool = False
+
+    @property
+    def architecture(self) -> Architecture:
+        """Family of the core."""
+        return architecture_of(self.core)
 
 
 def firmware_facts(name: str) -> FirmwareFacts:
@@ -173,6 +180,8 @@ def board_header(
         f"#define BOARD_KEEPS_IN_FLASH {int((part.get('nvm') or {}).get('driver') == 'jlt_nvm_flash')}",
         f"#define BOARD_INIT {part.get('init', '0')}",
     ]
+    if "plic" in part:
+        lines.append(f"#define BOARD_PLIC {_number(int(part['plic']))}")
     if "init" in part:
         lines.append(f"void {part['init']}(void);")
     if key is not None:
@@ -227,7 +236,7 @@ def linker_script(facts: FirmwareFacts, *, signed: bool = False) -> str:
     """Return the text of link.ld."""
     firmware, part = facts.slots["firmware"], facts.table["firmware"]
     vectors = 4 * (16 + int(part["irqs"]))
-    text = (firmware_source() / "link.ld.in").read_text(encoding="utf-8")
+    text = (firmware_source() / "cpu" / facts.architecture.name / "link.ld.in").read_text(encoding="utf-8")
     for name, value in {
         "FLASH_ADDRESS": f"0x{firmware.address:X}",
         "FLASH_BYTES": f"0x{firmware.size:X}",

@@ -26,7 +26,7 @@ from joulet.firmware.toolchain import Toolchain, find_toolchain, warnings
 # rooms of csrc that a board needs; csrc/sim and csrc/host stay on the host
 _ROOMS = ("core", "kernels", "link", "front")
 _FIRMWARE = (
-    "start.c", "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "sender.c", "model.c", "transfer.c",
+    "main.c", "config.c", "clock.c", "console.c", "runner.c", "link.c", "sender.c", "model.c", "transfer.c",
     "journal.c", "session.c", "energy.c", "survive.c", "store.c", "input.c", "pcm.c", "trust.c", "progress.c", "ring.c",
     "activation.c", "signature.c", "libc/string.c",
 )  # fmt: skip
@@ -107,7 +107,7 @@ class Recipe:
     def machine(self) -> list[str]:
         """Options that compiler and linker take."""
         flags = self.facts.flags if self.toolchain.kind == "gcc" else self.facts.zig_flags
-        return [*flags, "-mthumb"]
+        return [*flags, *self.toolchain.architecture.flags]
 
     def options(self, room: str) -> list[str]:
         """Return the options to compile the files of a room with, but for the folders of headers."""
@@ -119,7 +119,8 @@ class Recipe:
     def includes(self, folder: Path) -> list[Path]:
         """Return the folders of headers; ``folder`` holds board.h."""
         foreign = [self.monocypher] if self.monocypher is not None else []
-        return [folder, self.firmware, self.firmware / "drivers", self.core, *foreign]
+        cpu = self.firmware / "cpu" / self.toolchain.architecture.name
+        return [folder, self.firmware, self.firmware / "drivers", cpu, self.core, *foreign]
 
     @property
     def system_include(self) -> Path:
@@ -161,7 +162,7 @@ def firmware_recipe(
         If there is no compiler.
     """
     facts = with_refit(firmware_facts(board)) if refit else firmware_facts(board)
-    compiler = find_toolchain(toolchain)
+    compiler = find_toolchain(toolchain, facts.architecture)
     monocypher = monocypher_source(cache_folder()) if key is not None else None
     with resources.as_file(core_source()) as core, resources.as_file(firmware_source()) as firmware:
         recipe = Recipe(
@@ -290,7 +291,8 @@ def _units(facts: FirmwareFacts, core: Path, firmware: Path, monocypher: Path | 
                 continue
             if not path.stem.endswith("_f32") and room not in without:
                 yield Unit(f"csrc/{path.relative_to(core)}", path, room)
-    for name in (*_FIRMWARE, *(("refit.c", "surplus.c") if facts.refit else ()), *facts.sources):
+    start = f"cpu/{facts.architecture.name}/start.c"
+    for name in (start, *_FIRMWARE, *(("refit.c", "surplus.c") if facts.refit else ()), *facts.sources):
         yield Unit(f"firmware/{name}", firmware / name, "firmware")
     for name in facts.board_sources:
         yield Unit(f"firmware/boards/{facts.name}/{name}", firmware / "boards" / facts.name / name, "firmware")

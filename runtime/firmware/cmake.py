@@ -29,6 +29,7 @@ def _text(recipe: Recipe, folder: Path, script: Path) -> str:
     order = [unit.room for unit in recipe.units]
     assert order == sorted(order), "a target's sources must be grouped by room"
     lists: dict[str, Iterable[object]] = {
+        "JLT_PROCESSOR": [recipe.toolchain.architecture.name],
         "JLT_COMPILER": recipe.toolchain.command,
         "JLT_SYSTEM_INCLUDE": [recipe.system_include],
         "JLT_INCLUDES": recipe.includes(folder),

@@ -89,7 +89,9 @@ def _linked_alone(firmware: Firmware, roots: Iterable[str]) -> tuple[Section, ..
         keep = [f"-Wl,-u,{root}" for root in roots]
         options = ["-nostdlib", "-Wl,--gc-sections", f"-Wl,-e,{INFERENCE[0]}", f"-Wl,-Map={folder / 'firmware.map'}"]
         libraries = [f"-l{library}" for library in toolchain.libraries]
-        toolchain.run([*facts.flags, "-mthumb", *options, *keep, *map(str, objects), *libraries, "-o", str(elf)])
+        toolchain.run(
+            [*facts.flags, *facts.architecture.flags, *options, *keep, *map(str, objects), *libraries, "-o", str(elf)]
+        )
         linked = Linked(replace(firmware, elf=elf, folder=folder))
         missing = [root for root in roots if root not in linked.symbols]
         if missing:

@@ -44,6 +44,7 @@ class Linked:
         if firmware.toolchain.kind != "gcc":
             raise UsageError("sizes are read from what GCC writes: build with gcc")
         self._gcc = firmware.toolchain.command[0]
+        self.architecture = firmware.toolchain.architecture
         self.elf = firmware.elf
         self.folder = firmware.folder
 
@@ -95,6 +96,12 @@ class Linked:
         """Sections that went into the image, empty ones left out."""
         text = (self.folder / "firmware.map").read_text(encoding="utf-8")
         return tuple(self._sections(text[text.index("Linker script and memory map") :]))
+
+    @cached_property
+    def of_compiler(self) -> tuple[range, ...]:
+        """Addresses of code from the compiler's own library."""
+        code = (s for s in self.sections if s.name.startswith(".text") and s.unit.startswith("libgcc.a("))
+        return tuple(range(s.address, s.address + s.size) for s in code)
 
     @staticmethod
     def _sections(text: str) -> Iterator[Section]:
@@ -150,7 +157,10 @@ class Linked:
     def _words(self, address: int, size: int) -> tuple[int, ...]:
         return tuple(word & ~1 for (word,) in struct.iter_unpack("<I", self.image.part(address, size)))
 
-    def vectors(self) -> set[int]:
-        """Return the functions in the vector table."""
+    def handlers(self) -> set[int]:
+        """Return the functions that interrupts enter, and on an Arm core the reset."""
+        named = self.architecture.handlers
+        if named:
+            return {self.symbols[name].address for name in named}
         table = next(section for section in self.sections if section.name == ".vectors")
         return set(self._words(table.address, table.size)[1:])

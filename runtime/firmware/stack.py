@@ -11,15 +11,15 @@ that is not in the table are errors.
 from __future__ import annotations
 
 import re
-import subprocess
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from joulet.boards import firmware_source
 from joulet.errors import DataError
 from joulet.firmware.board_files import FirmwareFacts
+from joulet.firmware.disassembly import Function, disassembled
 from joulet.firmware.linked import Linked
 
 ROM_BYTES = 256  # assumed: what the RP2040's flash functions need; their source pushes a few registers a call
@@ -60,23 +60,7 @@ _ASKS = r"jlt_(?!op_|chosen_)\w+_(scratch_bytes|unit_elements|(takes|sound|scrat
 _FRAME = re.compile(r"\\n(\d+) bytes \(([a-z,]+)\)")
 _NODE = re.compile(r'^node: \{ title: "([^"]+)" label: "([^"]*)"', re.MULTILINE)
 _EDGE = re.compile(r'^edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"(?: label: "([^"]*)")?', re.MULTILINE)
-_HEAD = re.compile(r"^([0-9a-f]{8}) <(.+)>:$")
-_INSTRUCTION = re.compile(r"^\s*[0-9a-f]+:\t(\S+)(?:\t([^@;]*))?")
-_BRANCH = re.compile(r"^(?:blx?|b(?:eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?)(?:\.[nw])?$")
-_TARGET = re.compile(r"^([0-9a-f]+) <")
 _VENEER = re.compile(r"^__(.+)_veneer$")
-
-
-@dataclass(slots=True)
-class _Function:
-    name: str
-    address: int
-    frame: int | None = None  # of GCC's; None: taken from the instructions
-    taken: int = 0
-    calls: set[int] = field(default_factory=set)
-    jumps: bool = False  # through a register, elsewhere than back
-    explained: bool = False  # GCC says where such calls stand
-    rom: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,20 +83,19 @@ def stack_bound(linked: Linked, facts: FirmwareFacts) -> StackBound:
     DataError
         If there is none: recursion, an unbounded frame, or an indirect call whose targets are not known.
     """
-    functions = {f.address: f for f in _disassembled(linked)}
+    functions = {f.address: f for f in disassembled(linked)}
     graph = _Graph(linked, facts, functions)
     for file in sorted(linked.folder.glob("*.ci")):
         graph.read(file)
     for function in functions.values():
         graph.close(function)
-    handlers = sorted(linked.vectors() & set(functions))
+    handlers = sorted(linked.handlers() & set(functions))
     reset = linked.symbols["jlt_reset"].address
-    handlers.remove(reset)
+    handlers = [address for address in handlers if address != reset]
     main_bytes, path = graph.depth(reset)
     nothing: tuple[int, tuple[str, ...]] = (0, ())
     handler_bytes, in_handler = max((graph.depth(address) for address in handlers), default=nothing)
-    frame_bytes = 104 if facts.table.get("fpu") else 32
-    frame_bytes += 8  # to a multiple of 8, and what it may have to be moved by for that
+    frame_bytes = facts.architecture.frame_bytes[bool(facts.table.get("fpu"))]
     library = [graph.depth(f.address)[0] for f in functions.values() if f.frame is None]
     return StackBound(
         bytes=main_bytes + frame_bytes + handler_bytes,
@@ -127,7 +110,7 @@ def stack_bound(linked: Linked, facts: FirmwareFacts) -> StackBound:
 class _Graph:
     """Functions by address, with the calls that compiler, linker and the table of drivers know of."""
 
-    def __init__(self, linked: Linked, facts: FirmwareFacts, functions: dict[int, _Function]) -> None:
+    def __init__(self, linked: Linked, facts: FirmwareFacts, functions: dict[int, Function]) -> None:
         self._linked = linked
         self._facts = facts
         self._functions = functions
@@ -158,7 +141,7 @@ class _Graph:
                 if callee is not None:
                     caller.calls.add(callee.address)
 
-    def close(self, function: _Function) -> None:
+    def close(self, function: Function) -> None:
         """Follow a veneer of the linker's, and refuse jumps that nothing explains."""
         veneer = _VENEER.match(function.name)
         if veneer:
@@ -166,13 +149,13 @@ class _Graph:
         elif function.jumps and not function.explained:
             raise DataError(f"{function.name}: jumps through a register, and its targets are not known")
 
-    def _find(self, unit: str, title: str) -> _Function | None:
+    def _find(self, unit: str, title: str) -> Function | None:
         # a static function has its file before its name
         name = title.rsplit(":", 1)[-1]
         address = self._linked.function(unit, name, static=":" in title)
         return None if address is None else self._functions.get(address)
 
-    def _reach(self, caller: _Function, label: str) -> None:
+    def _reach(self, caller: Function, label: str) -> None:
         """Add what an indirect call at file:line:column may reach."""
         file, line, column = label.rsplit(":", 2)
         source = next((source for source in _INDIRECT if file.endswith("/" + source)), None)
@@ -248,62 +231,3 @@ def _member(source: str, line: int, column: int) -> str:
     before, after = text[line - 1][: column - 1], text[line - 1][column - 1 :]
     member = re.search(r"(?:->|\.)(\w+)\(", after) or re.search(r"(?:->|\.)(\w+)$", before)
     return member[1] if member else ""
-
-
-def _disassembled(linked: Linked) -> Iterator[_Function]:
-    """Give every function with its direct calls, and with what its instructions take off the stack."""
-    text = subprocess.run(
-        [linked.tool("objdump"), "-d", "--no-show-raw-insn", str(linked.elf)],
-        capture_output=True, text=True, check=True, timeout=60.0,
-    ).stdout  # fmt: skip
-    function: _Function | None = None
-    for line in text.splitlines():
-        head = _HEAD.match(line)
-        if head:
-            if function is not None:
-                yield function
-            function = _Function(name=head[2], address=int(head[1], 16))
-            continue
-        instruction = _INSTRUCTION.match(line)
-        if instruction and function is not None:
-            _take(function, instruction[1], (instruction[2] or "").strip(), linked)
-    if function is not None:
-        yield function
-
-
-def _take(function: _Function, name: str, operands: str, linked: Linked) -> None:
-    if _BRANCH.match(name):
-        target = _TARGET.match(operands)
-        if target:
-            callee = linked.start_of(int(target[1], 16))
-            if callee is not None and callee != function.address:
-                function.calls.add(callee)
-        elif not operands.startswith("lr"):
-            function.jumps = True
-    elif name.startswith("bx"):
-        function.jumps = function.jumps or not operands.startswith("lr")
-    else:
-        function.taken += _taken(name, operands)
-
-
-def _taken(name: str, operands: str) -> int:
-    """Return what one instruction takes off the stack [bytes]."""
-    base = name.split(".")[0]
-    if base in ("push", "vpush") or (base in ("stmdb", "vstmdb") and operands.startswith("sp!")):
-        each = 8 if base.startswith("v") and "{d" in operands else 4
-        return each * _registers(operands[operands.index("{") + 1 : operands.index("}")])
-    if base in ("sub", "subw"):
-        fixed = re.match(r"sp(?:, sp)?, #(\d+)", operands)
-        return int(fixed[1]) if fixed else 0
-    if base in ("str", "strd"):
-        moved = re.search(r"\[sp, #-(\d+)\]!", operands)
-        return int(moved[1]) if moved else 0
-    return 0
-
-
-def _registers(text: str) -> int:
-    count = 0
-    for item in text.split(","):
-        ends = [int(digits) for digits in re.findall(r"\d+", item)]
-        count += ends[1] - ends[0] + 1 if len(ends) == 2 else 1
-    return count

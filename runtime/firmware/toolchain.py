@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The compiler: Arm's GCC from the system, or the clang of the ``ziglang`` wheel."""
+"""The compiler: a GCC of the core's family from the system, or the clang of the ``ziglang`` wheel."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from joulet.errors import MissingDependencyError, UsageError
+from joulet.firmware.architecture import ARM, Architecture
 
 _COMMON = (
     "-std=c11",
@@ -25,12 +26,11 @@ _COMMON = (
 )
 _WARNINGS = ("-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wno-sign-conversion", "-Werror")
 _COMPILE_S = 120.0
-INSTALL = "install gcc-arm-none-eabi (Debian, Ubuntu: apt install gcc-arm-none-eabi) or pip install joulet[zig]"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Toolchain:
-    """A compiler that makes Thumb code.
+    """A compiler that makes code for a family of cores.
 
     ``kind`` is gcc or zig, ``command`` what runs it, ``version`` its own words.
     """
@@ -38,6 +38,7 @@ class Toolchain:
     kind: str
     command: tuple[str, ...]
     version: str
+    architecture: Architecture = ARM
 
     def compile_flags(self, flags: Sequence[str], zig_flags: Sequence[str]) -> list[str]:
         """Return the options of every compilation for a board."""
@@ -45,7 +46,7 @@ class Toolchain:
             # stack and calls are written beside each object: the bound on the stack is computed from them
             return [
                 *flags,
-                "-mthumb",
+                *self.architecture.flags,
                 *_COMMON,
                 "-fno-tree-loop-distribute-patterns",
                 "-fstack-usage",
@@ -53,9 +54,9 @@ class Toolchain:
             ]
         # clang has a register less for the assembly of the kernels of instruction sets: the reference kernels run
         return [
-            *zig_flags, "-mthumb", "-DJLT_REFERENCE_KERNELS", *_COMMON, "-fno-sanitize=all", "-fno-unwind-tables",
-            "-fno-asynchronous-unwind-tables", "-fno-unroll-loops", "-fno-vectorize", "-fno-slp-vectorize",
-            "-fno-stack-protector",
+            *zig_flags, *self.architecture.flags, "-DJLT_REFERENCE_KERNELS", *_COMMON, "-fno-sanitize=all",
+            "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-unroll-loops", "-fno-vectorize",
+            "-fno-slp-vectorize", "-fno-stack-protector",
         ]  # fmt: skip
 
     def link_options(self, script: Path) -> list[str]:
@@ -92,7 +93,7 @@ def warnings() -> tuple[str, ...]:
     return _WARNINGS
 
 
-def find_toolchain(kind: str | None = None) -> Toolchain:
+def find_toolchain(kind: str | None = None, architecture: Architecture = ARM) -> Toolchain:
     """Return the compiler: the one asked for (gcc, zig), else GCC where it is installed, else zig.
 
     The environment variable ``JOULET_TOOLCHAIN`` asks for one too.
@@ -107,13 +108,18 @@ def find_toolchain(kind: str | None = None) -> Toolchain:
     kind = kind or os.environ.get("JOULET_TOOLCHAIN") or None
     if kind not in (None, "gcc", "zig"):
         raise UsageError(f"toolchain '{kind}': there are gcc and zig")
-    gcc = shutil.which("arm-none-eabi-gcc")
+    gcc = shutil.which(architecture.gcc)
     if gcc and kind != "zig":
-        return Toolchain(kind="gcc", command=(gcc,), version=_first_line([gcc, "--version"]))
+        version = _first_line([gcc, "--version"])
+        return Toolchain(kind="gcc", command=(gcc,), version=version, architecture=architecture)
     if importlib.util.find_spec("ziglang") is not None and kind != "gcc":
         command = (sys.executable, "-m", "ziglang", "cc")
-        return Toolchain(kind="zig", command=command, version=_first_line([sys.executable, "-m", "ziglang", "version"]))
-    raise MissingDependencyError(f"no compiler for microcontrollers{f' ({kind})' if kind else ''}: {INSTALL}")
+        version = _first_line([sys.executable, "-m", "ziglang", "version"])
+        return Toolchain(kind="zig", command=command, version=version, architecture=architecture)
+    raise MissingDependencyError(
+        f"no compiler for microcontrollers{f' ({kind})' if kind else ''}: install {architecture.gcc_packages} "
+        f"(Debian, Ubuntu: apt install {architecture.gcc_packages}) or pip install joulet[zig]"
+    )
 
 
 def _first_line(command: Sequence[str]) -> str:

@@ -35,6 +35,7 @@ BOARDS = (
     "qemu:qemu_mps2_an386",
     "qemu:qemu_mps2_an505",
     "qemu:qemu_mps3_an547",
+    "qemu:qemu_riscv32_virt",
 )
 MODELS = {
     "kws": "kws_ref_model_int8",

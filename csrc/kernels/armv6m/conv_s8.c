@@ -5,86 +5,36 @@
 // register do not borrow. With z = zero_point_x + 128: Σ q(x − zero_point_x) = Σ ab − 128 Σ a − z Σ q, and at 4 bits
 // Σ (16u − 120)(x − zero_point_x) = 8 (2 Σ au − 15 Σ a) − z Σ (16u − 120). Padding is a = z. All is modulo 2^32, and the result fits.
 // Layout of weights: layout.h. Scratch: what channels do to their sums; four pixels' patches as [k][4], or the only pixel's.
-#include "kernels/armv6m/dot.h"
 #include "kernels/armv6m/layout.h"
 #include "kernels/armv6m/patches.h"
 #include "kernels/armv6m/scale.h"
 #include "kernels/variants.h"
+#if defined(__thumb__) && defined(__GNUC__) && !defined(__clang__)
+#include "kernels/armv6m/block_pair.h"
+#else
+#include "kernels/armv6m/block_four.h"
+#endif
 
 #if defined(JLT_WITH_ARMV6M)
 
-// What one channel makes of its sum with one pixel, whose `sum_x` is already multiplied.
-static JLT_ALWAYS_INLINE uint32_t corrected(const jlt_v6m_channel_t *channel, uint32_t sum, uint32_t sum_x, bool is_4) {
-  return is_4 ? (2u * sum - sum_x) * (uint32_t)channel->times + channel->base : sum - sum_x + channel->base;
-}
+static JLT_V6M_APART void multiply_short_4(const jlt_v6m_frame_t *f, int8_t *out) { jlt_v6m_multiply_block(f, true, false, out); }
 
-// Two channels with four pixels, in `lanes` at 4 bits; `is_long`: there is more than one run.
-static JLT_ALWAYS_INLINE void multiply_pair(const jlt_v6m_frame_t *f, const uint8_t *w, uint32_t w_bytes, bool is_4, bool is_long,
-                                            uint32_t *sums) {
-  if (!is_4) {
-    jlt_v6m_dot_8(f->cells, w, w + w_bytes, sums);
-    return;
-  }
-  const uint16_t *cells = f->cells;
-  const uint32_t before = is_long ? w_bytes - f->last : 0;
-  uint32_t runs[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-  uint32_t lanes[4];
-  if (is_long) {
-    jlt_v6m_dot_4(cells, w, w + before, f->run, runs);
-  }
-  jlt_v6m_lanes_4(cells + 4u * before, w + before, w + w_bytes, lanes);
-  jlt_v6m_split(lanes, sums);
-#pragma GCC unroll 8
-  for (uint32_t i = 0; i < JLT_V6M_PAIR * JLT_V6M_PIXELS; i++) {
-    sums[i] += is_long ? runs[i] : 0u;
-  }
-}
+static JLT_V6M_APART void multiply_long_4(const jlt_v6m_frame_t *f, int8_t *out) { jlt_v6m_multiply_block(f, true, true, out); }
 
-static JLT_ALWAYS_INLINE void finish(const jlt_v6m_frame_t *f, const jlt_v6m_channel_t *channel, const uint32_t *sums, bool is_4,
-                                     int8_t *out, uint32_t out_c) {
-  uint32_t values[JLT_V6M_PIXELS];
-#pragma GCC unroll 4
-  for (uint32_t i = 0; i < JLT_V6M_PIXELS; i++) {
-    values[i] = corrected(channel, sums[i], f->sums_x[i], is_4);
-  }
-  jlt_v6m_store(values, JLT_V6M_PIXELS, channel, f->out.zero_point, out, out_c);
-}
-
-// All channels with four pixels, where scaling is simple.
-static JLT_ALWAYS_INLINE void multiply_block(const jlt_v6m_frame_t *f, bool is_4, bool is_long, int8_t *out) {
-  const uint32_t out_c = f->p->out_c;
-  const uint32_t w_bytes = jlt_v6m_length(f->p) * (is_4 ? 1u : 2u);
-  const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
-  const jlt_v6m_channel_t *channel = f->channels;
-  const jlt_v6m_channel_t *const last = channel + out_c - 1u;
-  for (; channel <= last; channel += JLT_V6M_PAIR, out += JLT_V6M_PAIR, w += w_bytes) {
-    uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    multiply_pair(f, w, w_bytes, is_4, is_long, sums);
-    finish(f, channel, sums, is_4, out, out_c);
-    if (channel != last) {
-      finish(f, channel + 1, sums + JLT_V6M_PIXELS, is_4, out + 1, out_c);
-    }
-  }
-}
-
-static JLT_V6M_APART void multiply_short_4(const jlt_v6m_frame_t *f, int8_t *out) { multiply_block(f, true, false, out); }
-
-static JLT_V6M_APART void multiply_long_4(const jlt_v6m_frame_t *f, int8_t *out) { multiply_block(f, true, true, out); }
-
-static JLT_V6M_APART void multiply_8(const jlt_v6m_frame_t *f, int8_t *out) { multiply_block(f, false, false, out); }
+static JLT_V6M_APART void multiply_8(const jlt_v6m_frame_t *f, int8_t *out) { jlt_v6m_multiply_block(f, false, false, out); }
 
 // All channels with `count` pixels, whatever the scaling.
 static JLT_V6M_APART void multiply_any(const jlt_v6m_frame_t *f, uint32_t count, int8_t *out) {
   const uint32_t out_c = f->p->out_c;
   const uint32_t w_bytes = jlt_v6m_length(f->p) * (f->is_4 ? 1u : 2u);
   const uint8_t *w = jlt_v6m_weights(f->p, f->w->packed);
-  for (uint32_t o = 0; o < out_c; o += JLT_V6M_PAIR, w += w_bytes) {
-    uint32_t sums[JLT_V6M_PAIR * JLT_V6M_PIXELS];
-    multiply_pair(f, w, w_bytes, f->is_4, f->last != w_bytes, sums);
-    for (uint32_t c = 0; c < JLT_V6M_PAIR && o + c < out_c; c++) {
+  for (uint32_t o = 0; o < out_c; o += JLT_V6M_BLOCK, w += w_bytes * (JLT_V6M_BLOCK / JLT_V6M_PAIR)) {
+    uint32_t sums[JLT_V6M_BLOCK * JLT_V6M_PIXELS];
+    jlt_v6m_multiply(f, w, w_bytes, f->is_4, f->last != w_bytes, out_c - o, sums);
+    for (uint32_t c = 0; c < JLT_V6M_BLOCK && o + c < out_c; c++) {
       const jlt_v6m_channel_t *channel = f->channels + o + c;
       for (uint32_t i = 0; i < count; i++) {
-        sums[i] = corrected(channel, sums[c * JLT_V6M_PIXELS + i], f->sums_x[i], f->is_4);
+        sums[i] = jlt_v6m_corrected(channel, sums[c * JLT_V6M_PIXELS + i], f->sums_x[i], f->is_4);
       }
       jlt_v6m_store_any(sums, count, channel, &f->out, out + o + c, out_c);
     }
@@ -96,7 +46,7 @@ static void multiply(const jlt_v6m_frame_t *f, uint32_t count, int8_t *out) {
     multiply_any(f, count, out);
   } else if (!f->is_4) {
     multiply_8(f, out);
-  } else if (f->last == jlt_v6m_length(f->p)) {
+  } else if (!JLT_V6M_HAS_LONG || f->last == jlt_v6m_length(f->p)) {
     multiply_short_4(f, out);
   } else {
     multiply_long_4(f, out);
@@ -112,7 +62,7 @@ static JLT_V6M_APART void convolve(const jlt_call_t *call, jlt_v6m_frame_t *f) {
     if (f->is_4) {
       jlt_v6m_gather_4(f, call->in[0], first, count);
     } else {
-      jlt_v6m_gather_8(f, call->in[0], first, count);
+      JLT_V6M_GATHER_8(f, call->in[0], first, count);
     }
     multiply(f, count, out);
   }

@@ -25,7 +25,7 @@ static JLT_ALWAYS_INLINE void jlt_v6m_split_add(const uint32_t *lanes, uint32_t 
   }
 }
 
-// Inner loops:
+// Inner loops; in plain C there are others for convolutions of many pixels (dot_plain.h):
 // dot_8: two channels, w [k][2], with four pixels, x [k][4]; sums [2][4].
 // dot_sparse: the same with signed weights, in groups of four k: a byte, how many groups of x are passed by before, and w [4][2].
 // lanes_4: two channels, w [k] with one in each nibble, with four pixels, x [k][4] halfwords; lanes [2][2], each two pixels.
@@ -38,17 +38,6 @@ static JLT_ALWAYS_INLINE void jlt_v6m_split_add(const uint32_t *lanes, uint32_t 
 #else
 #include "kernels/armv6m/dot_plain.h"
 #endif
-
-// As dot_8, at 4 bits, over whole runs.
-static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_dot_4(const uint16_t *x, const uint8_t *w, const uint8_t *w_end, uint32_t run, uint32_t *sums) {
-  uint32_t lanes[4];
-  jlt_v6m_lanes_4(x, w, w + run, lanes);
-  jlt_v6m_split(lanes, sums);
-  for (w += run, x += 4 * run; w != w_end; w += run, x += 4 * run) {
-    jlt_v6m_lanes_4(x, w, w + run, lanes);
-    jlt_v6m_split_add(lanes, sums);
-  }
-}
 
 // As row_8, at 4 bits.
 static JLT_V6M_APART JLT_V6M_UNUSED void jlt_v6m_row_4(const uint8_t *x, const uint8_t *x_end, const uint8_t *w, uint32_t run, uint32_t *sums) {

@@ -92,9 +92,10 @@ static JLT_ALWAYS_INLINE uint8_t *jlt_v6m_put_word(uint8_t *cells, uint32_t word
   return cells + sizeof(word);
 }
 
-// Patches of `count` pixels from `first`, side by side, as halfwords or as bytes; fills in `sums_x`.
+// Patches of `count` pixels from `first`, side by side, as halfwords, as bytes, or as halfwords for weights of 8 bits; fills in `sums_x`.
 void jlt_v6m_gather_4(jlt_v6m_frame_t *f, const int8_t *in, uint32_t first, uint32_t count);
 void jlt_v6m_gather_8(jlt_v6m_frame_t *f, const int8_t *in, uint32_t first, uint32_t count);
+void jlt_v6m_gather_halves_8(jlt_v6m_frame_t *f, const int8_t *in, uint32_t first, uint32_t count);
 
 static inline bool jlt_v6m_is_flat(const jlt_conv_params_t *p) {
   return p->k_h == 1 && p->k_w == 1 && p->stride_h == 1 && p->stride_w == 1 && p->pad_top == 0 && p->pad_left == 0 &&

@@ -115,12 +115,18 @@ static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
 
 #else
 
-// The same as core/requantise.h where `right` is 1 at least and the result is far from the ends of 32 bits.
+// By twice the multiplier, the upper half of the product is the product over 2^31, and the highest bit of the lower half rounds it. The
+// last bit but one that is shifted out rounds the rest, halves away from zero. `right` is 1 at least.
 static JLT_ALWAYS_INLINE int32_t jlt_v6m_moved(int32_t value, int32_t multiplier, int32_t right, int32_t zero_point) {
-  return jlt_shift_right_rounding(jlt_high_mul(value, multiplier), (uint32_t)right) + zero_point;
+  const int64_t product = (int64_t)value * (int64_t)(2u * (uint32_t)multiplier);
+  const int32_t high = (int32_t)(product >> 32) + (int32_t)((uint32_t)product >> 31);
+  const int32_t doubled = (high + (high >> 31)) >> (right - 1);
+  return ((int32_t)((uint32_t)doubled + 1u) >> 1) + zero_point;
 }
 
-static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) { return jlt_clamp(value, INT8_MIN, INT8_MAX); }
+static JLT_ALWAYS_INLINE int32_t jlt_v6m_saturated(int32_t value) {
+  return (uint32_t)value + 128u < 256u ? value : (value >> 31) ^ INT8_MAX;
+}
 
 #endif
 
