@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """No count may grow by more than 3 % over the committed baseline: instructions, memory and sizes on virtual boards.
 
-``joulet bench`` runs the four MLPerf Tiny models on the virtual M4 and M0+ and on QEMU's M55, one random sample along every path to
-the last exit; instructions are exact. Beside them: RAM as ``joulet inspect --board`` shows it, bytes of the container with the
+``joulet bench`` runs the four MLPerf Tiny models on the virtual M4 and M0+ and on QEMU's M55 and RV32IMC, one random sample along
+every path to the last exit; instructions are exact. Beside them: RAM as ``joulet inspect --board`` shows it, bytes of the container with the
 board's plan, and flash and stack of the firmware. What shrinks by more than 3 % is named, so that the baseline can follow.
 
 ::
@@ -34,7 +34,7 @@ from joulet.firmware.sizes import firmware_sizes
 from joulet.tools.main import main as joulet
 
 BASELINE = Path(__file__).resolve().parents[1] / "data" / "bench_baseline.json"
-ENGINES = {"virtual_m4": "virtual", "virtual_m0plus": "virtual", "qemu_mps3_an547": "qemu"}
+ENGINES = {"virtual_m4": "virtual", "virtual_m0plus": "virtual", "qemu_mps3_an547": "qemu", "qemu_riscv32_virt": "qemu"}
 BOARDS = tuple(ENGINES)
 MODELS = ("kws_ref_model_int8", "vww_96_int8", "ic_resnet8_int8", "ad01_int8")
 PER_CENT = 3
