@@ -2,12 +2,14 @@
 """The same firmware under QEMU: a second opinion, and the only one on a Cortex-M55.
 
 With ``-icount shift=10`` an instruction takes 1.024 us of virtual time, several ticks of every timer there is: the
-board's own clock counts instructions exactly.
+board's own clock counts instructions exactly. The firmware reads it when an inference starts and after every op; QEMU can
+note what it read, which counts single ops.
 """
 
 from __future__ import annotations
 
 import contextlib
+import re
 import shutil
 import socket
 import subprocess
@@ -22,6 +24,8 @@ from joulet.firmware.build import build_firmware
 
 _SHIFT = 10
 _START_S = 10.0
+# by timer driver: what QEMU calls a reading of its registers, and the offsets of the clock's halves, the high one read first
+_CLOCK_READS = {"jlt_timer_sse": ("sse_counter_control_read", 0xC, 0x8)}
 
 
 class SocketPort:
@@ -71,14 +75,21 @@ class QemuBoard:
         Board with a [qemu] table.
     slots : mapping
         Content of slots by name, put into memory before power-up; a model is a container.
+    note_clock : bool
+        Keep what the firmware reads from its clock, for :meth:`clock_ticks`.
 
     Attributes
     ----------
     port
         The board's serial line.
+
+    Raises
+    ------
+    EngineError
+        If QEMU does not start, or tells nothing of this board's clock.
     """
 
-    def __init__(self, name: str, slots: dict[str, bytes] | None = None) -> None:
+    def __init__(self, name: str, slots: dict[str, bytes] | None = None, *, note_clock: bool = False) -> None:
         facts = emulated_facts("qemu", name)
         cpu = facts.architecture
         program = shutil.which(cpu.qemu)
@@ -87,6 +98,9 @@ class QemuBoard:
                 f"{cpu.qemu} is not installed (Debian, Ubuntu: apt install {cpu.qemu_package})"
             )
         self.facts = facts
+        driver = str(facts.table["firmware"]["timer"]["driver"])
+        if note_clock and driver not in _CLOCK_READS:
+            raise EngineError(f"QEMU does not tell what {name} reads from its clock ({driver})")
         self.firmware = build_firmware(name)
         self._folder = tempfile.TemporaryDirectory(prefix="joulet-qemu-")
         folder = Path(self._folder.name)
@@ -97,6 +111,8 @@ class QemuBoard:
             path.write_bytes(content)
             command += ["-device", f"loader,file={path},addr=0x{facts.slots[slot].address:x},force-raw=on"]
         line = folder / "uart"
+        if note_clock:
+            command += ["-trace", _CLOCK_READS[driver][0]]
         command += ["-chardev", f"socket,id=uart,path={line},server=on,wait=on", "-serial", "chardev:uart"]
         self._log = (folder / "log").open("w+b")
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self._log, stderr=self._log)
@@ -112,6 +128,19 @@ class QemuBoard:
         """Return the instructions that make so many ticks of the board's clock."""
         tick_hz = int(self.facts.table["firmware"]["timer"]["tick_hz"])
         return round(ticks / (tick_hz * (1 << _SHIFT) * 1e-9))
+
+    def clock_ticks(self) -> list[int]:
+        """Return all that the firmware has read from its clock so far."""
+        event, high, low = _CLOCK_READS[str(self.facts.table["firmware"]["timer"]["driver"])]
+        reading = re.compile(rf"{event} .*offset 0x([0-9a-f]+) data 0x([0-9a-f]+)".encode())
+        above, found = 0, []
+        for match in reading.finditer(Path(self._log.name).read_bytes()):
+            offset, value = int(match[1], 16), int(match[2], 16)
+            if offset == high:
+                above = value
+            elif offset == low:
+                found.append(above << 32 | value)
+        return found
 
     def cycles(self, instructions: int) -> int:
         """Return the cycles that so many instructions take by the mean of the core's model."""
