@@ -392,7 +392,7 @@ def _without_blocks(
     }
     if not costs:
         raise UsageError(f"sparse: no layer of this model has a kernel on {board.name} that skips absent blocks")
-    shape = BlockShape(rows=SPARSE_PACKERS[board.isa][1], elements=ELEMENTS)
+    shape = BlockShape(rows=SPARSE_PACKERS[board.isa].rows, elements=ELEMENTS)
     layers = [index for index in prunable(graph, shape) if index in costs]
     return pruned(
         execute,

@@ -12,13 +12,17 @@ _WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
 
 class _DrawnNet(Net):
-    """Layers whose outputs begin at 0, as behind a ReLU, but for one in four: those clamp. Weights are as training leaves them."""
+    """Layers whose outputs begin at 0, as behind a ReLU, but for one in four: those clamp. Weights are as training leaves them.
+
+    One layer in sixteen has so coarse a scale of weights that its sums are not shifted right.
+    """
 
     def weights(
         self, name: str, shape: Sequence[int], axis: int, per_channel: bool, x: int, out_scale: float
     ) -> tuple[int, np.ndarray]:
         """Add normal weights, whose greatest are at the end of the grid."""
-        index, scales = super().weights(name, shape, axis, per_channel, x, out_scale)
+        coarse = 1024.0 if self.rng.random() < 1 / 16 else 1.0
+        index, scales = super().weights(name, shape, axis, per_channel, x, out_scale * coarse)
         normal = np.rint(self.rng.normal(0.0, 127.0 / 3.5, shape)).clip(-127, 127)
         self.buffers[self.tensors[index].buffer] = normal.astype(np.int8).tobytes()
         return index, scales
@@ -77,6 +81,11 @@ def _argmax(rng: np.random.Generator, seed: int) -> bytes:
     return net.finish((scores,), (out,))
 
 
+def _activation(rng: np.random.Generator) -> int:
+    """Return RELU, and one time in four none: as before a sum of two branches."""
+    return RELU if rng.random() < 0.75 else NONE
+
+
 def _channels(rng: np.random.Generator, most: int = 128) -> int:
     """Return a width: mostly a usual one, else any."""
     if rng.random() < 0.8:
@@ -106,7 +115,7 @@ def _image(rng: np.random.Generator, seed: int) -> bytes:
         most = max(4, min(128, 60_000 // (shape[1] * shape[2])))
         kernel = (1, 1) if pointwise else _kernel(rng, shape)
         x = net.conv(
-            x, _channels(rng, most), kernel, stride=_step(rng) if layer else (1, 1), activation=RELU,
+            x, _channels(rng, most), kernel, stride=_step(rng) if layer else (1, 1), activation=_activation(rng),
             padding=SAME if rng.random() < 0.8 else VALID, name=f"layer{layer}",
         )  # fmt: skip
         if min(net.tensors[x].shape[1:3]) < 3:
@@ -119,10 +128,10 @@ def _windows(rng: np.random.Generator, seed: int) -> bytes:
     x = net.act("x", (1, int(rng.integers(3, 33)), int(rng.integers(3, 33)), _channels(rng, 96)), 0.03, -128)
     start = x
     for layer in range(5):
-        kernel = (3, 3) if rng.random() < 0.75 else _kernel(rng, net.tensors[x].shape)
+        kernel = (3, 3) if rng.random() < 0.6 else _kernel(rng, net.tensors[x].shape)
         x = net.depthwise(
-            x, 1 if rng.random() < 0.9 or net.tensors[x].shape[3] > 48 else 2, kernel, stride=_step(rng), activation=RELU,
-            padding=SAME if rng.random() < 0.8 else VALID, name=f"layer{layer}",
+            x, 1 if rng.random() < 0.9 or net.tensors[x].shape[3] > 48 else 2, kernel, stride=_step(rng),
+            activation=_activation(rng), padding=SAME if rng.random() < 0.8 else VALID, name=f"layer{layer}",
         )  # fmt: skip
         if min(net.tensors[x].shape[1:3]) < 3:
             break

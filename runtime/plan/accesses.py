@@ -2,7 +2,7 @@
 """How often ops access their tensors, and what a second, slower memory makes them wait.
 
 An access is one instruction's, whatever its width: kernels read words where they can. Counts are linear in the work that the kernel
-does (:mod:`joulet.plan.work`), with coefficients fitted to ops that were counted on a virtual board
+does (:mod:`joulet.plan.work`), with coefficients fitted to ops that were counted on a virtual board, or read off a kernel's loops
 (:class:`joulet.boards.AccessModel`, ``tests/studies/fit_accesses.py``). Scratch is not among them: it lies in the fast memory.
 """
 
@@ -31,6 +31,8 @@ def access_counts(container: Container, op: int, kernels: str) -> Counts:
     counts = dict(work_of(container, op, kernels))
     params = op_params(container, op)
     counts["in_words"] = -(-sum(_bytes(container, tensor) for tensor in _inputs(container, op)) // 4)
+    if kernels == "MVE":  # the work says how many vectors are read
+        return counts
     if work_class(container, op, kernels) == "fc":
         # a vector that is no whole words is copied once, with what pads it
         passes = counts["row"] if sum(_bytes(container, tensor) for tensor in _inputs(container, op)) % 4 == 0 else 1

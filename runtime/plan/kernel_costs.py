@@ -14,7 +14,7 @@ from joulet.container.layout import CODES, NO_INDEX
 from joulet.container.needs import SHARED, SPARSE, Copies, IsaNeeds, copy_read, isa_needs
 from joulet.container.read import Container
 from joulet.container.values import weight_values
-from joulet.plan.packings import present_share
+from joulet.plan.packings import RUN_ISAS, runs_of_a_row, stored_share
 from joulet.plan.work import Counts, work_class, work_of
 
 _S8 = CODES["Storage"]["S8"]
@@ -100,12 +100,19 @@ def op_cycles(container: Container, model: CycleModel, isa: str, stored: Copies 
 
 
 def op_work(container: Container, op: int, choice: KernelChoice) -> Counts:
-    """Return the counts of an op's work, by name, when a kernel runs it: without the blocks that a sparse copy lacks."""
+    """Return the counts of an op's work, by name, when a kernel runs it.
+
+    What depends on the weights' values is among it: no blocks that a sparse copy lacks, and runs of nibbles.
+    """
     counts = work_of(container, op, choice.kernels)
-    if choice.reading != "sparse":
-        return counts
-    there = present_share(choice.kernels, weight_values(container, int(container.ops[op]["weight"])))
-    return {**counts, "mac": counts["mac"] * there}
+    weight = int(container.ops[op]["weight"])
+    if choice.reading == "sparse":
+        there = stored_share(choice.kernels, weight_values(container, weight))
+        return {**counts, "mac": counts["mac"] * there}
+    is_matrix = work_class(container, op, choice.kernels) in ("conv", "conv1x1", "fc")
+    if choice.reading == "packed_4" and choice.kernels in RUN_ISAS and is_matrix:
+        return {**counts, "run": counts["row"] * runs_of_a_row(choice.kernels, weight_values(container, weight))}
+    return counts
 
 
 def _cycles(container: Container, op: int, model: CycleModel, choice: KernelChoice) -> float:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from joulet.container.layout import CODES, dtype
+from joulet.plan.work_mve import mve_plain, mve_work
 
 Counts = dict[str, float]
 
@@ -57,9 +58,8 @@ _BLOCKS: Mapping[str, _Blocks] = {
     "REF": _Blocks(channels=1, elements=8, singles=False, vector=1, window=1),
     "ARMV6M": _Blocks(channels=2, elements=4, singles=False, vector=8, window=6),
     "ARMV7EM": _Blocks(channels=2, elements=4, singles=True, vector=4, window=8),
-    "MVE": _Blocks(channels=1, elements=16, singles=False, vector=4, window=1),
 }
-KERNEL_SETS = tuple(_BLOCKS)
+KERNEL_SETS = (*_BLOCKS, "MVE")
 
 
 def op_name(container: Any, op: int) -> str:
@@ -99,7 +99,10 @@ def work_of(container: Any, op: int, kernels: str) -> Counts:
     """Return the counts of an op, by name, when kernels of the set ``kernels`` run it."""
     work, p = work_class(container, op, kernels), op_params(container, op)
     if work not in WEIGHTED:
-        return _plain(container, op, work, p)
+        counts = _plain(container, op, work, p)
+        return counts | mve_plain(work, counts, p) if kernels == "MVE" else counts
+    if kernels == "MVE":
+        return mve_work(p, work, _shifts(container, op))
     count = {"fc": _vector, "dwconv": _depthwise}.get(work, _dense)
     counts = count(p, kernels)
     return counts | _rare(container, op, kernels, p, counts)
@@ -108,16 +111,22 @@ def work_of(container: Any, op: int, kernels: str) -> Counts:
 def _rare(container: Any, op: int, kernels: str, p: Any, counts: Counts) -> Counts:
     """Return the work of outputs out of the ordinary: clamped within int8, or of channels that are not shifted right."""
     clamps = int(p["act_min"]) > -128 or int(p["act_max"]) < 127
-    weight = container.weights[int(container.ops[op]["weight"])]
-    shifts = np.frombuffer(bytes(container.pool), "<i4", int(weight["n_multipliers"]), int(weight["shift_offset"]))
+    shifts = _shifts(container, op)
     slow = bool((shifts >= 0).any())
     if kernels == "ARMV7EM":
         return {
             "clamped": counts["output"] * clamps,
             "slow_output": counts["output"] * slow,
             "slow_mac": counts["mac"] * slow,
+            "each": int(p["out_c"]) * (len(shifts) > 1),
         }
     return {"clamped": counts["output"] * (clamps or (slow and kernels == "ARMV6M"))}
+
+
+def _shifts(container: Any, op: int) -> Any:
+    """Return by how much each channel's outputs are shifted, or all of them."""
+    weight = container.weights[int(container.ops[op]["weight"])]
+    return np.frombuffer(bytes(container.pool), "<i4", int(weight["n_multipliers"]), int(weight["shift_offset"]))
 
 
 def taps(p: Any, axis: str) -> int:
@@ -156,7 +165,7 @@ def _vector(p: Any, kernels: str) -> Counts:
     blocks = _BLOCKS[kernels]
     outputs, elements = int(p["out_c"]), _up(int(p["k_h"]) * int(p["k_w"]) * int(p["in_c"]), blocks.elements)
     rows = -(-outputs // blocks.vector)
-    return {
+    counts: Counts = {
         "call": 1,
         "patch": elements,
         "row": rows,
@@ -164,6 +173,13 @@ def _vector(p: Any, kernels: str) -> Counts:
         "output": outputs,
         "left": outputs % blocks.vector,
     }
+    if kernels == "ARMV7EM":  # runs turns of four groups, and fills a vector up that does not end with a group
+        counts |= {
+            "turn": rows * -(-elements // 16),
+            "filled": elements * (int(p["in_c"]) % 4 > 0),
+            "part": int(outputs % 4 > 0),
+        }
+    return counts
 
 
 def _dense(p: Any, kernels: str) -> Counts:
@@ -171,6 +187,8 @@ def _dense(p: Any, kernels: str) -> Counts:
     pixels, outputs = int(p["n"]) * int(p["out_h"]) * int(p["out_w"]), int(p["out_c"])
     left = pixels % _PIXELS
     runs = pixels // _PIXELS + (left if blocks.singles else left > 0)
+    alone = kernels == "REF" and pixels % _PASS_PIXELS == 1  # the only one of a pass
+    runs -= alone
     rows = runs * -(-outputs // blocks.channels)
     elements = _row_elements(p, kernels)
     border = pixels - int(p["n"]) * whole_windows(p, "h") * whole_windows(p, "w")
@@ -182,13 +200,20 @@ def _dense(p: Any, kernels: str) -> Counts:
         "patch_row": pixels * int(p["k_h"]),
         "border": border,
         "border_patch": border * window,
+        **_odd({"patch": pixels * window, "border_patch": border * window}, int(p["k_w"]) * int(p["in_c"])),
         "block": runs,
         "row": rows,
         "mac": rows * blocks.channels * _PIXELS * elements,
         "output": pixels * outputs,
         "left": left * outputs,
+        "alone_mac": alone * outputs * elements,
         "weight": -(-pixels // _PASS_PIXELS) * outputs * elements * (kernels == "REF"),
     }
+
+
+def _odd(counts: Counts, row: int) -> Counts:
+    """Return counts of bytes again where rows are no whole words: they are copied byte by byte."""
+    return {f"odd_{name}": amount * (row % 4 > 0) for name, amount in counts.items()}
 
 
 def _depthwise(p: Any, kernels: str) -> Counts:
@@ -217,6 +242,7 @@ def _depthwise(p: Any, kernels: str) -> Counts:
         "column": n * out_h * row.columns * _up(channels, 4),
         "gathered_row": n * gathered * int(p["k_h"]),
         "gathered": n * gathered_columns * int(p["k_h"]) * channels,
+        **_odd({"gathered": n * gathered_columns * int(p["k_h"]) * channels}, channels),
         "border": border,
         "border_row": border * channels,
         "weight": kernel * channels,

@@ -33,7 +33,8 @@ from joulet.container.read import Container
 from joulet.container.values import weight_values
 from joulet.engine.host import HostEngine
 from joulet.plan.cost import board_costs
-from joulet.plan.packings import present_share
+from joulet.plan.packings import SPARSE_PACKERS
+from joulet.plan.packings.sparse import block_presence
 
 SHARES = (0.125, 0.25, 0.5, 0.625, 0.75)
 LAYERS = {  # (rows, columns) of the output, window, channels
@@ -52,13 +53,16 @@ def kernels(board: Board) -> list[dict[str, Any]]:
         points = []
         for share in SHARES:
             data = sparse_cases.conv(1, absent=share, out=out, kernel=kernel, channels=channels, zero=-128)
-            absent = 1 - present_share(board.isa, weight_values(Container.from_bytes(data), 0))
+            there = block_presence(weight_values(Container.from_bytes(data), 0), SPARSE_PACKERS[board.isa].rows)
+            absent = 1 - float(there.mean())
             dense = float(op_by_op(with_isa_plan(data, board.isa), board).sum())
             points.append((absent, float(op_by_op(sparse_cases.sparse_plan(data, board.isa), board).sum()) / dense))
         slope, start = np.polyfit(*np.array(points).T, 1)
-        rows.append({"layer": name, "points": points, "break_even": float((1 - start) / slope)})
+        even = float((1 - start) / slope) if points[-1][1] < 1 else None
+        rows.append({"layer": name, "points": points, "break_even": even})
         shown = "  ".join(f"{100 * a:3.0f} %: {ratio:.2f}" for a, ratio in points)
-        print(f"  {name:<20} {shown}   pays from {100 * rows[-1]['break_even']:4.1f} %", flush=True)
+        says = "never pays" if even is None else f"pays from {100 * even:4.1f} %"
+        print(f"  {name:<20} {shown}   {says}", flush=True)
     return rows
 
 
@@ -127,7 +131,7 @@ def main() -> int:
     """Run the study."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shared", type=Path, help="folder that holds data/; the kernels alone without")
-    parser.add_argument("--board", default="virtual_m4", help="a virtual board (virtual_m4)")
+    parser.add_argument("--board", default="virtual_m4", help="a virtual board, or qemu_mps3_an547 (virtual_m4)")
     parser.add_argument("--limits", default="1,3,10", metavar="LIST", help="answers that may change [%%] (1,3,10)")
     parser.add_argument("--models", default="kws,ic", metavar="LIST", help="out of kws, ic (both)")
     parser.add_argument("--no-kernels", action="store_true", help="whole networks alone")

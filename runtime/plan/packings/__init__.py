@@ -9,13 +9,15 @@ such as sums of weights, belongs into the packed copy too; so may the scales, wh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import lru_cache, partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from joulet.errors import PlanError
 from joulet.plan.packings import armv6m, armv7em, mve, wide
-from joulet.plan.packings.sparse import block_presence
-from joulet.plan.packings.weights import Scales, Weights
+from joulet.plan.packings.sparse import ELEMENTS, block_presence
+from joulet.plan.packings.weights import Scales, Weights, high_nibbles
 
 if TYPE_CHECKING:
     from joulet.plan.steps import ConvParams
@@ -51,12 +53,31 @@ PACKERS: Mapping[tuple[str, str], Packer] = {
     for code, packer in zip(("CONV", "FC", "DWCONV"), packers, strict=True)
 }
 
-SparsePacker = Callable[[Weights, "ConvParams", Scales], bytes | None]
-# of CONV: the packer, and the rows of a block
-SPARSE_PACKERS: Mapping[str, tuple[SparsePacker, int]] = {
-    "ARMV6M": (armv6m.pack_sparse, armv6m.PAIR),
-    "ARMV7EM": (armv7em.pack_sparse, armv7em.SPARSE_ROWS),
+
+class SparsePacker(NamedTuple):
+    """How an instruction set's kernels read sparse weights of CONV.
+
+    Attributes
+    ----------
+    pack
+        Makes the copy; None where they cannot read one of these weights.
+    rows
+        Of a block.
+    together
+        Blocks that are stored and done at once: the last ones of a few rows are filled up.
+    """
+
+    pack: Callable[[Weights, ConvParams, Scales], bytes | None]
+    rows: int
+    together: int = 1
+
+
+SPARSE_PACKERS: Mapping[str, SparsePacker] = {
+    "ARMV6M": SparsePacker(armv6m.pack_sparse, armv6m.PAIR),
+    "ARMV7EM": SparsePacker(armv7em.pack_sparse, armv7em.SPARSE_ROWS),
 }
+# Whose sums at 4 bits share registers
+RUN_ISAS = frozenset({"ARMV6M"})
 
 
 def pack(isa: str, code: str, weights: Weights, params: ConvParams, bits: int, scales: Scales) -> bytes:
@@ -109,9 +130,38 @@ def pack_sparse(isa: str, weights: Weights, params: ConvParams, scales: Scales) 
     """
     if isa not in SPARSE_PACKERS:
         raise PlanError(f"nothing packs sparse weights for {isa}; kernels.def and runtime/plan/packings disagree")
-    return SPARSE_PACKERS[isa][0](weights, params, scales)
+    return SPARSE_PACKERS[isa].pack(weights, params, scales)
 
 
-def present_share(isa: str, weights: Weights) -> float:
-    """Return the share of a convolution's blocks that an instruction set's sparse copy has."""
-    return float(block_presence(weights, SPARSE_PACKERS[isa][1]).mean())
+def stored_share(isa: str, weights: Weights) -> float:
+    """Return the share of a convolution's blocks that a sparse copy has, with those that fill up what is done at once.
+
+    Of as many as are done when all are there.
+    """
+    packer = SPARSE_PACKERS[isa]
+    counts = np.maximum(block_presence(weights, packer.rows).sum(axis=1), 1)
+    return float((-(-counts // packer.together)).mean() / _turns(packer, weights.shape[1]))
+
+
+def expected_share(isa: str, elements: int, absent: float) -> float:
+    """Return the same for rows of so many elements of which a share of blocks is absent, wherever they are."""
+    packer = SPARSE_PACKERS[isa]
+    most = _turns(packer, elements)
+    turns = ((1 - absent) * (elements // ELEMENTS) + (packer.together - 1) / 2) / packer.together
+    return min(max(turns, 1.0), most) / most
+
+
+def runs_of_a_row(isa: str, weights: Weights) -> int:
+    """Return how often a row's sums at 4 bits are taken out of lanes that would overflow, of a set in ``RUN_ISAS``."""
+    assert isa in RUN_ISAS
+    return _runs(weights.tobytes(), weights.shape[1])
+
+
+@lru_cache(maxsize=256)
+def _runs(weights: bytes, elements: int) -> int:
+    run, _ = armv6m.longest_run(high_nibbles(np.frombuffer(weights, np.int8).reshape(-1, elements)))
+    return -(-elements // run)
+
+
+def _turns(packer: SparsePacker, elements: int) -> int:
+    return -(-(elements // ELEMENTS) // packer.together)

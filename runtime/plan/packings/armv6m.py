@@ -31,7 +31,7 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -
     codes = high_nibbles(weights) if bits == 4 else (weights.astype(np.int16) + 128).astype(np.uint8)
     run = 0
     if bits == 4:
-        run, turned = _runs(codes)
+        run, turned = longest_run(codes)
         codes[turned] = 15 - codes[turned]
         sums[: weights.shape[0]] |= turned
     padded = np.zeros((len(sums), -(-weights.shape[1] // 4) * 4), np.uint8)
@@ -47,7 +47,7 @@ def pack_conv(weights: Weights, params: ConvParams, bits: int, scales: Scales) -
     return head + body
 
 
-def _runs(codes: npt.NDArray[np.uint8]) -> tuple[int, npt.NDArray[np.bool_]]:
+def longest_run(codes: npt.NDArray[np.uint8]) -> tuple[int, npt.NDArray[np.bool_]]:
     """Return the longest run that fits lanes of 16 bits, and which rows are to be turned to 15 − u for it."""
     longest = -(-codes.shape[1] // 4) * 4
     for run in range(min(longest, MOST_RUN), 16, -4):
