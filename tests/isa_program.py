@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -62,14 +62,24 @@ def differing(program: Sequence[str], isa: str, name: str, seeds: range, tmp_pat
     name
         One of ``isa_cases.CASES``.
     """
+    return differing_of(program, isa, {seed: CASES[name](seed) for seed in seeds}, tmp_path)
+
+
+def differing_of(
+    program: Sequence[str],
+    isa: str,
+    contents: Mapping[int, bytes],
+    tmp_path: Path,
+    planned: Callable[[bytes, str], bytes] = with_isa_plan,
+) -> list[tuple[int, str]]:
+    """Return the same of containers by seed; ``planned`` adds the plan part that the program reads."""
     command = [*program, str(layout.CODES["Isa"][isa]), str(SAMPLES)]
     wanted: list[tuple[int, str, bytes]] = []
-    for seed in seeds:
-        content = CASES[name](seed)
+    for seed, content in contents.items():
         reference = HostEngine(content, isa="REF")
         arrays = _inputs(reference, seed)
-        model, inputs = tmp_path / f"{name}_{seed}.jlt", tmp_path / f"{name}_{seed}.bin"
-        model.write_bytes(with_isa_plan(content, isa))
+        model, inputs = tmp_path / f"{seed}.jlt", tmp_path / f"{seed}.bin"
+        model.write_bytes(planned(content, isa))
         inputs.write_bytes(b"".join(array[i].tobytes() for i in range(SAMPLES) for array in arrays))
         command += [str(model), str(inputs)]
         wanted += [

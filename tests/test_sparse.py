@@ -34,8 +34,8 @@ from joulet.quant.pruning import Pruned, prunable, pruned
 from joulet.quant.recover import weights_of
 from joulet.quant.rounding import round_present
 
-ISAS = ("ARMV6M", "ARMV7EM")
-BOARDS = {"ARMV6M": "virtual_m0plus", "ARMV7EM": "virtual_m4"}
+ISAS = ("ARMV6M", "ARMV7EM", "MVE")
+BOARDS = {"ARMV6M": "virtual_m0plus", "ARMV7EM": "virtual_m4", "MVE": "qemu_mps3_an547"}
 REFUSED = -29
 SHAPE = BlockShape(rows=2, elements=4)
 HEAD = 20  # of SPARSE with one weight, whose offset is the last word [bytes]
@@ -155,11 +155,29 @@ def leaves_armv7em(content: bytes, groups: int, pairs: int) -> bool:
     return False
 
 
+def leaves_mve(content: bytes, groups: int, pairs: int) -> bool:
+    """Walk the vectors as the kernel does; channels are filled up to fours."""
+    pairs += pairs % 2
+    at = HEAD + 4 * 2 * pairs
+    for _ in range(pairs):
+        if at + 1 > len(content):
+            return True
+        vectors = content[at] + 1
+        at += 1
+        if at + 36 * vectors > len(content):
+            return True
+        for _ in range(vectors):
+            if max(content[at : at + 4]) >= groups:
+                return True
+            at += 36
+    return False
+
+
 @pytest.mark.parametrize("isa", ISAS)
 def test_an_index_that_leaves_the_patch_or_the_section_is_refused(isa: str) -> None:
     planned = sparse_cases.sparse_plan(layer(0.5), isa)
     whole = sparse_of(planned)
-    leaves = {"ARMV6M": leaves_armv6m, "ARMV7EM": leaves_armv7em}[isa]
+    leaves = {"ARMV6M": leaves_armv6m, "ARMV7EM": leaves_armv7em, "MVE": leaves_mve}[isa]
     rng = np.random.default_rng(1)
     seen = {True: 0, False: 0}
     assert status_of(planned, isa) != REFUSED

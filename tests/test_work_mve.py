@@ -11,6 +11,7 @@ from joulet.boards import load_board
 from joulet.container.isa_plan import with_isa_plan
 from joulet.container.read import Container
 from joulet.plan.accesses import op_accesses
+from joulet.plan.packings import expected_share, stored_share
 from joulet.plan.work_mve import mve_work
 
 SHIFTS = np.full(8, -7, np.int32)
@@ -87,3 +88,14 @@ def test_a_pointwise_layer_reads_each_vector_once_and_stores_three_pixels_a_grou
     reads, writes = op_accesses(container, 0, "MVE", board.slow.accesses)
     assert reads == 125 * 64 / 16
     assert writes == 42 * 3 * 16  # the last of 42 blocks has two pixels, and stores one of them twice
+
+
+def test_blocks_that_fill_a_vector_up_are_there_too() -> None:
+    weights = np.zeros((4, 32), np.int8)
+    weights[0, ::4] = 1  # eight blocks: two vectors of two; the other two rows have one vector, of nothing
+    assert stored_share("MVE", weights) == 3 / 4
+    assert stored_share("ARMV7EM", weights) == 9 / 16
+    assert expected_share("MVE", 16, 0.9) == 1.0  # one vector, whatever is absent
+    assert expected_share("MVE", 64, 0.0) == 1.0
+    assert expected_share("MVE", 64, 0.5) == (8 + 1.5) / 16
+    assert expected_share("ARMV7EM", 64, 0.5) == 0.5

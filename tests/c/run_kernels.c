@@ -59,6 +59,15 @@ static const uint8_t *start(jlt_engine_t *e, uint16_t path, const uint8_t *input
 // A copy of an array of the container's or the arena's, with nothing around it.
 static const void *alone(const void *from, size_t bytes) { return from ? aligned(from, bytes, 64) : NULL; }
 
+// Of the copy that an op's weights are read from; a sparse one is taken for the last of its section.
+static size_t copy_bytes(const jlt_container_t *c, const jlt_op_t *op, const jlt_call_t *call, const uint8_t *copy, uint32_t bits) {
+  const uint8_t *sparse = (const uint8_t *)c->sparse;
+  if (sparse && copy >= sparse && copy < sparse + c->sparse->section_bytes) {
+    return (size_t)(sparse + c->sparse->section_bytes - copy);
+  }
+  return jlt_variant_of(c->isa, op->code, call->params, call->weights.record)->packed_bytes(call->params, call->weights.record, bits);
+}
+
 // The first op once more on buffers of their own, and its output compared with the engine's.
 static void run_alone(jlt_engine_t *e, uint16_t path, const uint8_t *inputs) {
   const jlt_container_t *c = e->container;
@@ -91,8 +100,7 @@ static void run_alone(jlt_engine_t *e, uint16_t path, const uint8_t *inputs) {
   }
   const jlt_choice_t choice = jlt_choose(c, op, bits);
   if (choice.packed) {
-    const jlt_variant_t *v = jlt_variant_of(c->isa, op->code, call.params, call.weights.record);
-    call.weights.packed = alone(choice.packed, v->packed_bytes(call.params, call.weights.record, bits));
+    call.weights.packed = alone(choice.packed, copy_bytes(c, op, &call, choice.packed, bits));
   }
   const uint32_t bytes = jlt_tensor_bytes(out);
   call.out = aligned(NULL, bytes, 64);

@@ -95,7 +95,7 @@ def fuzz_container(seconds: float, seed: int, findings: Path) -> int:
         for seed_of_conv in range(4):
             name = corpus / f"sparse-{seed_of_conv}.jlt"
             content = conv(seed_of_conv, absent=0.5, out=(2, 5), kernel=(1, 1 + seed_of_conv), channels=(8, 4))
-            name.write_bytes(sparse_plan(sparse_plan(content, "ARMV7EM"), "ARMV6M"))
+            name.write_bytes(sparse_plan(sparse_plan(sparse_plan(content, "ARMV7EM"), "ARMV6M"), "MVE"))
         for path in MODELS:
             graph = exact_passes(load_tflite(path))
             for precisions in (("w8",), ("w8", "w4", "mix", "f32")):

@@ -75,6 +75,7 @@ class SparsePacker(NamedTuple):
 SPARSE_PACKERS: Mapping[str, SparsePacker] = {
     "ARMV6M": SparsePacker(armv6m.pack_sparse, armv6m.PAIR),
     "ARMV7EM": SparsePacker(armv7em.pack_sparse, armv7em.SPARSE_ROWS),
+    "MVE": SparsePacker(mve.pack_sparse, mve.SPARSE_ROWS, mve.SPARSE_BLOCKS),
 }
 # Whose sums at 4 bits share registers
 RUN_ISAS = frozenset({"ARMV6M"})
