@@ -198,6 +198,8 @@ def fitted(rows: list[Counted]) -> dict[Key, dict[str, float]]:
     table: dict[Key, dict[str, float]] = {}
     for key, group in groups.items():
         names = sorted({name for row in group for name in row.work})
+        if "output" in names and len({tuple(sorted(row.work.items())) for row in group}) == 1:
+            names = ["output"]  # ops of one size do not tell a call's share from an output's
         cycles = np.array([row.cycles for row in group])
         matrix = np.array([[row.work.get(name, 0.0) for name in names] for row in group]) / cycles[:, None]
         scale = np.maximum(np.abs(matrix).max(axis=0), 1e-12)
