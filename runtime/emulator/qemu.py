@@ -28,6 +28,11 @@ _START_S = 10.0
 _CLOCK_READS = {"jlt_timer_sse": ("sse_counter_control_read", 0xC, 0x8)}
 
 
+def tells_clock(driver: str) -> bool:
+    """Tell whether QEMU says what a timer driver reads, so that a board with it can have its ops counted."""
+    return driver in _CLOCK_READS
+
+
 class SocketPort:
     """A serial line through a local socket."""
 
@@ -99,7 +104,7 @@ class QemuBoard:
             )
         self.facts = facts
         driver = str(facts.table["firmware"]["timer"]["driver"])
-        if note_clock and driver not in _CLOCK_READS:
+        if note_clock and not tells_clock(driver):
             raise EngineError(f"QEMU does not tell what {name} reads from its clock ({driver})")
         self.firmware = build_firmware(name)
         self._folder = tempfile.TemporaryDirectory(prefix="joulet-qemu-")
