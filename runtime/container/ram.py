@@ -15,7 +15,7 @@ from joulet.plan.overlap_arena import plan_overlapping
 
 _STATE = ("jlt_container_t", "jlt_engine_t")
 _POINTER_BYTES = 4
-_OF_TWO_MEMORIES = frozenset({"slow", "slow_bytes"})  # fields that only boards with two have
+_NOT_COUNTED = frozenset({"slow", "slow_bytes", "calls"})  # fields of boards with two memories, and of hosts
 _INPUT_ALIGN_BYTES = 16
 
 
@@ -84,7 +84,7 @@ def _bytes_on_32_bits(name: str) -> int:
     """Return the size of a struct where pointers have four bytes: fields at their natural alignment."""
     at, widest = 0, 1
     for field_name, field in ffi.typeof(name).fields:
-        if field_name in _OF_TWO_MEMORIES:
+        if field_name in _NOT_COUNTED:
             continue
         size = _size(field.type)
         at = -(-at // size) * size + size
