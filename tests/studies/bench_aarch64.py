@@ -29,7 +29,7 @@ from joulet.container.isa_plan import with_isa_plan
 from joulet.engine.host import HostEngine
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "tests" / "aarch64" / "counts"
+SOURCES = ROOT / "tests" / "counts"
 WHEEL = "ai-edge-litert==2.3.0"
 MODELS = {"kws": "kws_ref_model_int8", "vww": "vww_96_int8", "ic": "ic_resnet8_int8", "ad": "ad01_int8"}
 TIMES = 4
