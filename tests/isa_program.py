@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -50,17 +51,71 @@ def build(
     return to
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Containers and inputs of one of ``isa_cases.CASES``, and what the reference kernels in this process answer."""
+
+    files: tuple[Path, ...]  # a container and its inputs, by turns
+    wanted: tuple[tuple[int, str, bytes], ...]  # seed, path, answers
+
+    def differing(self, answers: bytes) -> list[tuple[int, str]]:
+        """Return the (seed, path) whose answers, in what tests/c/run_kernels.c wrote, are others."""
+        assert len(answers) == sum(len(each) for _, _, each in self.wanted)
+        bad, at = [], 0
+        for seed, label, each in self.wanted:
+            if answers[at : at + len(each)] != each:
+                bad.append((seed, label))
+            at += len(each)
+        return bad
+
+
+def draw(
+    isa: str,
+    contents: Mapping[int, bytes],
+    tmp_path: Path,
+    planned: Callable[[bytes, str], bytes] = with_isa_plan,
+    stem: str = "",
+) -> Drawn:
+    """Write containers and inputs into a folder.
+
+    Parameters
+    ----------
+    isa
+        Instruction set, as in ``layout.CODES["Isa"]``.
+    contents
+        Containers by seed.
+    tmp_path
+        The folder.
+    planned
+        Adds the plan part that a program reads.
+    stem
+        Begins the files' names.
+    """
+    files: list[Path] = []
+    wanted: list[tuple[int, str, bytes]] = []
+    for seed, content in contents.items():
+        reference = HostEngine(content, isa="REF")
+        arrays = _inputs(reference, seed)
+        model, inputs = tmp_path / f"{stem}{seed}_{isa}.jlt", tmp_path / f"{stem}{seed}.bin"
+        model.write_bytes(planned(content, isa))
+        inputs.write_bytes(b"".join(array[i].tobytes() for i in range(SAMPLES) for array in arrays))
+        files += [model, inputs]
+        wanted += [
+            (seed, label, reference.infer(arrays, path=path).outputs[0].tobytes())
+            for path, label in enumerate(reference.path_names)
+        ]
+    return Drawn(tuple(files), tuple(wanted))
+
+
 def differing(program: Sequence[str], isa: str, name: str, seeds: range, tmp_path: Path) -> list[tuple[int, str]]:
-    """Return the (seed, path) whose answers differ from the reference kernels' in this process.
+    """Return the (seed, path) of one of ``isa_cases.CASES`` whose answers differ from the reference kernels' in this process.
 
     Parameters
     ----------
     program
         Command that runs the program, an emulator before it.
-    isa
-        Instruction set, as in ``layout.CODES["Isa"]``.
-    name
-        One of ``isa_cases.CASES``.
+    isa, tmp_path
+        As for :func:`draw`.
     """
     return differing_of(program, isa, {seed: CASES[name](seed) for seed in seeds}, tmp_path)
 
@@ -72,30 +127,17 @@ def differing_of(
     tmp_path: Path,
     planned: Callable[[bytes, str], bytes] = with_isa_plan,
 ) -> list[tuple[int, str]]:
-    """Return the same of containers by seed; ``planned`` adds the plan part that the program reads."""
-    command = [*program, str(layout.CODES["Isa"][isa]), str(SAMPLES)]
-    wanted: list[tuple[int, str, bytes]] = []
-    for seed, content in contents.items():
-        reference = HostEngine(content, isa="REF")
-        arrays = _inputs(reference, seed)
-        model, inputs = tmp_path / f"{seed}.jlt", tmp_path / f"{seed}.bin"
-        model.write_bytes(planned(content, isa))
-        inputs.write_bytes(b"".join(array[i].tobytes() for i in range(SAMPLES) for array in arrays))
-        command += [str(model), str(inputs)]
-        wanted += [
-            (seed, label, reference.infer(arrays, path=path).outputs[0].tobytes())
-            for path, label in enumerate(reference.path_names)
-        ]
+    """Return the same of any containers by seed."""
+    drawn = draw(isa, contents, tmp_path, planned)
+    command = [*program, *arguments(isa), *map(str, drawn.files)]
     done = subprocess.run(command, check=False, capture_output=True)
     assert done.returncode == 0, done.stderr.decode(errors="replace")[-4000:]
-    answers = memoryview(done.stdout)
-    assert len(answers) == sum(len(each) for _, _, each in wanted)
-    bad = []
-    for seed, label, each in wanted:
-        if answers[: len(each)] != each:
-            bad.append((seed, label))
-        answers = answers[len(each) :]
-    return bad
+    return drawn.differing(done.stdout)
+
+
+def arguments(isa: str) -> list[str]:
+    """Return what tests/c/run_kernels.c wants to be told before the files."""
+    return [str(layout.CODES["Isa"][isa]), str(SAMPLES)]
 
 
 def _inputs(engine: HostEngine, seed: int) -> list[Array]:

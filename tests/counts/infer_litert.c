@@ -1,15 +1,19 @@
 // SPDX-License-Identifier: Apache-2.0
-// Infers one input several times with LiteRT through its C API, one thread, XNNPACK, and writes the answer to standard output.
+// Infers one input several times with LiteRT through its C API, one thread, XNNPACK, and writes the answer to standard output; on x86,
+// to standard error, also what the time-stamp counter went on by in the last inference but one and in the last.
 //
 //   infer_litert libLiteRt.so MODEL.tflite INPUT.bin TIMES
 //
 // The wheel ai-edge-litert ships the library and no headers: what is called is declared here.
 #include <dlfcn.h>
+#include <inttypes.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "retired.h"
 
 typedef void *handle_t;
 
@@ -101,11 +105,18 @@ int main(int argc, char **argv) {
   out = buffer_of(library, environment, compiled, out, false);
   take_input(library, in, argv[3]);
   int (*run)(handle_t, size_t, size_t, handle_t *, size_t, handle_t *) = found(library, "LiteRtRunCompiledModel");
+  uint64_t counts[2] = {0};
   for (int left = atoi(argv[4]); left > 0; left--) {
+    const uint64_t before = retired();
     must("RunCompiledModel", run(compiled, 0, 1, &in, 1, &out));
+    counts[0] = counts[1];
+    counts[1] = retired() - before;
   }
   size_t bytes;
   const void *answer = locked(library, out, TO_READ, &bytes);
   fwrite(answer, 1, bytes, stdout);
+  if (counts[1] > 0) {
+    fprintf(stderr, "inference %" PRIu64 "\ninference %" PRIu64 "\n", counts[0], counts[1]);
+  }
   return 0;
 }
