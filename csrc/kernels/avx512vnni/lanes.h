@@ -18,8 +18,8 @@
 #define JLT_READY_IN_REGISTERS 0
 #define JLT_HAS_NIBBLES 1
 #define JLT_HAS_TILE_4 0
-#define JLT_FC_BLOCKS_8 4  // that meet a vector at once
-#define JLT_FC_BLOCKS_4 4
+#define JLT_FC_BLOCKS_8 8  // that meet a vector at once: a product takes five cycles, and a core begins one or two in each
+#define JLT_FC_BLOCKS_4 4  // of low and of high nibbles
 #define JLT_QUADS_MAY_OVERFLOW 0
 #define JLT_WIDENS_4 0  // sums at 4 bits are wide from the start
 
@@ -106,6 +106,27 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_fact
   return (jlt_sums_t){_mm512_dpbusd_epi32(first, w.second, broadcast_4(x + 4))};
 }
 
+// The same apart, what high nibbles give sixteen times as large: neither waits for the other, and nothing is shifted.
+static JLT_ALWAYS_INLINE jlt_sums_t add_masked(__m512i sums, const uint8_t *w, const int8_t mask, const uint8_t *x) {
+  sums = _mm512_dpbusd_epi32(sums, _mm512_and_si512(load(w), _mm512_set1_epi8(mask)), broadcast_4(x));
+#if !defined(JLT_WITHOUT_TARGET)
+  __asm__("" : "+v"(sums));  // GCC 12 would copy sums to and fro
+#endif
+  return (jlt_sums_t){sums};
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_low_4(jlt_sums_t sums, const uint8_t *w, const uint8_t *x) {
+  return add_masked(sums.all, w, 0x0F, x);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_high_4(jlt_sums_t sums, const uint8_t *w, const uint8_t *x) {
+  return add_masked(sums.all, w, -16, x + 4);
+}
+
+static JLT_ALWAYS_INLINE jlt_sums_t jlt_join_4(jlt_sums_t low, jlt_sums_t high) {
+  return (jlt_sums_t){_mm512_add_epi32(low.all, _mm512_srai_epi32(high.all, 4))};
+}
+
 // start + 16 · sums + more, what 4 bits count.
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_scale_sums_4(jlt_sums_t start, jlt_sums_t sums, int32_t more) {
   const __m512i beside = _mm512_add_epi32(start.all, _mm512_set1_epi32(more));
@@ -128,8 +149,8 @@ typedef struct {
   int64_t round[2][8];
   int64_t below[2][8];  // what a negative product loses
   int64_t doubles[2][8];
-  int32_t any_left;  // or none to the right
   int32_t may_be_plain;
+  int32_t is_right;  // every shift
   int32_t none[14];  // so that all records lie alike
 } jlt_finish_t;
 _Static_assert(sizeof(jlt_finish_t) <= JLT_WIDE_FINISH_BYTES, "finish");
@@ -153,8 +174,8 @@ static JLT_ALWAYS_INLINE void jlt_prepare(jlt_finish_t *f, const int32_t *multip
   _mm512_storeu_si512(f->right, _mm512_max_epi32(_mm512_sub_epi32(e, _mm512_set1_epi32(1)), zero));
   prepare_half(f, 0, _mm512_and_si512(e, _mm512_set1_epi64(0xFFFFFFFF)));
   prepare_half(f, 1, _mm512_srli_epi64(e, 32));
-  f->any_left = _mm512_movepi32_mask(s) != 0xFFFF;
-  f->may_be_plain = !f->any_left && _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(-JLT_WIDE_PLAIN_SHIFT), s) == 0;
+  f->is_right = _mm512_movepi32_mask(s) == 0xFFFF;
+  f->may_be_plain = f->is_right && _mm512_cmpgt_epi32_mask(_mm512_set1_epi32(-JLT_WIDE_PLAIN_SHIFT), s) == 0;
 }
 
 // The zero point joins what rounds: −128 · 2^(31 + e), from 2^30 + 2^(30 + e).
@@ -167,57 +188,62 @@ static JLT_ALWAYS_INLINE void jlt_make_plain(jlt_finish_t *f) {
   }
 }
 
-static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, const jlt_finish_t *f, int odd, const bool is_plain) {
+// A record as it is best at hand for the next accumulators: where it lies, as there are few registers, and what loops are split by.
+typedef struct {
+  const jlt_finish_t *record;
+  bool is_right;
+} jlt_ready_t;
+
+static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool is_plain) {
+  return (jlt_ready_t){f, is_plain || f->is_right};
+}
+
+static JLT_ALWAYS_INLINE __m512i scale_half(__m512i a, const jlt_ready_t *ready, int odd, const bool is_plain) {
+  const jlt_finish_t *f = ready->record;
   const __m512i product = _mm512_mul_epi32(a, load(f->multiplier[odd]));
   const __m512i rounded = _mm512_add_epi64(product, load(f->round[odd]));
   if (is_plain) {
     return rounded;
   }
   const __m512i sum = _mm512_mask_sub_epi64(rounded, _mm512_movepi64_mask(product), rounded, load(f->below[odd]));
-  return f->any_left ? _mm512_sllv_epi64(sum, load(f->doubles[odd])) : sum;
+  return ready->is_right ? sum : _mm512_sllv_epi64(sum, load(f->doubles[odd]));
 }
 
-static JLT_ALWAYS_INLINE jlt_sums_t scaled(jlt_sums_t sums, const jlt_finish_t *f, const bool is_plain) {
-  const __m512i a = !is_plain && f->any_left ? _mm512_sllv_epi32(sums.all, load(f->left)) : sums.all;
-  const __m512i even = scale_half(a, f, 0, is_plain);
-  const __m512i odd = scale_half(_mm512_srli_epi64(a, 32), f, 1, is_plain);
+static JLT_ALWAYS_INLINE jlt_sums_t scaled(jlt_sums_t sums, const jlt_ready_t *ready, const bool is_plain) {
+  const jlt_finish_t *f = ready->record;
+  const __m512i a = ready->is_right ? sums.all : _mm512_sllv_epi32(sums.all, load(f->left));
+  const __m512i even = scale_half(a, ready, 0, is_plain);
+  const __m512i odd = scale_half(_mm512_srli_epi64(a, 32), ready, 1, is_plain);
   return (jlt_sums_t){_mm512_srav_epi32(_mm512_mask_shuffle_epi32(odd, 0x5555, even, _MM_PERM_DDBB), load(f->right))};
 }
 
+// Bounds before the zero point is added: then that overflows nothing, and bytes hold the sum.
 typedef struct {
-  __m256i zero_point;
-  __m128i act_min;
-  __m128i act_max;
+  __m512i zero_point;
+  __m512i least;
+  __m512i most;
 } jlt_output_t;
 
 static JLT_ALWAYS_INLINE jlt_output_t jlt_output(int32_t zero_point, int32_t act_min, int32_t act_max) {
-  return (jlt_output_t){_mm256_set1_epi16((int16_t)zero_point), _mm_set1_epi8((int8_t)act_min), _mm_set1_epi8((int8_t)act_max)};
+  return (jlt_output_t){_mm512_set1_epi32(zero_point), _mm512_set1_epi32(act_min - zero_point),
+                        _mm512_set1_epi32(act_max - zero_point)};
 }
 
 static JLT_ALWAYS_INLINE __mmask16 first_16(uint32_t n) { return (__mmask16)(n >= 16u ? 0xFFFFu : (1u << n) - 1u); }
 
 typedef __m128i jlt_bytes_t;
 
-// A record as it is best at hand for the next accumulators: where it lies, as there are few registers.
-typedef const jlt_finish_t *jlt_ready_t;
-
-static JLT_ALWAYS_INLINE jlt_ready_t jlt_ready(const jlt_finish_t *f, const bool is_plain) {
-  (void)is_plain;
-  return f;
-}
-
 static JLT_ALWAYS_INLINE jlt_sums_t jlt_scaled(jlt_sums_t sums, const jlt_ready_t *ready, const bool is_plain) {
-  return scaled(sums, *ready, is_plain);
+  return scaled(sums, ready, is_plain);
 }
 
 static JLT_ALWAYS_INLINE jlt_bytes_t jlt_finished(jlt_sums_t sums, const jlt_ready_t *ready, const jlt_output_t *o,
                                                   const bool is_plain) {
   if (is_plain) {
-    return _mm512_cvtsepi32_epi8(scaled(sums, *ready, true).all);
+    return _mm512_cvtsepi32_epi8(scaled(sums, ready, true).all);
   }
-  const __m256i words = _mm256_adds_epi16(_mm512_cvtsepi32_epi16(scaled(sums, *ready, false).all), o->zero_point);
-  const __m128i bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
-  return _mm_min_epi8(_mm_max_epi8(bytes, o->act_min), o->act_max);
+  const __m512i kept = _mm512_min_epi32(_mm512_max_epi32(scaled(sums, ready, false).all, o->least), o->most);
+  return _mm512_cvtepi32_epi8(_mm512_add_epi32(kept, o->zero_point));
 }
 
 // Writes the first n of sixteen channels.
@@ -230,18 +256,30 @@ static JLT_ALWAYS_INLINE __mmask64 first_64(uint32_t n) { return n >= 64u ? ~(__
 // n activations as the products at 8 bits want them.
 static JLT_ALWAYS_INLINE void jlt_take_8(uint8_t *to, const int8_t *from, uint32_t n) {
   const __m512i top = _mm512_set1_epi8(-128);
-  for (uint32_t i = 0; i < n; i += 64u) {
-    const __mmask64 mask = first_64(n - i);
-    _mm512_mask_storeu_epi8(to + i, mask, _mm512_xor_si512(_mm512_maskz_loadu_epi8(mask, from + i), top));
+  for (; n >= 64u; n -= 64u, to += 64, from += 64) {
+    _mm512_storeu_si512(to, _mm512_xor_si512(load(from), top));
   }
+  const __mmask64 rest = first_64(n);
+  _mm512_mask_storeu_epi8(to, rest, _mm512_xor_si512(_mm512_maskz_loadu_epi8(rest, from), top));
 }
 
-static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t n) { memset(to, value ^ 0x80, n); }
+// Columns in the padding are mostly few: no call for them.
+static JLT_ALWAYS_INLINE void jlt_repeat_8(uint8_t *to, int32_t value, uint32_t n) {
+  const __m512i all = _mm512_set1_epi8((int8_t)(value ^ 0x80));
+  for (; n >= 64u; n -= 64u, to += 64) {
+    _mm512_storeu_si512(to, all);
+  }
+  _mm512_mask_storeu_epi8(to, first_64(n), all);
+}
 
 static JLT_ALWAYS_INLINE int32_t jlt_sum_bytes(const int8_t *x, uint32_t n) {
+  const __m512i ones = _mm512_set1_epi8(1);
   __m512i sums = _mm512_setzero_si512();
-  for (uint32_t i = 0; i < n; i += 64u) {
-    sums = _mm512_dpbusd_epi32(sums, _mm512_set1_epi8(1), _mm512_maskz_loadu_epi8(first_64(n - i), x + i));
+  for (; n >= 64u; n -= 64u, x += 64) {
+    sums = _mm512_dpbusd_epi32(sums, ones, load(x));
+  }
+  if (n > 0) {
+    sums = _mm512_dpbusd_epi32(sums, ones, _mm512_maskz_loadu_epi8(first_64(n), x));
   }
   return _mm512_reduce_add_epi32(sums);
 }

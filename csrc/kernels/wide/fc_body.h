@@ -63,9 +63,10 @@ static __attribute__((noinline)) void fc_careful(const jlt_wide_fc_t *t, const u
 }
 #endif
 
+#if JLT_WIDENS_4
 // `count` steps of eight products of u, few enough for the sums.
-static JLT_ALWAYS_INLINE void steps_4(const jlt_wide_fc_t *t, const int8_t *x, const uint8_t *w, uint32_t count, const uint32_t blocks,
-                                      jlt_sums_t *sums) {
+static JLT_ALWAYS_INLINE void few_steps_4(const jlt_wide_fc_t *t, const int8_t *x, const uint8_t *w, uint32_t count,
+                                          const uint32_t blocks, jlt_sums_t *sums) {
   for (; count > 0; count--, x += 8, w += 4 * JLT_WIDE_CHANNELS) {
     JLT_UNROLL
     for (uint32_t b = 0; b < blocks; b++) {
@@ -75,9 +76,8 @@ static JLT_ALWAYS_INLINE void steps_4(const jlt_wide_fc_t *t, const int8_t *x, c
 }
 
 // Sums are widened every JLT_GROUPS_4 steps.
-static JLT_ALWAYS_INLINE void widened_steps_4(const jlt_wide_fc_t *t, const int8_t *x, const uint8_t *w, uint32_t count,
-                                              const uint32_t blocks, jlt_sums_t *sums) {
-#if JLT_WIDENS_4
+static JLT_ALWAYS_INLINE void steps_4(const jlt_wide_fc_t *t, const int8_t *x, const uint8_t *w, uint32_t count, const uint32_t blocks,
+                                      jlt_sums_t *sums) {
   while (count > 0) {
     const uint32_t now = count < JLT_GROUPS_4 ? count : JLT_GROUPS_4;
     jlt_sums_t part[JLT_FC_BLOCKS_4];
@@ -85,7 +85,7 @@ static JLT_ALWAYS_INLINE void widened_steps_4(const jlt_wide_fc_t *t, const int8
     for (uint32_t b = 0; b < blocks; b++) {
       part[b] = jlt_no_sums();
     }
-    steps_4(t, x, w, now, blocks, part);
+    few_steps_4(t, x, w, now, blocks, part);
     JLT_UNROLL
     for (uint32_t b = 0; b < blocks; b++) {
       sums[b] = jlt_widen_4(sums[b], part[b]);
@@ -94,10 +94,29 @@ static JLT_ALWAYS_INLINE void widened_steps_4(const jlt_wide_fc_t *t, const int8
     w += 4u * JLT_WIDE_CHANNELS * now;
     count -= now;
   }
-#else
-  steps_4(t, x, w, count, blocks, sums);
-#endif
 }
+#else
+// Sums of high nibbles have registers of their own.
+static JLT_ALWAYS_INLINE void steps_4(const jlt_wide_fc_t *t, const int8_t *x, const uint8_t *w, uint32_t count, const uint32_t blocks,
+                                      jlt_sums_t *sums) {
+  jlt_sums_t high[JLT_FC_BLOCKS_4];
+  JLT_UNROLL
+  for (uint32_t b = 0; b < blocks; b++) {
+    high[b] = jlt_no_sums();
+  }
+  for (; count > 0; count--, x += 8, w += 4 * JLT_WIDE_CHANNELS) {
+    JLT_UNROLL
+    for (uint32_t b = 0; b < blocks; b++) {
+      sums[b] = jlt_add_low_4(sums[b], w + b * t->block_bytes, (const uint8_t *)x);
+      high[b] = jlt_add_high_4(high[b], w + b * t->block_bytes, (const uint8_t *)x);
+    }
+  }
+  JLT_UNROLL
+  for (uint32_t b = 0; b < blocks; b++) {
+    sums[b] = jlt_join_4(sums[b], high[b]);
+  }
+}
+#endif
 
 static JLT_ALWAYS_INLINE void blocks_4(const jlt_wide_fc_t *t, const uint8_t *w, const uint32_t blocks, const jlt_sums_t *start,
                                        jlt_sums_t *acc) {
@@ -106,9 +125,9 @@ static JLT_ALWAYS_INLINE void blocks_4(const jlt_wide_fc_t *t, const uint8_t *w,
   for (uint32_t b = 0; b < blocks; b++) {
     sums[b] = jlt_no_sums();
   }
-  widened_steps_4(t, t->x, w, t->steps, blocks, sums);
+  steps_4(t, t->x, w, t->steps, blocks, sums);
   if (t->has_last) {
-    widened_steps_4(t, t->last, w + t->steps * (4u * JLT_WIDE_CHANNELS), 1, blocks, sums);
+    steps_4(t, t->last, w + t->steps * (4u * JLT_WIDE_CHANNELS), 1, blocks, sums);
   }
   JLT_UNROLL
   for (uint32_t b = 0; b < blocks; b++) {

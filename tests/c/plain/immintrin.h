@@ -37,7 +37,6 @@ VECTOR(__m512i, 64)
     return r;                                              \
   }
 
-static inline int16_t plain_s16(int32_t x) { return (int16_t)(x < INT16_MIN ? INT16_MIN : (x > INT16_MAX ? INT16_MAX : x)); }
 static inline int8_t plain_s8(int32_t x) { return (int8_t)(x < INT8_MIN ? INT8_MIN : (x > INT8_MAX ? INT8_MAX : x)); }
 #define BIT(mask, i) (((mask) >> (i)) & 1u)
 
@@ -50,13 +49,14 @@ LANES(__m128i, _mm_loadu_si128, (const void *from), i8, 16, ((const int8_t *)fro
 LANES(__m256i, _mm256_loadu_si256, (const void *from), i8, 32, ((const int8_t *)from)[i])
 LANES(__m512i, _mm512_set1_epi64, (int64_t a), i64, 8, a)
 LANES(__m512i, _mm512_maskz_set1_epi64, (__mmask8 k, int64_t a), i64, 8, BIT(k, i) ? a : 0)
-LANES(__m256i, _mm256_set1_epi16, (int16_t a), i16, 16, a)
-LANES(__m128i, _mm_set1_epi8, (int8_t a), i8, 16, a)
 
 LANES(__m512i, _mm512_add_epi32, (__m512i a, __m512i b), u32, 16, a.u32[i] + b.u32[i])
 LANES(__m512i, _mm512_sub_epi32, (__m512i a, __m512i b), u32, 16, a.u32[i] - b.u32[i])
 LANES(__m512i, _mm512_mullo_epi32, (__m512i a, __m512i b), u32, 16, a.u32[i] * b.u32[i])
 LANES(__m512i, _mm512_max_epi32, (__m512i a, __m512i b), i32, 16, a.i32[i] > b.i32[i] ? a.i32[i] : b.i32[i])
+LANES(__m512i, _mm512_min_epi32, (__m512i a, __m512i b), i32, 16, a.i32[i] < b.i32[i] ? a.i32[i] : b.i32[i])
+LANES(__m512i, _mm512_srai_epi32, (__m512i a, unsigned n), i32, 16, a.i32[i] >> n)
+LANES(__m128i, _mm512_cvtepi32_epi8, (__m512i a), i8, 16, (int8_t)a.i32[i])
 LANES(__m512i, _mm512_add_epi64, (__m512i a, __m512i b), u64, 8, a.u64[i] + b.u64[i])
 LANES(__m512i, _mm512_sub_epi64, (__m512i a, __m512i b), u64, 8, a.u64[i] - b.u64[i])
 LANES(__m512i, _mm512_mask_add_epi64, (__m512i s, __mmask8 k, __m512i a, __m512i b), u64, 8,
@@ -79,14 +79,7 @@ LANES(__m512i, _mm512_srav_epi32, (__m512i a, __m512i n), i32, 16, a.i32[i] >> (
 
 LANES(__m512i, _mm512_cvtepi8_epi32, (__m128i a), i32, 16, a.i8[i])
 LANES(__m512i, _mm512_cvtepu8_epi32, (__m128i a), i32, 16, a.u8[i])
-LANES(__m256i, _mm512_cvtsepi32_epi16, (__m512i a), i16, 16, plain_s16(a.i32[i]))
 LANES(__m128i, _mm512_cvtsepi32_epi8, (__m512i a), i8, 16, plain_s8(a.i32[i]))
-LANES(__m256i, _mm256_adds_epi16, (__m256i a, __m256i b), i16, 16, plain_s16(a.i16[i] + b.i16[i]))
-LANES(__m128i, _mm_packs_epi16, (__m128i a, __m128i b), i8, 16, plain_s8(i < 8 ? a.i16[i] : b.i16[i - 8]))
-LANES(__m128i, _mm_max_epi8, (__m128i a, __m128i b), i8, 16, a.i8[i] > b.i8[i] ? a.i8[i] : b.i8[i])
-LANES(__m128i, _mm_min_epi8, (__m128i a, __m128i b), i8, 16, a.i8[i] < b.i8[i] ? a.i8[i] : b.i8[i])
-LANES(__m128i, _mm256_castsi256_si128, (__m256i a), i8, 16, a.i8[i])
-LANES(__m128i, _mm256_extracti128_si256, (__m256i a, int n), i8, 16, a.i8[16 * n + i])
 LANES(__m128i, _mm_cvtsi32_si128, (int32_t a), i32, 4, i == 0 ? a : 0)
 
 typedef enum { _MM_PERM_DDBB = 0xF5 } _MM_PERM_ENUM;
