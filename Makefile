@@ -5,7 +5,7 @@ PY := $(VENV)/bin/python
 SHARED ?= ../shared
 SOURCES := pyproject.toml setup.py runtime/_core_build.py $(shell find csrc -name '*.[ch]' -o -name '*.def')
 
-.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits bench-aarch64 bench-vnni fit-bands study-plan study-sparse study-memories fit-accesses
+.PHONY: demo test lint boards bytes matrix powercut study-kws study-live study-survive study-mfcc study-resnet study-price fuzz link-faults update-cuts wheel clean study-ppk2 study-profile study-cold-start bench-host study-onnx study-one-command study-train study-agreement study-ood bench-gate study-code-size wheels aarch64 legacy study-refit fit-cycles study-edge-exits bench-aarch64 bench-vnni model-vnni fit-bands study-plan study-sparse study-memories fit-accesses
 
 $(VENV)/.made:
 	$(PYTHON) -m venv $(VENV)
@@ -44,6 +44,9 @@ bench-aarch64: $(VENV)/.test  ## instructions of an inference on AArch64 beside 
 
 bench-vnni: $(VENV)/.test  ## instructions of an inference with AVX-512 VNNI beside LiteRT's, exact on a PC in Bochs; fails where ours are more
 	$(PY) tests/studies/bench_vnni.py --shared $(SHARED) $(if $(OPS),--ops)
+
+model-vnni: $(VENV)/.test  ## cycles of the inner loops with AVX-512 VNNI as llvm-mca models them, of GCC's and clang's code
+	$(PY) tests/studies/model_vnni.py
 
 study-kws: $(VENV)/.test  ## bits and exits on ten speaker-disjoint splits of speech commands
 	$(PY) tests/studies/kws_exits.py --shared $(SHARED)
