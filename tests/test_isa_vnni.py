@@ -13,7 +13,7 @@ import isa_program
 import pytest
 from isa_cases import CASES
 
-SEEDS = range(3000, 3010)
+SEEDS = range(3000, 3040)
 ISAS = ("AVX512VNNI", "AVX2")
 COUNT_LOOP = isa_program.ROOT / "tests" / "pc" / "count_loop.c"
 
