@@ -16,7 +16,7 @@
 #define JLT_TILE_BLOCKS 1
 #define JLT_TILE_SIX 1
 #define JLT_READY_IN_REGISTERS 0
-#define JLT_HAS_NIBBLES 1
+#define JLT_CONV_HAS_NIBBLES 1
 #define JLT_HAS_TILE_4 0
 #define JLT_WIDENS_4 1
 #define JLT_FC_BLOCKS_8 4  // that meet a vector at once

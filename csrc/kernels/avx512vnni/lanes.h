@@ -16,7 +16,7 @@
 #define JLT_TILE_BLOCKS 2
 #define JLT_TILE_SIX 1
 #define JLT_READY_IN_REGISTERS 0
-#define JLT_HAS_NIBBLES 1
+#define JLT_CONV_HAS_NIBBLES 0
 #define JLT_HAS_TILE_4 0
 #define JLT_FC_BLOCKS_8 8  // that meet a vector at once: a product takes five cycles, and a core begins one or two in each
 #define JLT_FC_BLOCKS_4 4  // of low and of high nibbles
@@ -89,24 +89,8 @@ static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_eight(jlt_sums_t sums, jlt_eight_t w
   return (jlt_sums_t){_mm512_dpbusd_epi32(sums.all, _mm512_mask_set1_epi32(broadcast_4(x), 0xFF00, four), w)};
 }
 
-// Eight products a channel at 4 bits: those of low nibbles, then of high ones.
-typedef struct {
-  __m512i first;
-  __m512i second;
-} jlt_factors_4_t;
-
-static JLT_ALWAYS_INLINE jlt_factors_4_t jlt_factors_4(const uint8_t *w) {
-  const __m512i mask = _mm512_set1_epi8(15);
-  const __m512i both = load(w);
-  return (jlt_factors_4_t){_mm512_and_si512(both, mask), _mm512_and_si512(_mm512_srli_epi16(both, 4), mask)};
-}
-
-static JLT_ALWAYS_INLINE jlt_sums_t jlt_add_products_4(jlt_sums_t sums, jlt_factors_4_t w, const uint8_t *x) {
-  const __m512i first = _mm512_dpbusd_epi32(sums.all, w.first, broadcast_4(x));
-  return (jlt_sums_t){_mm512_dpbusd_epi32(first, w.second, broadcast_4(x + 4))};
-}
-
-// The same apart, what high nibbles give sixteen times as large: neither waits for the other, and nothing is shifted.
+// Four products a channel at 4 bits, of low nibbles and of high ones, these sixteen times as large: neither sum waits for the other, and
+// nothing is shifted.
 static JLT_ALWAYS_INLINE jlt_sums_t add_masked(__m512i sums, const uint8_t *w, const int8_t mask, const uint8_t *x) {
   sums = _mm512_dpbusd_epi32(sums, _mm512_and_si512(load(w), _mm512_set1_epi8(mask)), broadcast_4(x));
 #if !defined(JLT_WITHOUT_TARGET)

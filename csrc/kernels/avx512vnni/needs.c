@@ -5,7 +5,7 @@
 #define JLT_ISA avx512vnni
 #define JLT_TOGETHER 4
 #define JLT_GROUP_BYTES 64
-#define JLT_HAS_NIBBLES 1
+#define JLT_CONV_HAS_NIBBLES 0
 #define JLT_HAS_FC 1
 #include "kernels/wide/needs.h"
 #endif

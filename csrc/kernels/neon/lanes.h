@@ -14,7 +14,7 @@
 #define JLT_TILE_BLOCKS 1
 #define JLT_TILE_SIX 0
 #define JLT_READY_IN_REGISTERS 1
-#define JLT_HAS_NIBBLES 0
+#define JLT_CONV_HAS_NIBBLES 0
 #define JLT_HAS_TILE_4 (!JLT_NEON_HAS_DOT)  // a tile of its own for bytes at 4 bits
 
 enum {

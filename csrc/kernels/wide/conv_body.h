@@ -47,7 +47,7 @@ static JLT_ALWAYS_INLINE void gather(const jlt_wide_conv_t *t, const int8_t *ima
   }
 }
 
-#if JLT_HAS_NIBBLES
+#if JLT_CONV_HAS_NIBBLES
 static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks, jlt_sums_t *sums) {
   JLT_UNROLL
   for (uint32_t j = 0; j < pixels * blocks; j++) {
@@ -55,7 +55,6 @@ static JLT_ALWAYS_INLINE void clear(const uint32_t pixels, const uint32_t blocks
   }
 }
 
-#if JLT_WIDENS_4
 // One row of windows at 4 bits, widened every JLT_GROUPS_4 steps of eight products.
 static JLT_ALWAYS_INLINE void row_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
                                     const uint32_t blocks, jlt_sums_t *acc) {
@@ -91,42 +90,6 @@ static JLT_ALWAYS_INLINE void tile_4(const jlt_walk_t *walk, const uint8_t *x, c
     row_4(walk, x + ky * walk->row_bytes, w + (size_t)ky * walk->steps * (8 * JLT_WIDE_CHANNELS / 2), pixels, blocks, acc);
   }
 }
-#else
-// One step of eight products for all sums. Where they are few, those of high nibbles have registers of their own, high[j].
-static JLT_ALWAYS_INLINE void step_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
-                                     const uint32_t blocks, const bool apart, jlt_sums_t *sums, jlt_sums_t *high) {
-  JLT_UNROLL
-  for (uint32_t j = 0; j < pixels * blocks; j++) {
-    const uint8_t *weights = w + j / pixels * walk->block_bytes, *values = x + j % pixels * walk->pixel_bytes;
-    if (apart) {
-      sums[j] = jlt_add_low_4(sums[j], weights, values);
-      high[j] = jlt_add_high_4(high[j], weights, values);
-    } else {
-      sums[j] = jlt_add_products_4(sums[j], jlt_factors_4(weights), values);
-    }
-  }
-}
-
-static JLT_ALWAYS_INLINE void tile_4(const jlt_walk_t *walk, const uint8_t *x, const uint8_t *w, const uint32_t pixels,
-                                     const uint32_t blocks, jlt_sums_t *acc) {
-  const bool apart = pixels * blocks <= JLT_WIDE_TILE / 2;
-  jlt_sums_t sums[JLT_WIDE_TILE], high[JLT_WIDE_TILE];
-  clear(pixels, blocks, sums);
-  clear(pixels, blocks, high);
-  for (uint32_t ky = 0; ky < walk->rows; ky++, x += walk->row_bytes) {
-    const uint8_t *at = x;
-    for (uint32_t s = walk->steps; s > 0; s--) {
-      step_4(walk, at, w, pixels, blocks, apart, sums, high);
-      w += 8 * JLT_WIDE_CHANNELS / 2;
-      at += 8;
-    }
-  }
-  JLT_UNROLL
-  for (uint32_t j = 0; j < pixels * blocks; j++) {
-    acc[jlt_sums_place(j, pixels)] = apart ? jlt_join_4(sums[j], high[j]) : sums[j];
-  }
-}
-#endif
 
 // −120 · Σ (x − zero point) of one window: what u stands for beside 16u.
 static int32_t offset_4(const jlt_wide_conv_t *t, uint32_t pixel) {
@@ -162,7 +125,7 @@ typedef struct {
     }                                                                                                                  \
   }
 #define JLT_TILES_8(p, b) JLT_TILES(8, p, b, jlt_tile_8(walk, x, w, p, b, start, acc))
-#if JLT_HAS_NIBBLES
+#if JLT_CONV_HAS_NIBBLES
 #define JLT_SHAPE(p, b)                                     \
   JLT_TILES_8(p, b)                                         \
   JLT_TILES(4, p, b, tile_4(walk, x, w, p, b, acc))         \
@@ -239,7 +202,7 @@ static JLT_ALWAYS_INLINE void finish_row(const jlt_wide_conv_t *t, const jlt_row
 static JLT_ALWAYS_INLINE void finish_block(const jlt_wide_conv_t *t, jlt_sums_t *acc, jlt_sums_t start, uint32_t block,
                                            uint32_t count, const int32_t *offsets, int8_t *out) {
   const uint32_t channel = block * JLT_WIDE_CHANNELS, out_c = t->params->out_c;
-#if JLT_HAS_NIBBLES
+#if JLT_CONV_HAS_NIBBLES
   for (uint32_t i = 0; t->is_4 && i < count; i++) {
     acc[i] = jlt_scale_sums_4(start, acc[i], offsets[i]);
   }
@@ -392,7 +355,7 @@ static void run_pairs(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
 static void run_strip(const jlt_wide_conv_t *t, uint32_t pixels, int8_t *out) {
   int32_t offsets[JLT_WIDE_STRIP_PIXELS];  // at 4 bits
   uint32_t block = t->first_block;
-#if JLT_HAS_NIBBLES
+#if JLT_CONV_HAS_NIBBLES
   for (uint32_t i = 0; t->is_4 && i < pixels; i++) {
     offsets[i] = offset_4(t, i);
   }
@@ -445,7 +408,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   }
   const uint32_t pixels = p.n * p.out_h * p.out_w;
   const bool has_4 = call->weights.high && !call->weights.low;
-  const bool is_4 = JLT_HAS_NIBBLES && has_4 && jlt_wide_is_long_row(&p);
+  const bool is_4 = JLT_CONV_HAS_NIBBLES && has_4 && jlt_wide_is_long_row(&p);
   const uint32_t elements = p.k_w * p.in_c;  // of a row of the window
   jlt_wide_conv_t t;  // filled field by field, as compilers else clear it first
   t.params = &p;
@@ -460,7 +423,7 @@ static JLT_ALWAYS_INLINE void jlt_wide_conv(const jlt_call_t *call) {
   t.end_block = (uint32_t)jlt_wide_blocks(&p);
   t.each = is_4 ? 16u * (uint32_t)p.in_zero_point : (uint32_t)p.in_zero_point + JLT_OFFSET_8;
   t.is_4 = is_4;
-  t.uses_4 = JLT_HAS_NIBBLES ? is_4 : JLT_HAS_TILE_4 && has_4;
+  t.uses_4 = JLT_CONV_HAS_NIBBLES ? is_4 : JLT_HAS_TILE_4 && has_4;
   jlt_span_t span = {.end = 1};
   if (pixels == 1) {  // a unit is a block
     t.first_block = call->begin;

@@ -5,7 +5,7 @@
 // of the weights of 16 channels (int32), then their weights, row by row of the window: at 8 bits [R / s][16][s] int8, R = k_w · in_c
 // padded to s, the products that the instruction set adds up (2 or 4), [8] where there are eight channels in all; at 4 bits
 // [R / 8][16][4] bytes, R padded to 8, with u of four elements in the low nibbles and of the next four in the high ones, and sums of
-// u; where R is below 64, and on NEON, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, block by block, 16 sums,
+// u; where R is below 64, and but for AVX2, 4 bits are kept as 8 bits are, w = 16u − 120. A packed depthwise convolution is, block by block, 16 sums,
 // then column by column of the window groups of four rows, padded with zeros: [rows / 4][16][4] int8, four products of a channel side
 // by side; AVX2, which multiplies pairs of int16, has [rows / 4][2][16][2] int16, the channels as unpacking leaves them: 0-3, 8-11,
 // 4-7, 12-15. Eight channels are there twice; at 4 bits w = 16u − 120. A packed matrix that meets one vector is a line of 64 bytes, the
@@ -63,8 +63,9 @@ static inline uint64_t jlt_wide_blocks(const jlt_conv_params_t *p) {
   return ((uint64_t)p->out_c + JLT_WIDE_CHANNELS - 1u) / JLT_WIDE_CHANNELS;
 }
 
-// Whether nibbles are worth while: where rows are short, bytes 16u − 120 run faster, and there is little to save. Instruction sets without
-// products of unsigned by signed bytes have none at all: to take nibbles apart costs more than to load bytes.
+// Whether nibbles are worth while: where rows are short, bytes 16u − 120 run faster, and there is little to save. Convolutions find
+// their weights in the nearest cache, so only AVX2, which has more products of u at once, has nibbles for them; a matrix that meets one
+// vector comes from farther away.
 static inline bool jlt_wide_is_long_row(const jlt_conv_params_t *p) { return (uint64_t)p->k_w * p->in_c >= JLT_WIDE_LONG_ROW; }
 
 static inline uint64_t jlt_wide_conv_block_bytes(const jlt_conv_params_t *p, bool is_nibbles, uint32_t together) {

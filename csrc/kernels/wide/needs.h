@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the kernels for SIMD lanes ask for. JLT_ISA names the instruction set that includes this, JLT_TOGETHER how many
 // products it adds up at 8 bits, JLT_GROUP_BYTES what four rows of a depthwise convolution's column take, JLT_HAS_FC whether a matrix that
-// meets one vector has a kernel of its own, JLT_HAS_NIBBLES whether long rows at 4 bits are nibbles.
+// meets one vector has a kernel of its own, JLT_CONV_HAS_NIBBLES whether long rows
+// of a convolution are nibbles at 4 bits.
 #include "core/bytes.h"
 #include "kernels/wide/layout.h"
 
 #define JLT_NAME_3(name, isa) name##__##isa
 #define JLT_NAME_2(name, isa) JLT_NAME_3(name, isa)
 #define JLT_NAME(name) JLT_NAME_2(name, JLT_ISA)
-
-static inline bool is_nibbles(const void *params, uint32_t bits) {
-  return JLT_HAS_NIBBLES && bits == 4 && jlt_wide_is_long_row(params);
-}
 
 bool JLT_NAME(jlt_conv_s8_takes)(const void *params, const jlt_weight_t *weight) { return jlt_is_plain_conv(params, weight); }
 
@@ -22,8 +19,9 @@ uint64_t JLT_NAME(jlt_conv_s8_scratch_bytes)(const void *params, const jlt_weigh
 }
 
 uint64_t JLT_NAME(jlt_conv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
+  const bool is_nibbles = JLT_CONV_HAS_NIBBLES && bits == 4 && jlt_wide_is_long_row(params);
   (void)weight;
-  return jlt_wide_blocks(params) * jlt_wide_conv_block_bytes(params, is_nibbles(params, bits), JLT_TOGETHER);
+  return jlt_wide_blocks(params) * jlt_wide_conv_block_bytes(params, is_nibbles, JLT_TOGETHER);
 }
 
 #if JLT_HAS_FC
@@ -39,7 +37,7 @@ uint64_t JLT_NAME(jlt_fc_s8_scratch_bytes)(const void *params, const jlt_weight_
 
 uint64_t JLT_NAME(jlt_fc_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
   (void)weight;
-  return JLT_WIDE_LINE_BYTES + jlt_wide_blocks(params) * jlt_wide_fc_block_bytes(params, is_nibbles(params, bits));
+  return JLT_WIDE_LINE_BYTES + jlt_wide_blocks(params) * jlt_wide_fc_block_bytes(params, bits == 4 && jlt_wide_is_long_row(params));
 }
 #endif
 

@@ -35,8 +35,8 @@ _BY_ISA: Mapping[str, tuple[Packer, Packer, Packer]] = {
         partial(wide.pack_dwconv, pairs=True),
     ),
     "AVX512VNNI": (  # four in one VPDPBUSD
-        partial(wide.pack_conv, together=4),
-        partial(wide.pack_fc, together=4),
+        partial(wide.pack_conv, together=4, nibbles=False),
+        partial(wide.pack_fc, together=4, nibbles=False),
         partial(wide.pack_dwconv, pairs=False),
     ),
     "NEON": (  # four in one SDOT

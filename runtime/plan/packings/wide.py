@@ -60,14 +60,17 @@ def pack_conv(
     return _with_sums(sums, _body(blocks[:, order], bits == 8, together))
 
 
-def pack_fc(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int) -> bytes:
+def pack_fc(
+    weights: Weights, params: ConvParams, bits: int, scales: Scales, *, together: int, nibbles: bool = True
+) -> bytes:
     """Return the packed copy of a matrix that meets one vector; several vectors are a convolution.
 
     A line of 64 bytes, the first of which is 1 where an int8 weight is -128, then blocks of 16 channels as :func:`pack_conv`
-    lays them out, but for int8 always four elements side by side. ``together`` is that of the instruction set's convolution.
+    lays them out, but for int8 always four elements side by side; long rows at 4 bits are nibbles. ``together`` and ``nibbles``
+    are those of the instruction set's convolution.
     """
     if params.n * params.out_h * params.out_w != 1:
-        return pack_conv(weights, params, bits, scales, together=together)
+        return pack_conv(weights, params, bits, scales, together=together, nibbles=nibbles)
     is_int8 = bits == 8 or params.in_c < _LONG_ROW
     values = values_at(weights, bits) if is_int8 else high_nibbles(weights).view(np.int8)
     step = 4 if is_int8 else 8
