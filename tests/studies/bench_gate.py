@@ -2,8 +2,9 @@
 """No count may grow by more than 3 % over the committed baseline: instructions, memory and sizes on virtual boards.
 
 ``joulet bench`` runs the four MLPerf Tiny models on the virtual M4 and M0+ and on QEMU's M55 and RV32IMC, one random sample along
-every path to the last exit; instructions are exact. Beside them: RAM as ``joulet inspect --board`` shows it, bytes of the container with the
-board's plan, and flash and stack of the firmware. What shrinks by more than 3 % is named, so that the baseline can follow.
+every path to the last exit; instructions are exact. Beside them: RAM as ``joulet inspect --board`` shows it, bytes of the
+container with the board's plan, and flash and stack of the firmware. What shrinks by more than 3 % is named, so that the baseline
+can follow.
 
 ::
 
