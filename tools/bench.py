@@ -241,18 +241,21 @@ def _result(
         result["arena_bytes"] = engine.arena_bytes
     if board is not None:
         result |= {"board": board.name, "core": board.core, "clock_hz": board.load.clock_hz}
-        result["provenance"] = {"cycles": _source(args.engine), "energy": board.provenance.get("pj_per_cycle", "")}
+        result["provenance"] = {"cycles": _source(args.engine, board.core), "energy": board.provenance.get("pj_per_cycle", "")}
     return {**result, "rows": rows}
 
 
-def _source(spec: str) -> str:
+def _source(spec: str, core: str) -> str:
+    from joulet.emulator.cycle_model import CYCLES_PER_INSTRUCTION, PROVENANCE
+
     kind = spec.partition(":")[0]
     if kind == "virtual":
-        from joulet.emulator.cycle_model import PROVENANCE
-
         return PROVENANCE
     if kind == "qemu":
-        return "modelled: instructions (exact) x mean cycles of an instruction on the virtual board of that core"
+        each = CYCLES_PER_INSTRUCTION[core]
+        return f"modelled: instructions (exact) x {each:g} cycles, " + (
+            "as no core is meant" if each == 1.0 else "the mean of an instruction on virtual boards"
+        )
     return "measured: cycle counter of the core"
 
 
