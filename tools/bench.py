@@ -241,7 +241,10 @@ def _result(
         result["arena_bytes"] = engine.arena_bytes
     if board is not None:
         result |= {"board": board.name, "core": board.core, "clock_hz": board.load.clock_hz}
-        result["provenance"] = {"cycles": _source(args.engine, board.core), "energy": board.provenance.get("pj_per_cycle", "")}
+        result["provenance"] = {
+            "cycles": _source(args.engine, board.core),
+            "energy": board.provenance.get("pj_per_cycle", ""),
+        }
     return {**result, "rows": rows}
 
 

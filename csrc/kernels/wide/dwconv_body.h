@@ -10,7 +10,7 @@
 typedef struct {
   const jlt_conv_params_t *params;
   const uint8_t *packed;
-  int8_t *zeros;    // sixteen
+  int8_t *zeros;    // sixteen a block
   int32_t *starts;  // sixteen a block
   jlt_ends_t ends;
   size_t block_bytes;
@@ -18,9 +18,17 @@ typedef struct {
   uint32_t run_pixels;  // at most
 } jlt_wide_dwconv_t;
 
+enum { MOST_COLUMNS = 2 * (JLT_WIDE_LONG_RUN - 1) + 3 };  // of a run with windows of 3 x 3
+
+// One column of such a window: its three pixels, or zero points.
+typedef struct {
+  const int8_t *rows[3];
+} jlt_pixels_t;
+
 // A run: its rows of the input, null in the padding, and its pixels.
 typedef struct {
   const int8_t *rows[JLT_WIDE_MOST_TAPS];
+  const jlt_pixels_t *columns;  // where channels come in whole blocks, else null: found once for all blocks
   int32_t x0;  // the first column that its first window sees
   uint32_t pixels;
   uint32_t together;  // neighbours that fill a block
@@ -159,11 +167,20 @@ static JLT_ALWAYS_INLINE jlt_column_t next_column(jlt_columns_t *columns, uint32
 // A run of one block of channels with windows of 3 x 3.
 typedef struct {
   jlt_channels_t channels;
-  jlt_columns_t columns;
+  jlt_columns_t columns;       // of channels that do not come in whole blocks,
+  const jlt_pixels_t *pixels;  // of those that do: the next column's
   jlt_column_weights_t w[3];
+  bool is_whole;  // the latter; a constant
 } jlt_slide_t;
 
-static JLT_ALWAYS_INLINE jlt_column_t next_of(jlt_slide_t *s) { return next_column(&s->columns, s->channels.whole); }
+static JLT_ALWAYS_INLINE jlt_column_t next_of(jlt_slide_t *s) {
+  if (!s->is_whole) {
+    return next_column(&s->columns, s->channels.whole);
+  }
+  const int8_t *const *rows = (s->pixels++)->rows;
+  const uint32_t first = s->channels.first;
+  return jlt_column(rows[0] + first, rows[1] + first, rows[2] + first, rows[2] + first, 3);
+}
 
 static JLT_ALWAYS_INLINE void write_block(const jlt_slide_t *s, jlt_sums_t sums, int8_t *out, const bool is_plain) {
   jlt_store_bytes(out, jlt_finished(sums, &s->channels.ready, &s->channels.output, is_plain), s->channels.bytes);
@@ -189,11 +206,15 @@ static JLT_ALWAYS_INLINE void slide_by_two(jlt_slide_t *s, const jlt_sums_t *fir
 
 // The columns between blocks of the output are `stride`. Sums change their meaning, not their registers.
 static JLT_ALWAYS_INLINE void run_3x3(const jlt_wide_dwconv_t *t, const jlt_run_t *run, uint32_t block, const uint32_t stride,
-                                      const bool is_plain) {
-  int8_t copies[2 * (JLT_WIDE_LONG_RUN - 1) + 3][3][JLT_WIDE_CHANNELS];
+                                      const bool is_whole, const bool is_plain) {
+  int8_t copies[MOST_COLUMNS][3][JLT_WIDE_CHANNELS];
   jlt_slide_t s;  // filled field by field, as compilers else clear it first
   s.channels = channels_of(t, run, block, is_plain);
-  s.columns = columns_of(t, run, s.channels.first, s.channels.whole, stride, copies);
+  s.is_whole = is_whole;
+  s.pixels = run->columns;
+  if (!is_whole) {
+    s.columns = columns_of(t, run, s.channels.first, s.channels.whole, stride, copies);
+  }
   for (uint32_t i = 0; i < 3; i++) {
     s.w[i] = jlt_column_weights(s.channels.w + i * JLT_GROUP_BYTES);
   }
@@ -267,18 +288,38 @@ static void run_any(const jlt_wide_dwconv_t *t, const jlt_run_t *run, uint32_t b
 
 static bool is_3x3(const jlt_conv_params_t *p) { return p->k_h == 3 && p->k_w == 3 && p->stride_w <= 2; }
 
+static JLT_ALWAYS_INLINE void run_either(const jlt_wide_dwconv_t *t, const jlt_run_t *run, uint32_t block, const uint32_t stride,
+                                         const bool is_whole) {
+  if (t->ends.is_plain) {
+    run_3x3(t, run, block, stride, is_whole, true);
+  } else {
+    run_3x3(t, run, block, stride, is_whole, false);
+  }
+}
+
 static void run_block(const jlt_wide_dwconv_t *t, const jlt_run_t *run, uint32_t block) {
   const bool by_one = t->params->stride_w == 1 && run->together == 1;
   if (!is_3x3(t->params)) {
     run_any(t, run, block);
-  } else if (t->ends.is_plain && by_one) {
-    run_3x3(t, run, block, 1, true);
-  } else if (t->ends.is_plain) {
-    run_3x3(t, run, block, 2, true);
+  } else if (run->columns && by_one) {
+    run_either(t, run, block, 1, true);
+  } else if (run->columns) {
+    run_either(t, run, block, 2, true);
   } else if (by_one) {
-    run_3x3(t, run, block, 1, false);
+    run_either(t, run, block, 1, false);
   } else {
-    run_3x3(t, run, block, 2, false);
+    run_either(t, run, block, 2, false);
+  }
+}
+
+static void find_columns(const jlt_wide_dwconv_t *t, const jlt_run_t *run, jlt_pixels_t *columns) {
+  const jlt_conv_params_t *p = t->params;
+  const uint32_t count = (run->pixels - 1u) * p->stride_w + 3u;
+  for (uint32_t i = 0; i < count; i++) {
+    const uint32_t x = (uint32_t)run->x0 + i;  // from 2^31 on where it is negative
+    for (uint32_t row = 0; row < 3; row++) {
+      columns[i].rows[row] = run->rows[row] && x < p->in_w ? run->rows[row] + (size_t)x * p->in_c : t->zeros;
+    }
   }
 }
 
@@ -295,7 +336,10 @@ static void begin_run(const jlt_wide_dwconv_t *t, jlt_run_t *run, uint32_t left)
 static void run_row(const jlt_wide_dwconv_t *t, const int8_t *image, uint32_t y, uint32_t x, uint32_t end, int8_t *out) {
   const jlt_conv_params_t *p = t->params;
   const int32_t y0 = (int32_t)(y * p->stride_h) - p->pad_top;
+  const bool is_whole = is_3x3(p) && p->in_c % JLT_WIDE_CHANNELS == 0;
+  jlt_pixels_t columns[MOST_COLUMNS];
   jlt_run_t run;
+  run.columns = is_whole ? columns : NULL;
   run.has_last = y0 + p->k_h >= (int32_t)p->in_h;
   run.out = out;
   for (int32_t ky = 0; ky < p->k_h; ky++) {
@@ -305,6 +349,9 @@ static void run_row(const jlt_wide_dwconv_t *t, const int8_t *image, uint32_t y,
   for (; x < end; x += run.pixels, run.out += (size_t)run.pixels * p->out_c) {
     begin_run(t, &run, end - x);
     run.x0 = (int32_t)(x * p->stride_w) - p->pad_left;
+    if (is_whole) {
+      find_columns(t, &run, columns);
+    }
     for (uint32_t block = 0; block < t->blocks; block++) {
       run_block(t, &run, block);
     }
@@ -332,8 +379,8 @@ static JLT_ALWAYS_INLINE void jlt_wide_dwconv(const jlt_call_t *call) {
       .blocks = (uint32_t)jlt_wide_blocks(p),
       .run_pixels = run_pixels_of(call, p->n * image_bytes),
   };
-  t.starts = jlt_wide_aligned((uint8_t *)call->scratch + JLT_WIDE_CHANNELS);
-  memset(t.zeros, p->in_zero_point, JLT_WIDE_CHANNELS);
+  t.starts = jlt_wide_aligned((uint8_t *)call->scratch + t.blocks * JLT_WIDE_CHANNELS);
+  memset(t.zeros, p->in_zero_point, t.blocks * JLT_WIDE_CHANNELS);
   for (uint32_t block = 0; block < t.blocks; block++) {
     jlt_store_sums(t.starts + block * JLT_WIDE_CHANNELS,
                    jlt_start_of(&call->weights, p->out_c, block, t.packed + block * t.block_bytes,

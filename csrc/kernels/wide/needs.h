@@ -48,7 +48,7 @@ bool JLT_NAME(jlt_dwconv_s8_takes)(const void *params, const jlt_weight_t *weigh
 
 uint64_t JLT_NAME(jlt_dwconv_s8_scratch_bytes)(const void *params, const jlt_weight_t *weight) {
   (void)weight;
-  return JLT_WIDE_LINE_BYTES + jlt_wide_blocks(params) * (JLT_WIDE_HEAD_BYTES + JLT_WIDE_FINISH_BYTES);
+  return JLT_WIDE_LINE_BYTES + jlt_wide_blocks(params) * (JLT_WIDE_CHANNELS + JLT_WIDE_HEAD_BYTES + JLT_WIDE_FINISH_BYTES);
 }
 
 uint64_t JLT_NAME(jlt_dwconv_s8_packed_bytes)(const void *params, const jlt_weight_t *weight, uint32_t bits) {
