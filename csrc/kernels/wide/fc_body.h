@@ -168,15 +168,8 @@ static jlt_fc_shapes_t shapes_of(const jlt_wide_fc_t *t) {
 
 // How a block's accumulators become bytes, and whether plainly.
 static JLT_ALWAYS_INLINE bool prepare_record(const jlt_wide_fc_t *t, uint32_t block, jlt_finish_t *record) {
-  const jlt_weights_t *w = t->weights;
   const jlt_conv_params_t *p = t->params;
-  const uint32_t first = block * JLT_WIDE_CHANNELS;
-  int32_t room[2][JLT_WIDE_CHANNELS];
-  if (w->record->n_multipliers == 1) {
-    jlt_prepare_same(record, w->multipliers[0], w->shifts[0]);
-  } else {
-    jlt_prepare(record, sixteen(w->multipliers, p->out_c, first, room[0]), sixteen(w->shifts, p->out_c, first, room[1]));
-  }
+  jlt_prepare_block(t->weights, p->out_c, block, record);
   if (!jlt_fills_int8(p->out_zero_point, p->act_min, p->act_max) || !record->may_be_plain) {
     return false;
   }

@@ -66,10 +66,20 @@ typedef struct {
   jlt_output_t output;
 } jlt_ends_t;
 
+// Of one block, or of all where all channels have the same multiplier.
+static JLT_ALWAYS_INLINE void jlt_prepare_block(const jlt_weights_t *w, uint32_t channels, uint32_t block, jlt_finish_t *record) {
+  int32_t room[2][JLT_WIDE_CHANNELS];
+  const uint32_t first = block * JLT_WIDE_CHANNELS;
+  if (w->record->n_multipliers == 1) {
+    jlt_prepare_same(record, w->multipliers[0], w->shifts[0]);
+  } else {
+    jlt_prepare(record, sixteen(w->multipliers, channels, first, room[0]), sixteen(w->shifts, channels, first, room[1]));
+  }
+}
+
 // Of blocks [first, end).
 static JLT_ALWAYS_INLINE jlt_ends_t jlt_prepare_ends(const jlt_weights_t *w, const jlt_conv_params_t *p, uint32_t first,
                                                      uint32_t end, jlt_finish_t *records) {
-  int32_t room[2][JLT_WIDE_CHANNELS];
   const uint32_t count = w->record->n_multipliers == 1 ? 1u : end - first;
   jlt_ends_t ends = {
       .records = records,
@@ -78,12 +88,7 @@ static JLT_ALWAYS_INLINE jlt_ends_t jlt_prepare_ends(const jlt_weights_t *w, con
       .output = jlt_output(p->out_zero_point, p->act_min, p->act_max),
   };
   for (uint32_t i = 0; i < count; i++) {
-    if (ends.step == 0) {
-      jlt_prepare_same(&records[i], w->multipliers[0], w->shifts[0]);
-    } else {
-      const uint32_t at = (first + i) * JLT_WIDE_CHANNELS;
-      jlt_prepare(&records[i], sixteen(w->multipliers, p->out_c, at, room[0]), sixteen(w->shifts, p->out_c, at, room[1]));
-    }
+    jlt_prepare_block(w, p->out_c, first + i, &records[i]);
     ends.is_plain = ends.is_plain && records[i].may_be_plain;
   }
   for (uint32_t i = 0; ends.is_plain && i < count; i++) {

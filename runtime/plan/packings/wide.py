@@ -50,14 +50,9 @@ def pack_conv(
         values = high_nibbles(weights).view(np.int8)
     else:
         values, bits = values_at(weights, bits), 8
-    step = together if bits == 8 else 8
     block = 8 if bits == 8 and channels == 8 else _CHANNELS
-    padded = np.zeros((-(-channels // block) * block, params.k_h, -(-row // step) * step), np.int8)
-    padded[:channels, :, :row] = values.reshape(channels, params.k_h, row)
-    blocks = padded.reshape(len(padded) // block, block, -1)
     order = _UNPACKED if together == 2 and block == _CHANNELS else np.arange(block)
-    sums = np.tile(blocks.sum(axis=2, dtype=np.int64).astype("<i4"), (1, _CHANNELS // block))
-    return _with_sums(sums, _body(blocks[:, order], bits == 8, together))
+    return _packed(values.reshape(channels, params.k_h, row), block, order, together if bits == 8 else None)
 
 
 def pack_fc(
@@ -73,16 +68,10 @@ def pack_fc(
         return pack_conv(weights, params, bits, scales, together=together, nibbles=nibbles)
     is_int8 = bits == 8 or params.in_c < _LONG_ROW
     values = values_at(weights, bits) if is_int8 else high_nibbles(weights).view(np.int8)
-    step = 4 if is_int8 else 8
-    padded = np.zeros((-(-len(values) // _CHANNELS) * _CHANNELS, -(-params.in_c // step) * step), np.int8)
-    padded[: len(values), : params.in_c] = values
-    blocks = padded.reshape(-1, _CHANNELS, padded.shape[1])
     order = _UNPACKED if together == 2 else np.arange(_CHANNELS)
     line = np.zeros(_ALIGN_BYTES, np.uint8)
     line[0] = is_int8 and bool((values == -128).any())
-    return line.tobytes() + _with_sums(
-        blocks.sum(axis=2, dtype=np.int64).astype("<i4"), _body(blocks[:, order], is_int8, 4)
-    )
+    return line.tobytes() + _packed(values[:, np.newaxis], _CHANNELS, order, 4 if is_int8 else None)
 
 
 def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales, *, pairs: bool) -> bytes:
@@ -117,17 +106,26 @@ def pack_dwconv(weights: Weights, params: ConvParams, bits: int, scales: Scales,
     return _with_sums(sums, np.ascontiguousarray(body).view(np.uint8))
 
 
-def _body(blocks: npt.NDArray[np.int8], is_int8: bool, together: int) -> npt.NDArray[np.uint8]:
-    """Return ``(blocks, channels, elements)`` step by step: ``together`` int8 of a channel side by side, or eight nibbles."""
-    n_blocks, channels, _ = blocks.shape
-    if is_int8:
-        body = blocks.reshape(n_blocks, channels, -1, together).transpose(0, 2, 1, 3).reshape(n_blocks, -1)
+def _packed(values: Weights, block: int, order: npt.NDArray[np.int64], together: int | None) -> bytes:
+    """Return ``(channels, k_h, elements)`` in blocks of channels, put into ``order``, each behind the sums of its weights.
+
+    ``together`` int8 of a channel lie side by side; None: values are nibbles, eight a step.
+    """
+    channels, k_h, row = values.shape
+    step = together or 8
+    padded = np.zeros((-(-channels // block) * block, k_h, -(-row // step) * step), np.int8)
+    padded[:channels, :, :row] = values
+    blocks = padded.reshape(len(padded) // block, block, -1)
+    sums = np.tile(blocks.sum(axis=2, dtype=np.int64).astype("<i4"), (1, _CHANNELS // block))
+    ordered = blocks[:, order]
+    if together:
+        body = ordered.reshape(len(blocks), block, -1, together).transpose(0, 2, 1, 3).reshape(len(blocks), -1)
     else:
-        nibbles = blocks.reshape(n_blocks, channels, -1, 2, 4).transpose(3, 0, 2, 1, 4)
-        body = (nibbles[0] | nibbles[1] << 4).reshape(n_blocks, -1)
-    whole = np.zeros((n_blocks, -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
+        nibbles = ordered.reshape(len(blocks), block, -1, 2, 4).transpose(3, 0, 2, 1, 4)
+        body = (nibbles[0] | nibbles[1] << 4).reshape(len(blocks), -1)
+    whole = np.zeros((len(blocks), -(-body.shape[1] // _ALIGN_BYTES) * _ALIGN_BYTES), np.int8)
     whole[:, : body.shape[1]] = body
-    return whole.view(np.uint8)
+    return _with_sums(sums, whole.view(np.uint8))
 
 
 def _with_sums(sums: npt.NDArray[np.int32], body: npt.NDArray[np.uint8]) -> bytes:
