@@ -16,6 +16,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from counted_programs import MissingToolError, tool
+
 ROOT = Path(__file__).resolve().parents[1]
 KEPT = ROOT / "build" / "pc"
 INIT = ROOT / "tests" / "pc" / "init.c"
@@ -35,10 +37,6 @@ _KERNEL_OPTIONS = (
 _LOADER_CONFIG = f"default linux\nprompt 0\nlabel linux\nkernel /linux\ninitrd /initrd\nappend {_KERNEL_OPTIONS}\n"
 
 
-class MissingToolError(Exception):
-    """A program or file is missing; says how to get it."""
-
-
 @dataclass(frozen=True)
 class Answer:
     """What a command ended with and wrote."""
@@ -51,13 +49,11 @@ class Answer:
 def need_tools() -> None:
     """Raise MissingToolError where the emulator, the loader or a compiler is missing."""
     for name in ("bochs", "xorriso"):
-        if shutil.which(name) is None:
-            raise MissingToolError(f"no {name} here: apt-get install --no-install-recommends {PACKAGES}")
+        tool(name, f"--no-install-recommends {PACKAGES}")
     for path in (*LOADER, *BIOS):
         if not path.exists():
             raise MissingToolError(f"no {path} here: apt-get install --no-install-recommends {PACKAGES}")
-    if shutil.which("gcc") is None:
-        raise MissingToolError("no gcc here: apt-get install gcc libc6-dev")
+    tool("gcc", "gcc libc6-dev")
 
 
 def kernel() -> Path:

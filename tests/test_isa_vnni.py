@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import emulated_pc
 import isa_program
 import pytest
+from counted_programs import MissingToolError
 from isa_cases import CASES
 
 SEEDS = range(3000, 3040)
@@ -33,7 +34,7 @@ def guest(tmp_path_factory: pytest.TempPathFactory) -> Guest:
     try:
         emulated_pc.need_tools()
         emulated_pc.kernel()
-    except emulated_pc.MissingToolError as error:
+    except MissingToolError as error:
         pytest.skip(str(error))
     place = tmp_path_factory.mktemp("pc")
     program = isa_program.build(place / "run", ["gcc"], ["-O2", "-static"])

@@ -23,13 +23,16 @@ from pathlib import Path
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from counted_programs import SOURCES, MissingToolError, build_programs, run, tool
+
 from joulet.compile import compile_model
 from joulet.container import layout
 from joulet.container.isa_plan import with_isa_plan
 from joulet.engine.host import HostEngine
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "tests" / "counts"
 WHEEL = "ai-edge-litert==2.3.0"
 MODELS = {"kws": "kws_ref_model_int8", "vww": "vww_96_int8", "ic": "ic_resnet8_int8", "ad": "ad01_int8"}
 TIMES = 4
@@ -54,44 +57,19 @@ CORES = (
 )
 
 
-class MissingToolError(Exception):
-    """A program is missing; says how to get it."""
-
-
-def tool(name: str, package: str) -> str:
-    """Return a program's path."""
-    path = shutil.which(name)
-    if path is None:
-        raise MissingToolError(f"no {name} here: apt-get install {package}")
-    return path
-
-
 def build(place: Path) -> None:
     """Compile the plugin and both programs."""
     cross = tool("aarch64-linux-gnu-gcc", "gcc-aarch64-linux-gnu libc6-dev-arm64-cross")
     native = [tool("cc", "gcc"), "-O2", "-shared", "-fPIC"]
-    _run([*native, str(SOURCES / "count_instructions.c"), "-o", str(place / "count.so")])
-    _run([cross, "-O2", str(SOURCES / "infer_litert.c"), "-o", str(place / "infer_litert"), "-ldl"])
-    csrc = ROOT / "csrc"
-    ours = [SOURCES / "infer_joulet.c", *(path for room in ("core", "kernels") for path in (csrc / room).rglob("*.c"))]
-    flags = [
-        "-DJLT_KEEPS_CALLS=1",
-        "-std=gnu11",
-        "-O3",
-        "-fno-strict-aliasing",
-        "-ffp-contract=off",
-        "-static",
-        "-I",
-        str(csrc),
-    ]
-    _run([cross, *flags, *map(str, sorted(ours)), "-o", str(place / "infer_joulet"), "-lm"])
+    run([*native, str(SOURCES / "count_instructions.c"), "-o", str(place / "count.so")])
+    build_programs(cross, place)
 
 
 def fetch_litert(place: Path) -> Path:
     """Return LiteRT's library for AArch64, from its wheel."""
     library = place / "libLiteRt.so"
     if not library.exists():
-        _run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.11",
+        run([sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:", "--python-version", "3.11",
               "--platform", "manylinux_2_27_aarch64", "--dest", str(place), WHEEL])  # fmt: skip
         with zipfile.ZipFile(next(place.glob("ai_edge_litert-*aarch64.whl"))) as wheel:
             library.write_bytes(wheel.read("ai_edge_litert/libLiteRt.so"))
@@ -217,12 +195,6 @@ def main() -> int:
         args.json.write_text(json.dumps({"litert": WHEEL, "rows": rows}, indent=2))
     missed = [row for row in rows if not row["bit_exact"] or row["instructions"] > (row["most"] or row["instructions"])]
     return 1 if missed else 0
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:4])} ... failed\n{done.stderr[-2000:]}")
 
 
 if __name__ == "__main__":

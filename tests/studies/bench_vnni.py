@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -28,11 +27,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from bench_host import large_convolution
+from counted_programs import MissingToolError, build_programs
 from emulated_pc import (
     WITH_VNNI,
     WITHOUT_VNNI,
     Answer,
-    MissingToolError,
     fetch_kernel,
     libraries_of,
     need_tools,
@@ -45,7 +44,6 @@ from joulet.container.isa_plan import with_isa_plan
 from joulet.engine.host import HostEngine
 
 ROOT = Path(__file__).resolve().parents[2]
-SOURCES = ROOT / "tests" / "counts"
 MODELS = {"kws": "kws_ref_model_int8", "vww": "vww_96_int8", "ic": "ic_resnet8_int8", "ad": "ad01_int8"}
 ISAS = ("AVX512VNNI", "AVX2")
 LABEL = "emulated: instructions, not time"
@@ -84,20 +82,7 @@ class Session:
 
 def build(place: Path) -> dict[str, Path]:
     """Compile both programs; return them, LiteRT and its libraries, by where the guest has them."""
-    csrc, ours, theirs = ROOT / "csrc", place / "infer_joulet", place / "infer_litert"
-    sources = [path for room in ("core", "kernels") for path in sorted((csrc / room).rglob("*.c"))]
-    flags = [
-        "-DJLT_KEEPS_CALLS=1",
-        "-std=gnu11",
-        "-O3",
-        "-fno-strict-aliasing",
-        "-ffp-contract=off",
-        "-static",
-        "-I",
-        str(csrc),
-    ]
-    _run(["gcc", *flags, str(SOURCES / "infer_joulet.c"), *map(str, sources), "-o", str(ours), "-lm"])
-    _run(["gcc", "-O2", str(SOURCES / "infer_litert.c"), "-o", str(theirs), "-ldl"])
+    ours, theirs = build_programs("gcc", place)
     package = find_spec("ai_edge_litert")
     if package is None or package.origin is None:
         raise MissingToolError("no ai-edge-litert here: pip install ai-edge-litert")
@@ -244,12 +229,6 @@ def _in_guest(place: Path, commands: list[list[str]], files: Mapping[str, Path],
 
 def _say(what: str) -> None:
     print(f"bench_vnni: {what} ...", file=sys.stderr, flush=True)
-
-
-def _run(command: list[str]) -> None:
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command[:4])} ... failed\n{done.stderr[-2000:]}")
 
 
 if __name__ == "__main__":

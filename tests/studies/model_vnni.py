@@ -12,13 +12,16 @@ from __future__ import annotations
 import argparse
 import json
 import re
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from counted_programs import MissingToolError, tool
 
 ROOT = Path(__file__).resolve().parents[2]
 KERNELS = ROOT / "csrc" / "kernels" / "avx512vnni"
@@ -29,10 +32,6 @@ OF_PEAK = 0.75
 END_CYCLES = 10.1  # of sixteen sums, where they are also shifted to the left: GCC's slowest loop
 LABEL = "modelled: cycles of llvm-mca, not time"
 PEAK = "".join(f"vpdpbusd %zmm31, %zmm30, %zmm{i}\n" for i in range(16))
-
-
-class MissingToolError(Exception):
-    """A program is missing; says how to get it."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +46,9 @@ class Loop:
 
 def assembly(compiler: str, source: Path) -> str:
     """Return a kernel's assembly."""
-    if shutil.which(compiler) is None:
-        raise MissingToolError(f"no {compiler} here: apt-get install {compiler}")
-    return subprocess.run([compiler, *FLAGS, str(source)], check=True, capture_output=True, text=True).stdout
+    return subprocess.run(
+        [tool(compiler, compiler), *FLAGS, str(source)], check=True, capture_output=True, text=True
+    ).stdout
 
 
 def loops_of(text: str) -> Iterator[Loop]:
@@ -69,12 +68,10 @@ def loops_of(text: str) -> Iterator[Loop]:
 
 def cycles(cpu: str, body: str) -> float:
     """Return the modelled cycles of one round."""
-    tool = shutil.which("llvm-mca")
-    if tool is None:
-        raise MissingToolError("no llvm-mca here: apt-get install llvm")
+    model = tool("llvm-mca", "llvm")
     # a jump's target is no part of what is modelled
     text = re.sub(r"(?m)^(j\w+)\s+\S+$", r"\1 0", re.sub(r"#.*", "", body))
-    command = [tool, "-mtriple=x86_64", f"-mcpu={cpu}", f"-iterations={ROUNDS}", "-"]
+    command = [model, "-mtriple=x86_64", f"-mcpu={cpu}", f"-iterations={ROUNDS}", "-"]
     said = subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout
     found = re.search(r"Total Cycles:\s+(\d+)", said)
     assert found is not None
