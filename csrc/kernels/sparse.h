@@ -37,4 +37,19 @@ bool jlt_choose_sparse(const jlt_container_t *container, const jlt_op_t *op, jlt
 // JLT_ERR_SPARSE for a copy that no kernel takes or that is not sound.
 JLT_MUST_CHECK jlt_status_t jlt_check_sparse(const jlt_container_t *container);
 
+// Whether the pairs of channels of a copy, one after another, lie in its bytes and their blocks in a patch of `most` places.
+// `pair_bytes`: of the pair that begins there, 0 where it does not.
+static inline bool jlt_sparse_pairs_sound(const uint8_t *from, uint32_t bytes, uint32_t pairs, uint32_t most,
+                                          uint32_t (*pair_bytes)(const uint8_t *from, uint32_t bytes, uint32_t most)) {
+  for (; pairs > 0; pairs--) {
+    const uint32_t taken = pair_bytes(from, bytes, most);
+    if (taken == 0) {
+      return false;
+    }
+    from += taken;
+    bytes -= taken;
+  }
+  return true;
+}
+
 #endif

@@ -33,16 +33,6 @@ bool jlt_conv_sparse_s8_sound__armv6m(const void *params, const void *copy, uint
   if (bytes < sums) {
     return false;
   }
-  const uint8_t *from = (const uint8_t *)copy + sums;
-  bytes -= sums;
-  for (uint32_t o = 0; o < p->out_c; o += JLT_V6M_PAIR) {
-    const uint32_t taken = pair_bytes(from, bytes, groups);
-    if (taken == 0) {
-      return false;
-    }
-    from += taken;
-    bytes -= taken;
-  }
-  return true;
+  return jlt_sparse_pairs_sound((const uint8_t *)copy + sums, bytes - sums, p->out_c / JLT_V6M_PAIR, groups, pair_bytes);
 }
 #endif

@@ -37,16 +37,6 @@ bool jlt_conv_sparse_s8_sound__mve(const void *params, const void *copy, uint32_
   if (bytes / 4u < rows) {
     return false;
   }
-  const uint8_t *from = (const uint8_t *)copy + 4u * rows;
-  bytes -= 4u * rows;
-  for (uint32_t o = 0; o < rows; o += JLT_MVE_PAIR) {
-    const uint32_t taken = pair_bytes(from, bytes, words);
-    if (taken == 0) {
-      return false;
-    }
-    from += taken;
-    bytes -= taken;
-  }
-  return true;
+  return jlt_sparse_pairs_sound((const uint8_t *)copy + 4u * rows, bytes - 4u * rows, rows / JLT_MVE_PAIR, words, pair_bytes);
 }
 #endif
